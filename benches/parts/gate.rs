@@ -16,7 +16,7 @@ use criterion::{BatchSize, Criterion};
 use doorwarden::caller::{Identity, UserKey};
 use doorwarden::clock::Timestamp;
 use doorwarden::config::{Config, RotationPolicy};
-use doorwarden::context::RequestContext;
+use doorwarden::context::{Events, RequestContext};
 use doorwarden::directory::password::{self, PasswordPool};
 use doorwarden::directory::{Account, Directory, DirectoryError, PasswordStore, Users};
 use doorwarden::django::hashers::PasswordHasher;
@@ -206,24 +206,26 @@ impl Scene {
             device: "",
             otp: None,
         };
-        let mut events = Vec::new();
+        let events = Events::default();
         let (at, client, agent, request_id) = (NOW, CLIENT, "", "");
-        let mut context = RequestContext { at, client, agent, request_id, events: &mut events };
-        let signed_in = runtime.block_on(sessions.sign_in(sign_in, &mut context)).unwrap();
+        let context = RequestContext { at, client, agent, request_id, events: &events };
+        let signed_in = runtime.block_on(sessions.sign_in(sign_in, &context)).unwrap();
         Self { issuers, gate, signed_in }
     }
 
     fn decide(&self, arrival: &Arrival) -> Decision {
-        let mut happened = Vec::new();
-        self.gate.decide(arrival, &mut happened).now_or_never().expect("it needs no I/O")
+        let decision = self.gate.decide(arrival).now_or_never().expect("it needs no I/O");
+        // As at a request's end.
+        arrival.events.take();
+        decision
     }
 
     /// A token that nobody has checked yet.
     fn another_access_token(&self) -> Secret {
         let refresh = self.signed_in.tokens.as_ref().unwrap().refresh.as_ref().unwrap();
-        let mut events = Vec::new();
+        let events = Events::default();
         let (at, client, agent, request_id) = (NOW, CLIENT, "", "");
-        let context = &mut RequestContext { at, client, agent, request_id, events: &mut events };
+        let context = &RequestContext { at, client, agent, request_id, events: &events };
         let given = self.issuers.refresh(refresh.expose(), RotationPolicy::None, context);
         given.now_or_never().expect("memory does not wait").unwrap().access
     }
@@ -247,6 +249,7 @@ fn arrival(target: &str, credential: Option<(HeaderName, &str)>) -> Arrival {
         headers,
         has_body: false,
         websocket: false,
+        events: Events::default(),
     }
 }
 

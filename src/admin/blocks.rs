@@ -46,17 +46,13 @@ impl Operator {
         Ok(json!({"blocks": shown, "next": next}))
     }
 
-    pub(super) async fn block(
-        &self,
-        request: &OperatorRequest<'_>,
-        happened: &mut Vec<EventKind>,
-    ) -> Result<Value, Refusal> {
+    pub(super) async fn block(&self, request: &OperatorRequest<'_>) -> Result<Value, Refusal> {
         let body: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
         let new = block_of(&body, request.at).ok_or(Refusal::BadBody)?;
         match self.blocks.block(new).await.map_err(|error| down(&error))? {
             Blocked::Holds(block) => {
                 let described = describe_block(&block);
-                happened.push(EventKind::Blocked(block));
+                request.events.note(EventKind::Blocked(block));
                 Ok(described)
             }
             // An operator's takes the place of every other.
@@ -65,16 +61,12 @@ impl Operator {
         }
     }
 
-    pub(super) async fn lift(
-        &self,
-        request: &OperatorRequest<'_>,
-        happened: &mut Vec<EventKind>,
-    ) -> Result<Value, Refusal> {
+    pub(super) async fn lift(&self, request: &OperatorRequest<'_>) -> Result<Value, Refusal> {
         let body: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
         let subject = subject_of(&body).ok_or(Refusal::BadBody)?;
         let lifted = self.blocks.lift(&subject).await.map_err(|error| down(&error))?;
         let is_lifted = lifted.is_some();
-        happened.extend(lifted.map(EventKind::BlockLifted));
+        request.events.note_all(lifted.map(EventKind::BlockLifted));
         Ok(json!({"lifted": is_lifted}))
     }
 }

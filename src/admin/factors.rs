@@ -29,23 +29,22 @@ pub(super) async fn change(
     request: &OperatorRequest<'_>,
     issuers: &Issuers,
     change: FactorEvent,
-    happened: &mut Vec<EventKind>,
 ) -> Result<Value, Refusal> {
     let body: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
     let user = body.get("user").and_then(Value::as_str).ok_or(Refusal::BadBody)?;
     let user = user_key(user)?;
     let factors = issuers.sessions().factors();
     if change != FactorEvent::Reset {
-        return invite(factors, user, request, happened).await;
+        return invite(factors, user, request).await;
     }
     factors.reset(&user, request.at).await?;
     issuers.sessions().void_links(&user, request.at).await?;
-    happened.push(EventKind::FactorChanged { user: user.clone(), change });
+    request.events.note(EventKind::FactorChanged { user: user.clone(), change });
     // Somebody else may have been in the account, with a factor of theirs: what was proved by it is worth nothing.
     let which = SessionSelection::SignIns { user: user.clone(), kept: None };
     let at = request.at;
-    let ended = issuers.sessions().end(&which, EndReason::Operator, at, happened).await?;
-    let mut told = invite(factors, user, request, happened).await?;
+    let ended = issuers.sessions().end(&which, EndReason::Operator, at, request.events).await?;
+    let mut told = invite(factors, user, request).await?;
     if let Value::Object(members) = &mut told {
         members.insert("sessions_ended".into(), ended.into());
     }
@@ -56,10 +55,9 @@ async fn invite(
     factors: &Factors,
     user: UserKey,
     request: &OperatorRequest<'_>,
-    happened: &mut Vec<EventKind>,
 ) -> Result<Value, Refusal> {
     let code = factors.invite(&user, request.at).await?;
-    happened.push(EventKind::FactorChanged { user, change: FactorEvent::Invited });
+    request.events.note(EventKind::FactorChanged { user, change: FactorEvent::Invited });
     Ok(describe_invitation(&code))
 }
 

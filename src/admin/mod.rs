@@ -46,10 +46,11 @@ use self::rates::Rates;
 use self::sessions::Summary;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
+use crate::context::Events;
 use crate::detect::recent::Recent;
 use crate::detect::silence::Silences;
 use crate::endpoint::refused::Refused;
-use crate::event::{EndReason, EventKind, FactorEvent};
+use crate::event::{EndReason, FactorEvent};
 use crate::issuer::Issuers;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
@@ -98,6 +99,8 @@ pub struct OperatorRequest<'a> {
     pub body: &'a [u8],
     /// Now.
     pub at: Timestamp,
+    /// What happened.
+    pub events: &'a Events,
 }
 
 impl Operator {
@@ -117,21 +120,16 @@ impl Operator {
     }
 
     /// Answers one request, with what the configuration says now.
-    pub async fn serve(
-        &self,
-        request: &OperatorRequest<'_>,
-        issuers: &Issuers,
-        happened: &mut Vec<EventKind>,
-    ) -> Reply {
+    pub async fn serve(&self, request: &OperatorRequest<'_>, issuers: &Issuers) -> Reply {
         if let Err(refusal) = self.admit(request.method, request.headers, request.at) {
             return Reply::refusal(refusal, "");
         }
         let answer = match (request.method, request.path) {
             (&Method::GET, "/sessions") => self.list_sessions(request, issuers.sessions()).await,
-            (&Method::POST, "/sessions/end") => self.end(request, issuers, happened).await,
+            (&Method::POST, "/sessions/end") => self.end(request, issuers).await,
             (&Method::GET, "/blocks") => self.list_blocks(request),
-            (&Method::POST, "/blocks") => self.block(request, happened).await,
-            (&Method::POST, "/blocks/lift") => self.lift(request, happened).await,
+            (&Method::POST, "/blocks") => self.block(request).await,
+            (&Method::POST, "/blocks/lift") => self.lift(request).await,
             (&Method::GET, "/findings") => self.list_findings(request),
             (&Method::GET, "/silences") => Ok(self.list_silences(request.at)),
             (&Method::POST, "/silences") => self.silence(request),
@@ -139,19 +137,19 @@ impl Operator {
             (&Method::GET, "/users") => called(request, issuers).await,
             (&Method::GET, "/second-factors") => factors::list(request, issuers).await,
             (&Method::POST, "/second-factors/reset") => {
-                factors::change(request, issuers, FactorEvent::Reset, happened).await
+                factors::change(request, issuers, FactorEvent::Reset).await
             }
             (&Method::POST, "/second-factors/invite") => {
-                factors::change(request, issuers, FactorEvent::Invited, happened).await
+                factors::change(request, issuers, FactorEvent::Invited).await
             }
             (&Method::GET, "/tokens") => tokens::list(request, issuers).await,
-            (&Method::POST, "/tokens") => match tokens::create(request, issuers, happened).await {
+            (&Method::POST, "/tokens") => match tokens::create(request, issuers).await {
                 Err((refusal, Some(text))) => {
                     return Refused::with_detail(refusal, text).reply("");
                 }
                 made => made.map_err(|(refusal, _)| refusal),
             },
-            (&Method::POST, "/tokens/revoke") => tokens::revoke(request, issuers, happened).await,
+            (&Method::POST, "/tokens/revoke") => tokens::revoke(request, issuers).await,
             (&Method::GET, "/keys") => Ok(describe_keys(issuers.sessions().keys())),
             (&Method::POST, "/keys/rotate") => rotate(issuers, request.at),
             (
@@ -184,7 +182,6 @@ impl Operator {
         &self,
         request: &OperatorRequest<'_>,
         issuers: &Issuers,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Value, Refusal> {
         let body: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
         let which = match (body.get("session"), body.get("user")) {
@@ -193,7 +190,7 @@ impl Operator {
             _ => return Err(Refusal::BadBody),
         };
         let ended =
-            issuers.sessions().end(&which, EndReason::Operator, request.at, happened).await?;
+            issuers.sessions().end(&which, EndReason::Operator, request.at, request.events).await?;
         Ok(json!({"ended": ended}))
     }
 }

@@ -5,7 +5,6 @@ use serde_json::{Value, json};
 use super::{OperatorRequest, user_key};
 use crate::caller::SessionId;
 use crate::endpoint::personal_tokens::{describe_token, lifetime, list as texts};
-use crate::event::EventKind;
 use crate::issuer::Issuers;
 use crate::refusal::Refusal;
 use crate::session::personal_token::{TokenMaker, WantedToken};
@@ -27,7 +26,6 @@ pub(super) async fn list(
 pub(super) async fn create(
     request: &OperatorRequest<'_>,
     issuers: &Issuers,
-    happened: &mut Vec<EventKind>,
 ) -> Result<Value, (Refusal, Option<String>)> {
     let bad = |text: &str| (Refusal::BadBody, Some(text.to_owned()));
     let body: Value = serde_json::from_slice(request.body).map_err(|_| bad("no JSON"))?;
@@ -50,7 +48,7 @@ pub(super) async fn create(
         .check(wanted)
         .map_err(|problem| bad(&format!("{}: {}", problem.field, problem.text)))?;
     let maker = TokenMaker::Operator(&user);
-    let made = sessions.make_token(maker, checked, None, request.at, happened).await;
+    let made = sessions.make_token(maker, checked, None, request.at, request.events).await;
     let (session, token) = made.map_err(|refusal| (refusal, None))?;
     let mut described = describe_token(&session);
     if let Value::Object(members) = &mut described {
@@ -63,7 +61,6 @@ pub(super) async fn create(
 pub(super) async fn revoke(
     request: &OperatorRequest<'_>,
     issuers: &Issuers,
-    happened: &mut Vec<EventKind>,
 ) -> Result<Value, Refusal> {
     let body: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
     let sessions = issuers.sessions();
@@ -77,7 +74,7 @@ pub(super) async fn revoke(
     };
     let mut revoked = 0;
     for id in ids {
-        revoked += u64::from(sessions.revoke_token(&id, None, request.at, happened).await?);
+        revoked += u64::from(sessions.revoke_token(&id, None, request.at, request.events).await?);
     }
     Ok(json!({"revoked": revoked}))
 }

@@ -6,6 +6,7 @@ use super::generation::Built;
 use crate::block::Block;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
+use crate::context::Events;
 use crate::detect::watch::{DetectorRules, NotDone, Respond};
 use crate::event::{EndReason, Event, EventKind};
 use crate::geo::Places;
@@ -43,10 +44,10 @@ impl Responder {
 #[async_trait::async_trait]
 impl Respond for Responder {
     async fn end(&self, which: &SessionSelection, at: Timestamp) -> Result<(), NotDone> {
-        let mut happened = Vec::new();
+        let events = Events::default();
         let generation = self.current.load();
-        let ended = generation.sessions().end(which, EndReason::Detected, at, &mut happened).await;
-        happened.into_iter().for_each(|what| self.tell(at, what));
+        let ended = generation.sessions().end(which, EndReason::Detected, at, &events).await;
+        events.take().into_iter().for_each(|what| self.tell(at, what));
         ended.map(|_| ()).map_err(|refusal| NotDone(refusal.code().to_owned()))
     }
 

@@ -18,7 +18,6 @@ use super::refused::Refused;
 use super::{Endpoints, Served, navigation, page};
 use crate::caller::{Proof, UserKey};
 use crate::config::AccountSettings;
-use crate::event::EventKind;
 use crate::refusal::Refusal;
 use crate::store::Session;
 use crate::wire::accept::{self, Language};
@@ -44,9 +43,9 @@ pub(super) struct AccountOwner {
 
 impl Endpoints {
     /// `GET /account`
-    pub(super) async fn account(&self, arrival: &Arrival, happened: &mut Vec<EventKind>) -> Served {
+    pub(super) async fn account(&self, arrival: &Arrival) -> Served {
         let wants_page = accept::is_navigation(&arrival.method, &arrival.headers);
-        let made = match self.account_owner(arrival, happened).await {
+        let made = match self.account_owner(arrival).await {
             Ok(owner) if wants_page => self.account_page(arrival, &owner).await,
             Ok(owner) => self.account_summary(arrival, &owner).await,
             Err(refused) => Err(refused),
@@ -131,12 +130,8 @@ impl Endpoints {
     ///
     /// # Errors
     /// Whoever is not signed in, or by something that no person has in hand.
-    pub(super) async fn account_owner(
-        &self,
-        arrival: &Arrival,
-        happened: &mut Vec<EventKind>,
-    ) -> Result<AccountOwner, Refused> {
-        let (session, proof) = self.session_of(arrival, happened).await?;
+    pub(super) async fn account_owner(&self, arrival: &Arrival) -> Result<AccountOwner, Refused> {
+        let (session, proof) = self.session_of(arrival).await?;
         match proof {
             Proof::AccessToken
             | Proof::SessionCookie

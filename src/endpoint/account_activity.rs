@@ -12,7 +12,6 @@ use super::paging::Page;
 use super::refused::Refused;
 use super::{Endpoints, Served};
 use crate::clock::Timestamp;
-use crate::event::EventKind;
 use crate::notify::{device, time, what_was_found};
 use crate::refusal::Refusal;
 use crate::store::records::StoredEntry;
@@ -41,13 +40,9 @@ pub(super) struct ListedEntries {
 
 impl Endpoints {
     /// `GET /account/activity`
-    pub(super) async fn account_activity(
-        &self,
-        arrival: &Arrival,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
+    pub(super) async fn account_activity(&self, arrival: &Arrival) -> Served {
         let wants_page = accept::is_navigation(&arrival.method, &arrival.headers);
-        let made = match self.account_owner(arrival, happened).await {
+        let made = match self.account_owner(arrival).await {
             Ok(_) if wants_page => Ok(self.back_to_account(PageSection::Activity)),
             Ok(owner) => self.list_activity(arrival, &owner).await,
             Err(refused) => Err(refused),

@@ -17,7 +17,6 @@ use super::account::AccountOwner;
 use super::account_page::{PageSection, device_heading};
 use super::refused::Refused;
 use super::{Endpoints, Served, input};
-use crate::event::EventKind;
 use crate::notify::{device, time};
 use crate::refusal::Refusal;
 use crate::secret::Digest;
@@ -40,18 +39,11 @@ pub(super) struct ShownDevice {
 
 impl Endpoints {
     /// Both methods.
-    pub(super) async fn account_devices(
-        &self,
-        arrival: &Arrival,
-        body: &Bytes,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
+    pub(super) async fn account_devices(&self, arrival: &Arrival, body: &Bytes) -> Served {
         let is_post = arrival.method == Method::POST;
         let wants_page = input::wants_page(arrival);
-        let made = match self.account_owner(arrival, happened).await {
-            Ok(owner) if is_post => {
-                self.forget_devices(arrival, body, &owner, wants_page, happened).await
-            }
+        let made = match self.account_owner(arrival).await {
+            Ok(owner) if is_post => self.forget_devices(arrival, body, &owner, wants_page).await,
             Ok(_) if wants_page => Ok(self.back_to_account(PageSection::Devices)),
             Ok(owner) => self.list_devices(arrival, &owner).await,
             Err(refused) => Err(refused),
@@ -116,7 +108,6 @@ impl Endpoints {
         body: &Bytes,
         owner: &AccountOwner,
         wants_page: bool,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         self.is_from_here(arrival, owner.proof)?;
         let fields = input::fields(arrival, body)?;
@@ -131,7 +122,9 @@ impl Endpoints {
                 match named {
                     Some(one) => {
                         let device = &one.device;
-                        sessions.forget_device(&owner.user, device, arrival.at, happened).await?;
+                        sessions
+                            .forget_device(&owner.user, device, arrival.at, &arrival.events)
+                            .await?;
                         1
                     }
                     // On the page it was there a moment ago, and what was asked for is so.
@@ -141,7 +134,7 @@ impl Endpoints {
             }
             "forget_all" => {
                 sessions.is_fresh(&owner.session, arrival.at).await?;
-                sessions.forget_all_devices(&owner.user, arrival.at, happened).await?
+                sessions.forget_all_devices(&owner.user, arrival.at, &arrival.events).await?
             }
             _ => return Err(Refused::field("action", FieldProblem::NotAString)),
         };

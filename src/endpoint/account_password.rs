@@ -19,7 +19,6 @@ use super::page::{self, CSS};
 use super::refused::Refused;
 use super::texts::Texts;
 use super::{Endpoints, Served, input};
-use crate::event::EventKind;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::change_password::{NotChanged, PasswordChange, PasswordFault};
@@ -46,18 +45,12 @@ struct PasswordTemplate<'a> {
 
 impl Endpoints {
     /// Both methods.
-    pub(super) async fn account_password(
-        &self,
-        arrival: &Arrival,
-        body: &Bytes,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
+    pub(super) async fn account_password(&self, arrival: &Arrival, body: &Bytes) -> Served {
         let is_post = arrival.method == Method::POST;
         let wants_page = input::wants_page(arrival);
-        let made = match self.account_owner(arrival, happened).await {
+        let made = match self.account_owner(arrival).await {
             Ok(owner) if is_post => {
-                let changed =
-                    self.change_own_password(arrival, body, &owner, wants_page, happened).await;
+                let changed = self.change_own_password(arrival, body, &owner, wants_page).await;
                 match changed {
                     Err(refused) if wants_page && stays(&refused) => {
                         let reply = self.password_page(arrival, &owner, Some(&refused));
@@ -147,7 +140,6 @@ impl Endpoints {
         body: &Bytes,
         owner: &AccountOwner,
         wants_page: bool,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         self.is_from_here(arrival, owner.proof)?;
         if !self.changes_password(owner) {
@@ -165,7 +157,7 @@ impl Endpoints {
             min_length: self.account.settings.password_min_length,
             device: sessions.cookie_names().device_of(&arrival.headers),
         };
-        let context = &mut arrival.context(happened);
+        let context = &arrival.context();
         let changed = match sessions.change_password(&owner.session, change, context).await {
             Ok(changed) => changed,
             Err(NotChanged::Fault(fault)) => return Err(not_allowed(fault.name())),

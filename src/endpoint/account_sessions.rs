@@ -24,7 +24,7 @@ use super::refused::Refused;
 use super::session::amr;
 use super::{Endpoints, Served, input};
 use crate::caller::SessionId;
-use crate::event::{EndReason, EventKind};
+use crate::event::EndReason;
 use crate::notify::{device, time};
 use crate::refusal::Refusal;
 use crate::store::{Session, SessionSelection};
@@ -109,16 +109,11 @@ impl ListedSessions {
 
 impl Endpoints {
     /// Both methods.
-    pub(super) async fn account_sessions(
-        &self,
-        arrival: &Arrival,
-        body: &Bytes,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
+    pub(super) async fn account_sessions(&self, arrival: &Arrival, body: &Bytes) -> Served {
         let is_post = arrival.method == Method::POST;
         let wants_page = input::wants_page(arrival);
-        let made = match self.account_owner(arrival, happened).await {
-            Ok(owner) if is_post => self.end_own(arrival, body, &owner, wants_page, happened).await,
+        let made = match self.account_owner(arrival).await {
+            Ok(owner) if is_post => self.end_own(arrival, body, &owner, wants_page).await,
             // The page has them; this is for programs.
             Ok(_) if wants_page => Ok(self.back_to_account(PageSection::Sessions)),
             Ok(owner) => self.list_own(arrival, &owner).await,
@@ -147,7 +142,6 @@ impl Endpoints {
         body: &Bytes,
         owner: &AccountOwner,
         wants_page: bool,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         self.is_from_here(arrival, owner.proof)?;
         let fields = input::fields(arrival, body)?;
@@ -177,7 +171,7 @@ impl Endpoints {
                 (which, EndReason::SignedOutEverywhere, PageSection::Ended)
             }
         };
-        let ended = sessions.end(&which, why, arrival.at, happened).await?;
+        let ended = sessions.end(&which, why, arrival.at, &arrival.events).await?;
         let ends_own = match &which {
             SessionSelection::Session(id) => id == own,
             SessionSelection::User(_) => true,

@@ -31,7 +31,6 @@ use super::{Endpoints, Served};
 use crate::config::{
     AliasAnswer, JwtShape, OwnPath, OwnPathEntry, SessionShape, Shape, SlidingShape,
 };
-use crate::event::EventKind;
 use crate::refusal::Refusal;
 use crate::secret::{NoRandomness, Secret, random_bytes};
 use crate::session::{Grants, Mint};
@@ -63,34 +62,31 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Served {
         match (&own.shape, own.own) {
             (Shape::DjangoSession(shape), OwnPath::Login) => {
-                self.session_login(shape, own, arrival, body, happened).await
+                self.session_login(shape, own, arrival, body).await
             }
             (Shape::DjangoSession(shape), OwnPath::Logout) => {
-                self.session_logout(shape, arrival, happened).await
+                self.session_logout(shape, arrival).await
             }
-            (Shape::Jwt(shape), OwnPath::Login) => {
-                self.jwt_login(shape, own, arrival, body, happened).await
-            }
+            (Shape::Jwt(shape), OwnPath::Login) => self.jwt_login(shape, own, arrival, body).await,
             (Shape::Sliding(shape), OwnPath::Login) => {
-                let made = self.sliding_login(shape, own, arrival, body, happened).await;
+                let made = self.sliding_login(shape, own, arrival, body).await;
                 Served::of(made, arrival)
             }
             (Shape::Sliding(shape), OwnPath::Refresh) => {
-                Served::of(self.sliding_refresh(shape, arrival, body, happened).await, arrival)
+                Served::of(self.sliding_refresh(shape, arrival, body).await, arrival)
             }
             (Shape::DjRestAuth(shape), OwnPath::Login) => {
-                self.dj_rest_auth_login(shape, own, arrival, body, happened).await
+                self.dj_rest_auth_login(shape, own, arrival, body).await
             }
             (Shape::DjRestAuth(shape), OwnPath::Refresh) => {
-                let made = self.dj_rest_auth_refresh(shape, own, arrival, body, happened).await;
+                let made = self.dj_rest_auth_refresh(shape, own, arrival, body).await;
                 Served::of(made, arrival)
             }
             (Shape::DjRestAuth(shape), OwnPath::Logout) => {
-                self.dj_rest_auth_logout(shape, arrival, body, happened).await
+                self.dj_rest_auth_logout(shape, arrival, body).await
             }
             // The configuration has no other.
             _ => Served::refused(Refusal::Internal.into(), &arrival.request_id),
@@ -103,11 +99,10 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Served {
         let said = (&shape.answers.missing, &shape.answers.refused);
         let grants = Grants { tokens: false, cookie: true, issued: None };
-        let signed_in = match self.enter(said, own, arrival, body, grants, happened).await {
+        let signed_in = match self.enter(said, own, arrival, body, grants).await {
             Ok(signed_in) => signed_in,
             Err(served) => return served,
         };
@@ -121,14 +116,9 @@ impl Endpoints {
         Served::of(reply.map_err(Refused::from), arrival)
     }
 
-    async fn session_logout(
-        &self,
-        shape: &SessionShape,
-        arrival: &Arrival,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
+    async fn session_logout(&self, shape: &SessionShape, arrival: &Arrival) -> Served {
         // Such a view does not look at the body.
-        let ended = self.end(Extent::Session, arrival, None, happened).await;
+        let ended = self.end(Extent::Session, arrival, None).await;
         let mut served = match ended {
             Ok(true) => Served::reply(stated(&shape.answers.success)),
             Ok(false) => Served {
@@ -149,13 +139,12 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Served {
         let said = (&shape.missing, &shape.refused);
         let (issuer, lifetime) = (shape.issuer, shape.lifetime);
         let mint = Mint { issuer, lifetime, refresh_lifetime: std::time::Duration::ZERO };
         let grants = Grants { tokens: false, cookie: false, issued: Some(mint) };
-        let signed_in = match self.enter(said, own, arrival, body, grants, happened).await {
+        let signed_in = match self.enter(said, own, arrival, body, grants).await {
             Ok(signed_in) => signed_in,
             Err(served) => return served,
         };
@@ -175,12 +164,11 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let fields = self.login_fields(arrival, body)?;
         let given = credentials(&fields, username_field(&fields, &own.username_fields))?;
         let grants = Grants { tokens: false, cookie: false, issued: Some(mint(shape)) };
-        let signed_in = self.sign_in_at_alias(arrival, &given, grants, happened).await?;
+        let signed_in = self.sign_in_at_alias(arrival, &given, grants).await?;
         let token = signed_in.issued.as_ref().ok_or(Refusal::Internal)?;
         let reply = Reply::json(StatusCode::OK, &json!({"token": token.expose()}));
         Ok(self.known_device(reply, &signed_in, arrival))
@@ -192,11 +180,9 @@ impl Endpoints {
         shape: &SlidingShape,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let token = self.token(arrival, body, "token")?;
-        let (client, at) = (arrival.client_ip(), arrival.at);
-        let token = self.issuers.slide(&mint(shape), token.expose(), client, at, happened).await?;
+        let token = self.issuers.slide(&mint(shape), token.expose(), &arrival.context()).await?;
         Ok(Reply::json(StatusCode::OK, &json!({"token": token.expose()})))
     }
 
@@ -208,7 +194,6 @@ impl Endpoints {
         arrival: &Arrival,
         body: &Bytes,
         grants: Grants,
-        happened: &mut Vec<EventKind>,
     ) -> Result<crate::session::SignedIn, Served> {
         let refused = |refused| Served::refused(refused, &arrival.request_id);
         let says = |answer, refusal| Served { reply: stated(answer), refusal: Some(refusal) };
@@ -218,11 +203,9 @@ impl Endpoints {
             Lack::Missing => says(missing, Refusal::BadBody),
             Lack::Nobodys => says(wrong, Refusal::BadCredentials),
         })?;
-        self.sign_in_at_alias(arrival, &given, grants, happened).await.map_err(|why| {
-            match why.refusal {
-                Refusal::BadCredentials => says(wrong, Refusal::BadCredentials),
-                _ => refused(why),
-            }
+        self.sign_in_at_alias(arrival, &given, grants).await.map_err(|why| match why.refusal {
+            Refusal::BadCredentials => says(wrong, Refusal::BadCredentials),
+            _ => refused(why),
         })
     }
 

@@ -11,7 +11,6 @@ use serde_json::json;
 
 use super::Endpoints;
 use super::refused::Refused;
-use crate::event::EventKind;
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
 
@@ -21,10 +20,9 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let token = self.token(arrival, body, "refresh")?;
-        self.issuers.blacklist(token.expose(), arrival.at, happened).await?;
+        self.issuers.blacklist(token.expose(), arrival.at, &arrival.events).await?;
         Ok(Reply::json(StatusCode::OK, &json!({})))
     }
 }

@@ -22,7 +22,6 @@ use super::refused::Refused;
 use super::second_factor::{session_in, text};
 use super::{Endpoints, Served, navigation};
 use crate::caller::Proof;
-use crate::event::EventKind;
 use crate::factor::OfferedFactors;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -39,13 +38,9 @@ const JUST_PROVED: Duration = Duration::from_secs(60);
 
 impl Endpoints {
     /// `GET`: the page on which whoever is signed in confirms that it is still them.
-    pub(super) async fn confirm_page(
-        &self,
-        arrival: &Arrival,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
+    pub(super) async fn confirm_page(&self, arrival: &Arrival) -> Served {
         let next = next_of_query(arrival.target.query());
-        match self.session_to_confirm(arrival, happened).await {
+        match self.session_to_confirm(arrival).await {
             Ok((session, _)) => {
                 let path = arrival.target.path().as_str();
                 self.asks_again(arrival, &session, (path, &next, None), None).await
@@ -60,12 +55,11 @@ impl Endpoints {
         arrival: &Arrival,
         (fields, body): (&Fields, &Bytes),
         wants_page: bool,
-        happened: &mut Vec<EventKind>,
     ) -> Served {
         let next = next_of_form(fields);
         let held = text(fields, "held").map(Secret::new);
         let leads_to = (arrival.target.path().as_str(), &next, held.as_ref().map(Secret::expose));
-        let (session, proof) = match self.session_to_confirm(arrival, happened).await {
+        let (session, proof) = match self.session_to_confirm(arrival).await {
             Ok(found) => found,
             Err(refused) if wants_page => return self.to_login_or_refused(arrival, refused),
             Err(refused) => return Served::refused(refused, &arrival.request_id),
@@ -74,7 +68,7 @@ impl Endpoints {
             return self.second_step_refused(arrival, wants_page, refusal.into());
         }
         if wants_mail(fields) {
-            let made = self.mail_for_session(arrival, &session, happened).await;
+            let made = self.mail_for_session(arrival, &session).await;
             return match wants_page {
                 true => self.code_asked_again(arrival, &session, leads_to, made.err()).await,
                 false => Self::code_mailed(made, arrival),
@@ -86,7 +80,7 @@ impl Endpoints {
         let confirmation = match (&step, &otp, &password) {
             (Some(PasskeyStep::Used(said)), _, _) => Confirmation::Passkey(said.said()),
             (Some(PasskeyStep::Challenge), None, None) if !wants_page => {
-                let context = &arrival.context(happened);
+                let context = &arrival.context();
                 let sessions = self.issuers.sessions();
                 let begun = sessions.challenge_confirmation(&session, context).await;
                 let made = begun.map(|begun| Reply::json(StatusCode::OK, &challenge(begun)));
@@ -105,7 +99,7 @@ impl Endpoints {
         let sessions = self.issuers.sessions();
         let device = sessions.cookie_names().device_of(&arrival.headers);
         let was_asked = sessions.is_asked(&session, arrival.at);
-        let context = &mut arrival.context(happened);
+        let context = &arrival.context();
         let raised = sessions.confirm(&session, confirmation, device, context).await;
         // A copy of the cookie, which the detector may have seen, is worth nothing from now on.
         let another = match &raised {
@@ -231,9 +225,8 @@ impl Endpoints {
     async fn session_to_confirm(
         &self,
         arrival: &Arrival,
-        happened: &mut Vec<EventKind>,
     ) -> Result<(Arc<Session>, Proof), Refused> {
         let personal = PersonalTokenUse::Refused;
-        session_in(self.caller_to_confirm(arrival, personal, happened).await?.0)
+        session_in(self.caller_to_confirm(arrival, personal).await?.0)
     }
 }

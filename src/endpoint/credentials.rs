@@ -1,7 +1,6 @@
 //! Who calls an own path, where that matters: `session`, `logout` and `logout/all`.
 
 use super::Endpoints;
-use crate::event::EventKind;
 use crate::issuer::credential::{Credential, Presented};
 use crate::refusal::Refusal;
 use crate::session::personal_token::PersonalTokenUse;
@@ -13,9 +12,8 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         personal: PersonalTokenUse<'_>,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Credential, Refusal> {
-        let (credential, refusal) = self.caller_to_confirm(arrival, personal, happened).await?;
+        let (credential, refusal) = self.caller_to_confirm(arrival, personal).await?;
         refusal.map_or(Ok(credential), Err)
     }
 
@@ -24,11 +22,10 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         personal: PersonalTokenUse<'_>,
-        happened: &mut Vec<EventKind>,
     ) -> Result<(Credential, Option<Refusal>), Refusal> {
         match self
             .issuers
-            .presented(arrival, &crate::config::CredentialSelection::All, personal, happened)
+            .presented(arrival, &crate::config::CredentialSelection::All, personal)
             .await
         {
             Presented::Good(credential) => {

@@ -23,7 +23,7 @@ use super::refused::Refused;
 use super::{Endpoints, Served, input};
 use crate::clock::Timestamp;
 use crate::config::{DjRestAuthShape, OwnPathEntry};
-use crate::event::{EndReason, EventKind};
+use crate::event::EndReason;
 use crate::issuer::RefreshSubject;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -42,9 +42,8 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Served {
-        let made = self.dj_rest_auth_sign_in(shape, own, arrival, body, happened).await;
+        let made = self.dj_rest_auth_sign_in(shape, own, arrival, body).await;
         match made {
             Err(refused) if refused.refusal == Refusal::BadCredentials => Served {
                 reply: Reply::json(
@@ -63,7 +62,6 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let fields = self.login_fields(arrival, body)?;
         let given = credentials(&fields, username_field(&fields, &own.username_fields))?;
@@ -73,14 +71,19 @@ impl Endpoints {
         }
         // Looked up first: if that cannot be done, nothing has begun yet.
         let old = match shape.refresh_of(arrival) {
-            Some(token) => live(self.issuers.held_by_refresh(token, arrival.at, happened).await)?,
+            Some(token) => {
+                live(self.issuers.held_by_refresh(token, arrival.at, &arrival.events).await)?
+            }
             None => None,
         };
         let grants = Grants { tokens: true, cookie: false, issued: None };
-        let signed_in = self.sign_in_at_alias(arrival, &given, grants, happened).await?;
+        let signed_in = self.sign_in_at_alias(arrival, &given, grants).await?;
         if let Some(RefreshSubject::Session { session, .. }) = old {
             let which = SessionSelection::Session(session.id.clone());
-            self.issuers.sessions().end(&which, EndReason::Replaced, arrival.at, happened).await?;
+            self.issuers
+                .sessions()
+                .end(&which, EndReason::Replaced, arrival.at, &arrival.events)
+                .await?;
         }
         let pair = signed_in.tokens.as_ref().ok_or(Refusal::Internal)?;
         let mut user = Map::new();
@@ -106,7 +109,6 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         if input::is_form(arrival) {
             input::same_site(arrival, &self.trusted_origins)?;
@@ -124,7 +126,7 @@ impl Endpoints {
             }
             Err(problem) => return Err(Refused::field("refresh", problem)),
         };
-        let context = &mut arrival.context(happened);
+        let context = &arrival.context();
         let pair = self.issuers.refresh(token, own.rotation, context).await?;
         let mut members = Map::new();
         let mut say = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
@@ -143,9 +145,8 @@ impl Endpoints {
         shape: &DjRestAuthShape,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Served {
-        let ended = self.dj_rest_auth_end(shape, arrival, body, happened).await;
+        let ended = self.dj_rest_auth_end(shape, arrival, body).await;
         let mut served = match ended {
             Ok(()) => {
                 let text = json!({"detail": "Successfully logged out."});
@@ -172,7 +173,6 @@ impl Endpoints {
         shape: &DjRestAuthShape,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Result<(), Refused> {
         let fields = self.logout_fields(arrival, body)?;
         let refresh = match fields.trimmed("refresh") {
@@ -183,7 +183,7 @@ impl Endpoints {
             }
             Err(problem) => return Err(Refused::field("refresh", problem)),
         };
-        self.end(Extent::Session, arrival, refresh, happened).await.map(drop)
+        self.end(Extent::Session, arrival, refresh).await.map(drop)
     }
 
     /// The reply, which sets both tokens as cookies; one that stays good is not set anew.

@@ -73,15 +73,10 @@ impl FactorAction {
 
 impl Endpoints {
     /// Both methods.
-    pub(super) async fn factors(
-        &self,
-        arrival: &Arrival,
-        body: &Bytes,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
+    pub(super) async fn factors(&self, arrival: &Arrival, body: &Bytes) -> Served {
         let is_post = arrival.method == Method::POST;
         let wants_page = input::wants_page(arrival);
-        let (session, proof) = match self.session_of(arrival, happened).await {
+        let (session, proof) = match self.session_of(arrival).await {
             Ok(found) => found,
             Err(refused) if wants_page => return self.to_login_or_refused(arrival, refused),
             Err(refused) => return Served::refused(refused, &arrival.request_id),
@@ -89,7 +84,7 @@ impl Endpoints {
         let from_here = if is_post { self.is_from_here(arrival, proof) } else { Ok(()) };
         let made = match is_post {
             true => match from_here {
-                Ok(()) => self.change_factors(arrival, body, &session, wants_page, happened).await,
+                Ok(()) => self.change_factors(arrival, body, &session, wants_page).await,
                 Err(refusal) => Err(refusal.into()),
             },
             false => self.show_factors(arrival, &session, wants_page).await,
@@ -140,7 +135,6 @@ impl Endpoints {
         body: &Bytes,
         session: &Session,
         wants_page: bool,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let fields = input::fields(arrival, body)?;
         let action = FactorAction::read(&fields)?;
@@ -155,7 +149,7 @@ impl Endpoints {
         let user = session.identity.load().key.clone();
         if let Err(refusal) = sessions.is_fresh(session, arrival.at).await {
             if refusal == Refusal::InsufficientAuthentication {
-                let context = &mut arrival.context(happened);
+                let context = &arrival.context();
                 sessions.note_refused(&user, FactorRefusal::NotFresh, context);
             }
             return Err(refusal.into());
@@ -163,17 +157,17 @@ impl Endpoints {
         let step = PasskeyStep::read(&fields, body);
         match action {
             FactorAction::Begin if matches!(step, Some(PasskeyStep::Begin)) => {
-                self.begin_passkey(arrival, session, wants_page, happened).await
+                self.begin_passkey(arrival, session, wants_page).await
             }
             FactorAction::Begin => {
                 self.begin_factor(arrival, session, wants_page, None, None).await
             }
             FactorAction::Confirm if let Some(PasskeyStep::Made(said)) = &step => {
                 let fields = (&fields, said);
-                self.confirm_passkey(arrival, fields, session, wants_page, happened).await
+                self.confirm_passkey(arrival, fields, session, wants_page).await
             }
             FactorAction::Confirm => {
-                self.confirm_factor(arrival, &fields, session, wants_page, happened).await
+                self.confirm_factor(arrival, &fields, session, wants_page).await
             }
             FactorAction::Remove | FactorAction::Rename => {
                 let id = text(&fields, "id").ok_or(Refusal::BadBody)?;
@@ -196,13 +190,13 @@ impl Endpoints {
                 if !is_made {
                     return Err(Refused::field("id", FieldProblem::NotAString));
                 }
-                happened.push(EventKind::FactorChanged { user: user.clone(), change });
+                arrival.note(EventKind::FactorChanged { user: user.clone(), change });
                 self.after_change(arrival, &user, wants_page).await
             }
             // Given above.
             FactorAction::Download => Err(Refusal::Internal.into()),
             FactorAction::Distrust => {
-                let context = &mut arrival.context(happened);
+                let context = &arrival.context();
                 sessions.distrust_devices(&user, context).await?;
                 self.after_change(arrival, &user, wants_page).await
             }
@@ -212,7 +206,7 @@ impl Endpoints {
                 }
                 let codes = sessions.factors().renew_recovery(&user).await?;
                 let change = FactorEvent::RecoveryRenewed;
-                happened.push(EventKind::FactorChanged { user: user.clone(), change });
+                arrival.note(EventKind::FactorChanged { user: user.clone(), change });
                 self.with_codes(arrival, &user, &codes, wants_page).await
             }
         }
@@ -257,7 +251,6 @@ impl Endpoints {
         fields: &Fields,
         session: &Session,
         wants_page: bool,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let user = session.identity.load().key.clone();
         let secret = |name| text(fields, name).map(Secret::new);
@@ -274,7 +267,7 @@ impl Endpoints {
             name: text(fields, "name").unwrap_or(FIRST_NAME),
             invitation: invitation.as_ref(),
         };
-        let context = &mut arrival.context(happened);
+        let context = &arrival.context();
         match self.issuers.sessions().enrol(&user, confirmed, context).await {
             Ok(codes) if codes.is_empty() => self.after_change(arrival, &user, wants_page).await,
             Ok(codes) => self.with_codes(arrival, &user, &codes, wants_page).await,

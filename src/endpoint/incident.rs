@@ -110,15 +110,10 @@ impl IncidentAnswer {
 
 impl Endpoints {
     /// `GET /incident?answer=not-me&token=...`, and the form of its page.
-    pub(super) async fn incident(
-        &self,
-        arrival: &Arrival,
-        body: &Bytes,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
+    pub(super) async fn incident(&self, arrival: &Arrival, body: &Bytes) -> Served {
         let language = Language::negotiate(&arrival.headers);
         let answered = match arrival.method {
-            Method::POST => self.answer(arrival, body, language, happened).await,
+            Method::POST => self.answer(arrival, body, language).await,
             _ => self.ask(arrival, language).await,
         };
         answered.unwrap_or_else(|refused| {
@@ -163,7 +158,6 @@ impl Endpoints {
         arrival: &Arrival,
         body: &Bytes,
         language: Language,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Served, Refused> {
         input::same_site(arrival, &self.trusted_origins)?;
         let fields = input::fields(arrival, body)?;
@@ -178,9 +172,10 @@ impl Endpoints {
             IncidentAnswer::NotMe => {
                 let which = SessionSelection::User(user.clone());
                 let sessions = self.issuers.sessions();
-                let ended = sessions.end(&which, EndReason::NotMe, arrival.at, happened).await?;
+                let ended =
+                    sessions.end(&which, EndReason::NotMe, arrival.at, &arrival.events).await?;
                 // Whoever it was may have left a browser that the account knows, or be under way by a mailed link.
-                sessions.forget_all_devices(&user, arrival.at, happened).await?;
+                sessions.forget_all_devices(&user, arrival.at, &arrival.events).await?;
                 ended
             }
             IncidentAnswer::Me => 0,
@@ -195,7 +190,7 @@ impl Endpoints {
         let is_first = self.incidents.answers.take(&token, answered).await.map_err(failed)?;
         if is_first {
             let (detector, ended) = (question.incident.detector.into(), ended as u64);
-            happened.push(EventKind::IncidentAnswered { user, detector, was_me, ended });
+            arrival.note(EventKind::IncidentAnswered { user, detector, was_me, ended });
         }
         let texts = Texts::of(language);
         let (heading, message, link) = match answer {

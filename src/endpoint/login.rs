@@ -30,7 +30,7 @@ use super::refused::{FieldErrors, Refused};
 use super::texts::Texts;
 use super::{Endpoints, Served, input};
 use crate::config::{Issues, OwnPathEntry};
-use crate::event::{EndReason, EventKind};
+use crate::event::EndReason;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::{Grants, SignIn, SignedIn, TokenPair};
@@ -60,12 +60,7 @@ pub(super) struct Credentials<'a> {
 
 impl Endpoints {
     /// `GET /login`: the page, or where it leads if somebody is signed in, unless they come from there.
-    pub(super) async fn login_page(
-        &self,
-        own: &OwnPathEntry,
-        arrival: &Arrival,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
+    pub(super) async fn login_page(&self, own: &OwnPathEntry, arrival: &Arrival) -> Served {
         let next = next_of_query(arrival.target.query());
         let page = self.page(own, arrival, &next, "");
         let Ok(cookies) = self.cookie.read(&arrival.headers) else {
@@ -73,8 +68,12 @@ impl Endpoints {
             return Served::reply(self.remove_cookies(arrival, page.reply()));
         };
         for value in cookies {
-            let session =
-                self.issuers.sessions().cookie(value, arrival.client_ip(), arrival.at, happened);
+            let session = self.issuers.sessions().cookie(
+                value,
+                arrival.client_ip(),
+                arrival.at,
+                &arrival.events,
+            );
             match live(session.await) {
                 // They are to sign in anew, or would be sent to and fro.
                 Ok(Some(session))
@@ -102,7 +101,6 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Served {
         let wants_page = input::is_page_form(arrival);
         let fields = match self.login_fields(arrival, body) {
@@ -129,8 +127,8 @@ impl Endpoints {
             Ok(given) => {
                 let given = Credentials { is_typed: wants_page, ..given };
                 match own.is_alias {
-                    true => self.sign_in_at_alias(arrival, &given, grants, happened).await,
-                    false => self.sign_in(arrival, &given, grants, happened).await,
+                    true => self.sign_in_at_alias(arrival, &given, grants).await,
+                    false => self.sign_in(arrival, &given, grants).await,
                 }
             }
             Err(refused) => Err(refused),
@@ -203,9 +201,8 @@ impl Endpoints {
         arrival: &Arrival,
         given: &Credentials<'_>,
         grants: Grants,
-        happened: &mut Vec<EventKind>,
     ) -> Result<SignedIn, Refused> {
-        let old = self.brought_sessions(arrival, grants, happened).await?;
+        let old = self.brought_sessions(arrival, grants).await?;
         let request = SignIn {
             is_typed: given.is_typed,
             username: given.username,
@@ -214,9 +211,8 @@ impl Endpoints {
             device: self.issuers.sessions().cookie_names().device_of(&arrival.headers),
             otp: given.otp.as_ref(),
         };
-        let signed_in =
-            self.issuers.sessions().sign_in(request, &mut arrival.context(happened)).await?;
-        self.end_replaced(arrival, old, happened).await?;
+        let signed_in = self.issuers.sessions().sign_in(request, &arrival.context()).await?;
+        self.end_replaced(arrival, old).await?;
         Ok(signed_in)
     }
 
@@ -226,7 +222,6 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         grants: Grants,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Vec<Arc<Session>>, Refused> {
         let mut old = Vec::new();
         for value in self.cookie.read(&arrival.headers)? {
@@ -235,7 +230,7 @@ impl Endpoints {
                     value,
                     arrival.client_ip(),
                     arrival.at,
-                    happened,
+                    &arrival.events,
                 );
                 old.extend(live(session.await)?);
             }
@@ -248,11 +243,13 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         old: Vec<Arc<Session>>,
-        happened: &mut Vec<EventKind>,
     ) -> Result<(), Refused> {
         for old in old {
             let which = SessionSelection::Session(old.id.clone());
-            self.issuers.sessions().end(&which, EndReason::Replaced, arrival.at, happened).await?;
+            self.issuers
+                .sessions()
+                .end(&which, EndReason::Replaced, arrival.at, &arrival.events)
+                .await?;
         }
         Ok(())
     }

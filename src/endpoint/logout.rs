@@ -20,7 +20,7 @@ use http::StatusCode;
 use super::refused::Refused;
 use super::{Endpoints, Served, input, navigation, page};
 use crate::caller::{Identity, Proof, UserKey};
-use crate::event::{EndReason, EventKind};
+use crate::event::EndReason;
 use crate::issuer::credential::{Credential, Presented};
 use crate::issuer::{IssuedCredential, NotTakenOver, RefreshSubject};
 use crate::refusal::Refusal;
@@ -42,16 +42,10 @@ pub(super) enum Extent {
 
 impl Endpoints {
     /// `POST /logout`, `POST /logout/all`.
-    pub(super) async fn logout(
-        &self,
-        extent: Extent,
-        arrival: &Arrival,
-        body: &Bytes,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
+    pub(super) async fn logout(&self, extent: Extent, arrival: &Arrival, body: &Bytes) -> Served {
         let ended = match self.logout_fields(arrival, body) {
             Ok(fields) => match refresh_token(&fields) {
-                Ok(refresh) => self.end(extent, arrival, refresh, happened).await,
+                Ok(refresh) => self.end(extent, arrival, refresh).await,
                 Err(refused) => Err(refused),
             },
             Err(refused) => Err(refused),
@@ -92,16 +86,10 @@ impl Endpoints {
         extent: Extent,
         arrival: &Arrival,
         refresh: Option<&str>,
-        happened: &mut Vec<EventKind>,
     ) -> Result<bool, Refused> {
         let mut tokens = self
             .issuers
-            .tokens(
-                arrival,
-                &crate::config::CredentialSelection::All,
-                PersonalTokenUse::Refused,
-                happened,
-            )
+            .tokens(arrival, &crate::config::CredentialSelection::All, PersonalTokenUse::Refused)
             .await
             .map_err(|found| match found {
                 Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
@@ -127,7 +115,7 @@ impl Endpoints {
             .map(|token| token.map(NamedCredential::from).map_err(|(refusal, _)| refusal))
             .collect();
         if let Some(token) = refresh {
-            let held = self.issuers.held_by_refresh(token, arrival.at, happened).await;
+            let held = self.issuers.held_by_refresh(token, arrival.at, &arrival.events).await;
             found.push(match held {
                 Ok(RefreshSubject::Session { session, .. }) => {
                     Ok(NamedCredential::Session(session))
@@ -141,10 +129,8 @@ impl Endpoints {
             });
         }
         if is_same_site.is_ok() {
-            let cookies = self
-                .issuers
-                .cookies(arrival, &crate::config::CredentialSelection::All, happened)
-                .await?;
+            let cookies =
+                self.issuers.cookies(arrival, &crate::config::CredentialSelection::All).await?;
             found.extend(cookies.into_iter().map(|cookie| cookie.map(NamedCredential::from)));
         }
         let ends = to_end(extent, found)?;
@@ -152,13 +138,13 @@ impl Endpoints {
         for end in ends {
             match end {
                 EndTarget::Sessions(which, why) => {
-                    self.issuers.sessions().end(&which, why, arrival.at, happened).await?;
+                    self.issuers.sessions().end(&which, why, arrival.at, &arrival.events).await?;
                 }
                 EndTarget::NotTakenOver(token) => {
-                    self.issuers.end_not_taken_over(&token, arrival.at, happened).await?;
+                    self.issuers.end_not_taken_over(&token, arrival.at, &arrival.events).await?;
                 }
                 EndTarget::Issued(issued) => {
-                    self.issuers.end_issued(&issued, arrival.at, happened).await?;
+                    self.issuers.end_issued(&issued, arrival.at, &arrival.events).await?;
                 }
             }
         }

@@ -11,7 +11,6 @@ use http::Method;
 use super::logout::Extent;
 use super::texts::Texts;
 use super::{Endpoints, Served, page, wrong_method};
-use crate::event::EventKind;
 use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
 use crate::wire::accept::{self, Language};
@@ -31,30 +30,22 @@ struct LogoutTemplate<'a> {
 
 impl Endpoints {
     /// The page.
-    pub(super) async fn logout_page(
-        &self,
-        extent: Extent,
-        arrival: &Arrival,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
+    pub(super) async fn logout_page(&self, extent: Extent, arrival: &Arrival) -> Served {
         let is_browser = accept::is_navigation(&arrival.method, &arrival.headers)
             || accept::accepts_html(&arrival.headers);
         if !is_browser {
             let refused = wrong_method(&arrival.method, &[Method::POST]);
             return Served::refused(refused, &arrival.request_id);
         }
-        let name = match self
-            .issuers
-            .cookies(arrival, &crate::config::CredentialSelection::All, happened)
-            .await
-        {
-            Ok(found) => match who(found) {
-                Who::Known(name) => Some(name),
-                Who::Unknown => None,
-                Who::Nobody => return Served::reply(self.landing()),
-            },
-            Err(_) => None,
-        };
+        let name =
+            match self.issuers.cookies(arrival, &crate::config::CredentialSelection::All).await {
+                Ok(found) => match who(found) {
+                    Who::Known(name) => Some(name),
+                    Who::Unknown => None,
+                    Who::Nobody => return Served::reply(self.landing()),
+                },
+                Err(_) => None,
+            };
         let texts = Texts::of(Language::negotiate(&arrival.headers));
         let (heading, message) = match extent {
             Extent::Session => (texts.sign_out, texts.ends_here),

@@ -103,11 +103,10 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         ticket: &Secret,
-        happened: &mut Vec<EventKind>,
     ) -> Result<(), Refused> {
-        let context = &mut arrival.context(happened);
+        let context = &arrival.context();
         let order = self.issuers.sessions().code_for_sign_in(ticket, context).await?;
-        self.order_code(arrival, order, happened).await
+        self.order_code(arrival, order).await
     }
 
     /// Signs in at an alias. A front end there knows of no ticket: it posts the same again with `otp`. So where a mailed code is due, it
@@ -117,19 +116,18 @@ impl Endpoints {
         arrival: &Arrival,
         given: &Credentials<'_>,
         grants: Grants,
-        happened: &mut Vec<EventKind>,
     ) -> Result<SignedIn, Refused> {
-        let refused = match self.sign_in(arrival, given, grants, happened).await {
+        let refused = match self.sign_in(arrival, given, grants).await {
             Ok(signed_in) => return Ok(signed_in),
             Err(refused) => refused,
         };
         if let Some(ticket) = refused.ticket.as_deref()
             && ticket.due == Due::MailedCode
         {
-            let context = &mut arrival.context(happened);
+            let context = &arrival.context();
             let sessions = self.issuers.sessions();
             let order = sessions.code_for_another_try(&ticket.ticket, context).await?;
-            self.order_code(arrival, order, happened).await?;
+            self.order_code(arrival, order).await?;
         }
         Err(refused)
     }
@@ -139,35 +137,29 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         session: &Session,
-        happened: &mut Vec<EventKind>,
     ) -> Result<(), Refused> {
         let sessions = self.issuers.sessions();
         let device = sessions.cookie_names().device_of(&arrival.headers);
-        let context = &arrival.context(happened);
+        let context = &arrival.context();
         let order = sessions.code_for_session(session, device, context).await?;
-        self.order_code(arrival, order, happened).await
+        self.order_code(arrival, order).await
     }
 
-    async fn order_code(
-        &self,
-        arrival: &Arrival,
-        order: CodeOrder,
-        happened: &mut Vec<EventKind>,
-    ) -> Result<(), Refused> {
+    async fn order_code(&self, arrival: &Arrival, order: CodeOrder) -> Result<(), Refused> {
         let CodeOrder { user, place, counted_as, until } = order;
         let asked = CodeAsked {
             user: Person::of(&user),
             counted_as,
             place,
             client: arrival.client_ip(),
-            agent: arrival.context(happened).agent.chars().take(256).collect(),
+            agent: arrival.context().agent.chars().take(256).collect(),
             at: arrival.at.as_millis(),
             until: until.as_millis(),
         };
         let CodeMailing { codes, bound } = &self.code_mailing;
         let is_asked = codes.ask(asked, *bound).await.map_err(|_| Refusal::StoreUnavailable)?;
         let what = if is_asked { MailedCodeEvent::Asked } else { MailedCodeEvent::Withheld };
-        happened.push(EventKind::MailedCode { user, what });
+        arrival.note(EventKind::MailedCode { user, what });
         match is_asked {
             true => Ok(()),
             false => Err(Refused {

@@ -136,14 +136,9 @@ impl Endpoints {
     }
 
     /// All methods.
-    pub(super) async fn mailed_link(
-        &self,
-        arrival: &Arrival,
-        body: &Bytes,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
+    pub(super) async fn mailed_link(&self, arrival: &Arrival, body: &Bytes) -> Served {
         let answered = match arrival.method {
-            Method::POST => self.link_posted(arrival, body, happened).await,
+            Method::POST => self.link_posted(arrival, body).await,
             _ => self.link_shown(arrival).await,
         };
         let wants_page = arrival.method != Method::POST || input::is_page_form(arrival);
@@ -171,28 +166,18 @@ impl Endpoints {
         Served { reply, refusal: Some(refused.refusal) }
     }
 
-    async fn link_posted(
-        &self,
-        arrival: &Arrival,
-        body: &Bytes,
-        happened: &mut Vec<EventKind>,
-    ) -> Result<Reply, Refused> {
+    async fn link_posted(&self, arrival: &Arrival, body: &Bytes) -> Result<Reply, Refused> {
         if !self.may_set_cookie(arrival) {
             return Err(Refusal::CrossSite.into());
         }
         let fields = self.login_fields(arrival, body)?;
         match text(&fields, "token").map(Secret::new) {
-            Some(token) => self.open_link(arrival, &token, happened).await,
-            None => self.ask_for_link(arrival, &fields, happened).await,
+            Some(token) => self.open_link(arrival, &token).await,
+            None => self.ask_for_link(arrival, &fields).await,
         }
     }
 
-    async fn ask_for_link(
-        &self,
-        arrival: &Arrival,
-        fields: &Fields,
-        happened: &mut Vec<EventKind>,
-    ) -> Result<Reply, Refused> {
+    async fn ask_for_link(&self, arrival: &Arrival, fields: &Fields) -> Result<Reply, Refused> {
         let (ticket, name) = (text(fields, "ticket").map(Secret::new), text(fields, "username"));
         if ticket.is_none() && name.is_none() {
             return Err(Refused::field("username", FieldProblem::Required));
@@ -210,7 +195,7 @@ impl Endpoints {
         };
         let (user, account) = match &ticket {
             Some(ticket) => {
-                let found = sessions.enrolling(ticket, &mut arrival.context(happened)).await?;
+                let found = sessions.enrolling(ticket, &arrival.context()).await?;
                 (Some(found.0), found.1)
             }
             None => (None, folded(name.unwrap_or_default()).into()),
@@ -226,7 +211,7 @@ impl Endpoints {
                 account: account.to_string(),
                 browser: hash_text(&cookie.digest()),
                 client,
-                agent: arrival.context(happened).agent.chars().take(256).collect(),
+                agent: arrival.context().agent.chars().take(256).collect(),
                 at: arrival.at.as_millis(),
                 next: kept_next(fields),
             };
@@ -234,7 +219,7 @@ impl Endpoints {
         };
         let what = if is_asked { MailedLinkEvent::Asked } else { MailedLinkEvent::Withheld };
         if fits {
-            happened.push(EventKind::MailedLink { account, user, what });
+            arrival.note(EventKind::MailedLink { account, user, what });
         }
         let language = Language::negotiate(&arrival.headers);
         let own = LinkTexts::of(language);
@@ -262,17 +247,12 @@ impl Endpoints {
         Ok(self.link_page(language, (own.open_heading, own.open_message), Some(form), None))
     }
 
-    async fn open_link(
-        &self,
-        arrival: &Arrival,
-        token: &Secret,
-        happened: &mut Vec<EventKind>,
-    ) -> Result<Reply, Refused> {
+    async fn open_link(&self, arrival: &Arrival, token: &Secret) -> Result<Reply, Refused> {
         let presented = self.looked_up(arrival, token).await?;
         let PresentedLink { link, user } = &presented;
-        let mut note = |what| {
+        let note = |what| {
             let (account, user) = (link.account.as_str().into(), Some(user.clone()));
-            happened.push(EventKind::MailedLink { account, user, what });
+            arrival.note(EventKind::MailedLink { account, user, what });
         };
         if !self.is_here(arrival, link) {
             note(MailedLinkEvent::OtherBrowser);

@@ -19,7 +19,6 @@ use http::{HeaderValue, Method, StatusCode};
 
 use crate::caller::{IssuerName, Proof};
 use crate::config::{Config, IssuerKind, Issues, OwnPath, OwnPathEntry, Shape, SignInMode};
-use crate::event::EventKind;
 use crate::issuer::Issuers;
 use crate::notify::{IncidentQuestions, RequestedLetters};
 use crate::refusal::Refusal;
@@ -206,13 +205,7 @@ impl Endpoints {
     }
 
     /// Answers a request to an own path.
-    pub async fn serve(
-        &self,
-        own: &OwnPathEntry,
-        arrival: &Arrival,
-        body: Bytes,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
+    pub async fn serve(&self, own: &OwnPathEntry, arrival: &Arrival, body: Bytes) -> Served {
         let methods = methods(own);
         if arrival.preflight().is_some() {
             return Served::reply(self.cors.preflight(arrival, methods));
@@ -224,42 +217,38 @@ impl Endpoints {
             OwnPath::Login | OwnPath::Logout | OwnPath::Refresh
                 if own.shape != Shape::SimpleJwt =>
             {
-                self.alias(own, arrival, &body, happened).await
+                self.alias(own, arrival, &body).await
             }
             OwnPath::Login if arrival.method == Method::POST => {
-                self.login(own, arrival, &body, happened).await
+                self.login(own, arrival, &body).await
             }
-            OwnPath::Login => self.login_page(own, arrival, happened).await,
+            OwnPath::Login => self.login_page(own, arrival).await,
             OwnPath::Logout if arrival.method != Method::POST => {
-                self.logout_page(Extent::Session, arrival, happened).await
+                self.logout_page(Extent::Session, arrival).await
             }
             OwnPath::LogoutAll if arrival.method != Method::POST => {
-                self.logout_page(Extent::User, arrival, happened).await
+                self.logout_page(Extent::User, arrival).await
             }
-            OwnPath::Logout => self.logout(Extent::Session, arrival, &body, happened).await,
-            OwnPath::LogoutAll => self.logout(Extent::User, arrival, &body, happened).await,
-            OwnPath::Refresh => {
-                Served::of(self.refresh(own, arrival, &body, happened).await, arrival)
-            }
+            OwnPath::Logout => self.logout(Extent::Session, arrival, &body).await,
+            OwnPath::LogoutAll => self.logout(Extent::User, arrival, &body).await,
+            OwnPath::Refresh => Served::of(self.refresh(own, arrival, &body).await, arrival),
             OwnPath::Verify => Served::of(self.verify(arrival, &body).await, arrival),
-            OwnPath::Blacklist => {
-                Served::of(self.blacklist(arrival, &body, happened).await, arrival)
-            }
-            OwnPath::Session => Served::of(self.session(arrival, happened).await, arrival),
+            OwnPath::Blacklist => Served::of(self.blacklist(arrival, &body).await, arrival),
+            OwnPath::Session => Served::of(self.session(arrival).await, arrival),
             OwnPath::Jwks => Served::reply(self.jwks()),
-            OwnPath::Incident => self.incident(arrival, &body, happened).await,
-            OwnPath::SecondFactor => self.second_factor(own, arrival, &body, happened).await,
-            OwnPath::Factors => self.factors(arrival, &body, happened).await,
+            OwnPath::Incident => self.incident(arrival, &body).await,
+            OwnPath::SecondFactor => self.second_factor(own, arrival, &body).await,
+            OwnPath::Factors => self.factors(arrival, &body).await,
             OwnPath::FactorsScript => Served::reply(recovery_codes::script()),
-            OwnPath::Account => self.account(arrival, happened).await,
-            OwnPath::AccountSessions => self.account_sessions(arrival, &body, happened).await,
-            OwnPath::AccountActivity => self.account_activity(arrival, happened).await,
-            OwnPath::AccountDevices => self.account_devices(arrival, &body, happened).await,
-            OwnPath::AccountPassword => self.account_password(arrival, &body, happened).await,
-            OwnPath::PersonalTokens => self.personal_tokens(arrival, &body, happened).await,
-            OwnPath::Passkey => self.sign_in_by_passkey(own, arrival, &body, happened).await,
+            OwnPath::Account => self.account(arrival).await,
+            OwnPath::AccountSessions => self.account_sessions(arrival, &body).await,
+            OwnPath::AccountActivity => self.account_activity(arrival).await,
+            OwnPath::AccountDevices => self.account_devices(arrival, &body).await,
+            OwnPath::AccountPassword => self.account_password(arrival, &body).await,
+            OwnPath::PersonalTokens => self.personal_tokens(arrival, &body).await,
+            OwnPath::Passkey => self.sign_in_by_passkey(own, arrival, &body).await,
             OwnPath::PasskeyScript => Served::reply(passkey_script::reply()),
-            OwnPath::MailedLink => self.mailed_link(arrival, &body, happened).await,
+            OwnPath::MailedLink => self.mailed_link(arrival, &body).await,
         };
         // A browser that holds a cookie nobody can read would be refused for ever.
         if served.refusal == Some(Refusal::BadCookie)

@@ -26,7 +26,6 @@ use super::refused::Refused;
 use super::second_factor::{goes_on, is_set, text, with_recovery_codes};
 use super::{Endpoints, Served, input};
 use crate::config::{Issues, OwnPathEntry};
-use crate::event::EventKind;
 use crate::factor::{FIRST_PASSKEY, PasskeyCeremony};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -131,7 +130,6 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Served {
         let wants_page = input::is_page_form(arrival);
         let fields = match self.login_fields(arrival, body) {
@@ -143,15 +141,14 @@ impl Endpoints {
         };
         let made = match PasskeyStep::read(&fields, body) {
             Some(PasskeyStep::Used(said)) => {
-                self.signed_in_by_passkey(own, arrival, (&fields, wants_page), &said, happened)
-                    .await
+                self.signed_in_by_passkey(own, arrival, (&fields, wants_page), &said).await
             }
             Some(PasskeyStep::Made(_) | PasskeyStep::Begin) => Err(Refusal::BadBody.into()),
             Some(PasskeyStep::Challenge) | None if wants_page => {
                 Err(Refused::field("credential", FieldProblem::Required))
             }
             Some(PasskeyStep::Challenge) | None => {
-                let context = &arrival.context(happened);
+                let context = &arrival.context();
                 let begun = self.issuers.sessions().challenge_sign_in(context).await;
                 begun
                     .map(|begun| Reply::json(StatusCode::OK, &challenge(begun)))
@@ -173,15 +170,14 @@ impl Endpoints {
         arrival: &Arrival,
         (fields, wants_page): (&Fields, bool),
         said: &SaidByKey,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let grants = self.grants(arrival, wants_page)?;
-        let old = self.brought_sessions(arrival, grants, happened).await?;
+        let old = self.brought_sessions(arrival, grants).await?;
         let sessions = self.issuers.sessions();
         let device = sessions.cookie_names().device_of(&arrival.headers);
-        let context = &mut arrival.context(happened);
+        let context = &arrival.context();
         let signed_in = sessions.sign_in_by_passkey(said.said(), device, grants, context).await?;
-        self.end_replaced(arrival, old, happened).await?;
+        self.end_replaced(arrival, old).await?;
         let next = wants_page.then(|| next_of_form(fields));
         self.signed_in(arrival, &signed_in, next.as_ref(), own)
     }
@@ -207,37 +203,32 @@ impl Endpoints {
         (fields, ticket): (&Fields, &Secret),
         step: &PasskeyStep,
         grants: Grants,
-        happened: &mut Vec<EventKind>,
     ) -> Result<PasskeyOutcome, Refused> {
-        let sessions = self.issuers.sessions();
+        let (sessions, context) = (self.issuers.sessions(), &arrival.context());
         match step {
             PasskeyStep::Challenge => {
-                let context = &mut arrival.context(happened);
                 let begun = sessions.challenge_second_step(ticket, context).await?;
                 Ok(PasskeyOutcome::Challenge(challenge(begun)))
             }
             PasskeyStep::Begin => {
-                let context = &mut arrival.context(happened);
                 let (begun, takes_invitation) =
                     sessions.passkey_enrolment_of(ticket, context).await?;
                 Ok(PasskeyOutcome::Challenge(to_set_up(begun, takes_invitation)))
             }
             PasskeyStep::Used(said) => {
-                let old = self.brought_sessions(arrival, grants, happened).await?;
-                let context = &mut arrival.context(happened);
+                let old = self.brought_sessions(arrival, grants).await?;
                 let signed_in =
                     sessions.finish_by_passkey(ticket, said.said(), grants, context).await?;
-                self.end_replaced(arrival, old, happened).await?;
+                self.end_replaced(arrival, old).await?;
                 Ok(PasskeyOutcome::SignedIn(signed_in, Vec::new()))
             }
             PasskeyStep::Made(said) => {
-                let old = self.brought_sessions(arrival, grants, happened).await?;
+                let old = self.brought_sessions(arrival, grants).await?;
                 let invitation = text(fields, "invitation").map(Secret::new);
                 let new = new_passkey(fields, said, invitation.as_ref());
-                let context = &mut arrival.context(happened);
                 let (signed_in, codes) =
                     sessions.enrol_passkey_and_sign_in(ticket, new, grants, context).await?;
-                self.end_replaced(arrival, old, happened).await?;
+                self.end_replaced(arrival, old).await?;
                 Ok(PasskeyOutcome::SignedIn(signed_in, codes))
             }
         }
@@ -276,13 +267,12 @@ impl Endpoints {
         arrival: &Arrival,
         session: &Session,
         wants_page: bool,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let takes_invitation = self.takes_invitation(arrival, session).await?;
         if wants_page {
             return Ok(self.passkey_enrol_page(arrival, None, takes_invitation, None).reply);
         }
-        let context = &arrival.context(happened);
+        let context = &arrival.context();
         let begun = self.issuers.sessions().begin_passkey(session, context).await?;
         Ok(Reply::json(StatusCode::OK, &to_set_up(begun, takes_invitation)))
     }
@@ -294,7 +284,6 @@ impl Endpoints {
         (fields, said): (&Fields, &SaidByKey),
         session: &Session,
         wants_page: bool,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let given = text(fields, "invitation").map(Secret::new);
         let invitation = match self.takes_invitation(arrival, session).await? {
@@ -302,7 +291,7 @@ impl Endpoints {
             false => None,
         };
         let new = new_passkey(fields, said, invitation.as_ref());
-        let context = &mut arrival.context(happened);
+        let context = &arrival.context();
         let user = session.identity.load().key.clone();
         match self.issuers.sessions().enrol_passkey(session, new, context).await {
             Ok(codes) if codes.is_empty() => self.after_change(arrival, &user, wants_page).await,
@@ -327,10 +316,9 @@ impl Endpoints {
         (fields, ticket): (&Fields, &Secret),
         step: &PasskeyStep,
         grants: Grants,
-        happened: &mut Vec<EventKind>,
     ) -> Served {
         let next = next_of_form(fields);
-        let made = self.passkey_in_sign_in(arrival, (fields, ticket), step, grants, happened).await;
+        let made = self.passkey_in_sign_in(arrival, (fields, ticket), step, grants).await;
         let replied = match made {
             Ok(PasskeyOutcome::SignedIn(signed_in, codes)) if codes.is_empty() => {
                 self.signed_in(arrival, &signed_in, Some(&next), own)
@@ -351,7 +339,7 @@ impl Endpoints {
             }
             Err(refused) if goes_on(&refused) => match step {
                 PasskeyStep::Made(_) | PasskeyStep::Begin => {
-                    let context = &mut arrival.context(happened);
+                    let context = &arrival.context();
                     let sessions = self.issuers.sessions();
                     match sessions.passkey_enrolment_of(ticket, context).await {
                         Ok((_, takes_invitation)) => {
@@ -367,7 +355,7 @@ impl Endpoints {
                     }
                 }
                 PasskeyStep::Used(_) | PasskeyStep::Challenge => {
-                    return self.code_again(arrival, ticket, &next, &refused, happened).await;
+                    return self.code_again(arrival, ticket, &next, &refused).await;
                 }
             },
             Err(refused) => Err(refused),

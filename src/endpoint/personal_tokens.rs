@@ -22,7 +22,7 @@ use super::token_page::{MadeTokenPage, TokensPage};
 use super::{Endpoints, Served, input, navigation};
 use crate::caller::SessionId;
 use crate::config;
-use crate::event::{EventKind, FactorRefusal};
+use crate::event::FactorRefusal;
 use crate::refusal::Refusal;
 use crate::session::personal_token::{TokenMaker, TokenProblem, WantedToken};
 use crate::store::Session;
@@ -33,22 +33,17 @@ use crate::wire::reply::Reply;
 
 impl Endpoints {
     /// Both methods.
-    pub(super) async fn personal_tokens(
-        &self,
-        arrival: &Arrival,
-        body: &Bytes,
-        happened: &mut Vec<EventKind>,
-    ) -> Served {
+    pub(super) async fn personal_tokens(&self, arrival: &Arrival, body: &Bytes) -> Served {
         let is_post = arrival.method == Method::POST;
         let wants_page = input::wants_page(arrival);
-        let (session, proof) = match self.session_of(arrival, happened).await {
+        let (session, proof) = match self.session_of(arrival).await {
             Ok(found) => found,
             Err(refused) if wants_page => return self.to_login_or_refused(arrival, refused),
             Err(refused) => return Served::refused(refused, &arrival.request_id),
         };
         let made = match is_post {
             true => match self.is_from_here(arrival, proof) {
-                Ok(()) => self.change_tokens(arrival, body, &session, wants_page, happened).await,
+                Ok(()) => self.change_tokens(arrival, body, &session, wants_page).await,
                 Err(refusal) => Err(refusal.into()),
             },
             false => self.show_tokens(arrival, &session, wants_page, None).await,
@@ -108,14 +103,13 @@ impl Endpoints {
         body: &Bytes,
         session: &Session,
         wants_page: bool,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let fields = input::fields(arrival, body)?;
         let sessions = self.issuers.sessions();
         let user = session.identity.load().key.clone();
         if let Err(refusal) = sessions.is_fresh(session, arrival.at).await {
             if refusal == Refusal::InsufficientAuthentication {
-                let context = &mut arrival.context(happened);
+                let context = &arrival.context();
                 sessions.note_refused(&user, FactorRefusal::NotFresh, context);
             }
             return Err(refusal.into());
@@ -126,8 +120,9 @@ impl Endpoints {
                 let checked = sessions.personal_token_rules().check(wanted)?;
                 let client = Some(arrival.client_ip());
                 let maker = TokenMaker::Owner(session);
-                let (made, token) =
-                    sessions.make_token(maker, checked, client, arrival.at, happened).await?;
+                let (made, token) = sessions
+                    .make_token(maker, checked, client, arrival.at, &arrival.events)
+                    .await?;
                 if wants_page {
                     let page = MadeTokenPage {
                         service: &self.title,
@@ -147,7 +142,7 @@ impl Endpoints {
             "revoke" => {
                 let id = text(&fields, "id").ok_or(Refusal::BadBody)?;
                 let id = SessionId::new(id);
-                if !sessions.revoke_token(&id, Some(&user), arrival.at, happened).await? {
+                if !sessions.revoke_token(&id, Some(&user), arrival.at, &arrival.events).await? {
                     return Err(Refused::field("id", FieldProblem::NotAString));
                 }
                 match wants_page {

@@ -11,7 +11,6 @@ use super::login::tokens;
 use super::refused::Refused;
 use super::{Endpoints, input};
 use crate::config::OwnPathEntry;
-use crate::event::EventKind;
 use crate::secret::Secret;
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
@@ -23,10 +22,9 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let token = self.token(arrival, body, "refresh")?;
-        let context = &mut arrival.context(happened);
+        let context = &arrival.context();
         let pair = self.issuers.refresh(token.expose(), own.rotation, context).await?;
         Ok(Reply::json(StatusCode::OK, &tokens(Some(&pair), own.is_alias)))
     }

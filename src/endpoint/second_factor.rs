@@ -25,7 +25,6 @@ use super::refused::Refused;
 use super::{Endpoints, Served, input, navigation};
 use crate::caller::Proof;
 use crate::config::OwnPathEntry;
-use crate::event::EventKind;
 use crate::factor::{Confirmed, Enrolment, OfferedFactors};
 use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
@@ -49,10 +48,9 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         body: &Bytes,
-        happened: &mut Vec<EventKind>,
     ) -> Served {
         if arrival.method != Method::POST {
-            return self.confirm_page(arrival, happened).await;
+            return self.confirm_page(arrival).await;
         }
         let wants_page = input::is_page_form(arrival);
         let fields = match self.login_fields(arrival, body) {
@@ -65,18 +63,18 @@ impl Endpoints {
         let ticket = text(&fields, "ticket").map(Secret::new);
         match ticket {
             Some(ticket) if wants_page => {
-                self.second_step_page(own, arrival, (&fields, body), &ticket, happened).await
+                self.second_step_page(own, arrival, (&fields, body), &ticket).await
             }
             Some(ticket) if wants_mail(&fields) => {
-                let made = self.mail_for_ticket(arrival, &ticket, happened).await;
+                let made = self.mail_for_ticket(arrival, &ticket).await;
                 Self::code_mailed(made, arrival)
             }
             Some(ticket) => {
                 let fields = (&fields, body);
-                let made = self.second_step_json(own, arrival, fields, &ticket, happened).await;
+                let made = self.second_step_json(own, arrival, fields, &ticket).await;
                 Served::of(made, arrival)
             }
-            None => self.confirm(arrival, (&fields, body), wants_page, happened).await,
+            None => self.confirm(arrival, (&fields, body), wants_page).await,
         }
     }
 
@@ -156,32 +154,29 @@ impl Endpoints {
         arrival: &Arrival,
         (fields, body): (&Fields, &Bytes),
         ticket: &Secret,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Reply, Refused> {
         let grants = self.grants(arrival, false)?;
         if let Some(step) = PasskeyStep::read(fields, body) {
-            let made =
-                self.passkey_in_sign_in(arrival, (fields, ticket), &step, grants, happened).await?;
+            let made = self.passkey_in_sign_in(arrival, (fields, ticket), &step, grants).await?;
             return self.passkey_outcome(own, arrival, made);
         }
         let otp = text(fields, "otp").map(Secret::new);
         let enrolment = text(fields, "enrolment").map(Secret::new);
         match (otp, enrolment) {
             (None, _) if is_set(fields, "enrol") => {
-                let context = &mut arrival.context(happened);
+                let context = &arrival.context();
                 let shown = self.issuers.sessions().enrolment_of(ticket, None, context).await?;
                 Ok(Reply::json(StatusCode::OK, &described(&shown.0, shown.1)))
             }
             (None, _) => Err(Refused::field("otp", FieldProblem::Required)),
             (Some(otp), None) => {
                 let step = SecondStep { ticket, code: &otp, grants, trusts: trusts(fields)? };
-                let signed_in = self.end_of_sign_in(arrival, step, happened).await?;
+                let signed_in = self.end_of_sign_in(arrival, step).await?;
                 self.signed_in(arrival, &signed_in, None, own)
             }
             (Some(otp), Some(token)) => {
-                let (signed_in, codes) = self
-                    .end_by_enrolment(arrival, fields, (ticket, &token, &otp), grants, happened)
-                    .await?;
+                let (signed_in, codes) =
+                    self.end_by_enrolment(arrival, fields, (ticket, &token, &otp), grants).await?;
                 let reply = self.signed_in(arrival, &signed_in, None, own)?;
                 Ok(with_recovery_codes(reply, &codes))
             }
@@ -194,32 +189,29 @@ impl Endpoints {
         arrival: &Arrival,
         (fields, body): (&Fields, &Bytes),
         ticket: &Secret,
-        happened: &mut Vec<EventKind>,
     ) -> Served {
         let next = next_of_form(fields);
         if !self.may_set_cookie(arrival) {
             return self.second_step_refused(arrival, true, Refusal::CrossSite.into());
         }
         if wants_mail(fields) {
-            let made = self.mail_for_ticket(arrival, ticket, happened).await;
+            let made = self.mail_for_ticket(arrival, ticket).await;
             return self.mailed_code_page(arrival, ticket, &next, made.err());
         }
         let grants = Grants { tokens: false, cookie: true, issued: None };
         if let Some(step) = PasskeyStep::read(fields, body) {
-            return self
-                .passkey_step_page(own, arrival, (fields, ticket), &step, grants, happened)
-                .await;
+            return self.passkey_step_page(own, arrival, (fields, ticket), &step, grants).await;
         }
         let otp = text(fields, "otp").map(Secret::new);
         let token = text(fields, "enrolment").map(Secret::new);
         let made = match (&otp, &token) {
             (None, None) if is_set(fields, "enrol") => {
-                return self.enrol_page(arrival, ticket, None, &next, None, happened).await;
+                return self.enrol_page(arrival, ticket, None, &next, None).await;
             }
             (_, Some(token)) => {
                 let code = otp.clone().unwrap_or_else(|| Secret::new(""));
                 let given = (ticket, token, &code);
-                match self.end_by_enrolment(arrival, fields, given, grants, happened).await {
+                match self.end_by_enrolment(arrival, fields, given, grants).await {
                     Ok((signed_in, codes)) => {
                         let page = self.recovery_page(arrival, &codes, next.as_str());
                         self.with_cookies(arrival, &signed_in, page)
@@ -227,7 +219,7 @@ impl Endpoints {
                     Err(refused) if goes_on(&refused) => {
                         let token = Some(token);
                         return self
-                            .enrol_page(arrival, ticket, token, &next, Some(&refused), happened)
+                            .enrol_page(arrival, ticket, token, &next, Some(&refused))
                             .await;
                     }
                     Err(refused) => Err(refused),
@@ -238,10 +230,10 @@ impl Endpoints {
                 // The page has a check box, which is right or not there.
                 let trusts = trusts(fields).unwrap_or_default();
                 let step = SecondStep { ticket, code: &code, grants, trusts };
-                match self.end_of_sign_in(arrival, step, happened).await {
+                match self.end_of_sign_in(arrival, step).await {
                     Ok(signed_in) => self.signed_in(arrival, &signed_in, Some(&next), own),
                     Err(refused) if goes_on(&refused) => {
-                        return self.code_again(arrival, ticket, &next, &refused, happened).await;
+                        return self.code_again(arrival, ticket, &next, &refused).await;
                     }
                     Err(refused) => Err(refused),
                 }
@@ -261,9 +253,8 @@ impl Endpoints {
         ticket: &Secret,
         next: &Next,
         refused: &Refused,
-        happened: &mut Vec<EventKind>,
     ) -> Served {
-        let context = &mut arrival.context(happened);
+        let context = &arrival.context();
         let offered = self.issuers.sessions().offered_with(ticket, context).await;
         let action = arrival.target.path().as_str();
         let offered = offered.unwrap_or_default();
@@ -289,9 +280,8 @@ impl Endpoints {
         token: Option<&Secret>,
         next: &Next,
         problem: Option<&Refused>,
-        happened: &mut Vec<EventKind>,
     ) -> Served {
-        let context = &mut arrival.context(happened);
+        let context = &arrival.context();
         match self.issuers.sessions().enrolment_of(ticket, token, context).await {
             Ok((enrolment, takes_invitation)) => {
                 let page = EnrolPage {
@@ -316,12 +306,11 @@ impl Endpoints {
         &self,
         arrival: &Arrival,
         step: SecondStep<'_>,
-        happened: &mut Vec<EventKind>,
     ) -> Result<SignedIn, Refused> {
-        let old = self.brought_sessions(arrival, step.grants, happened).await?;
-        let context = &mut arrival.context(happened);
+        let old = self.brought_sessions(arrival, step.grants).await?;
+        let context = &arrival.context();
         let signed_in = self.issuers.sessions().finish_sign_in(step, context).await?;
-        self.end_replaced(arrival, old, happened).await?;
+        self.end_replaced(arrival, old).await?;
         Ok(signed_in)
     }
 
@@ -331,9 +320,8 @@ impl Endpoints {
         fields: &Fields,
         (ticket, token, code): (&Secret, &Secret, &Secret),
         grants: Grants,
-        happened: &mut Vec<EventKind>,
     ) -> Result<(SignedIn, Vec<Secret>), Refused> {
-        let old = self.brought_sessions(arrival, grants, happened).await?;
+        let old = self.brought_sessions(arrival, grants).await?;
         let invitation = text(fields, "invitation").map(Secret::new);
         let confirmed = Confirmed {
             token,
@@ -342,9 +330,9 @@ impl Endpoints {
             invitation: invitation.as_ref(),
         };
         let step = EnrolmentStep { ticket, confirmed, grants };
-        let context = &mut arrival.context(happened);
+        let context = &arrival.context();
         let made = self.issuers.sessions().enrol_and_sign_in(step, context).await?;
-        self.end_replaced(arrival, old, happened).await?;
+        self.end_replaced(arrival, old).await?;
         Ok(made)
     }
 
@@ -352,9 +340,8 @@ impl Endpoints {
     pub(super) async fn session_of(
         &self,
         arrival: &Arrival,
-        happened: &mut Vec<EventKind>,
     ) -> Result<(Arc<Session>, Proof), Refused> {
-        session_in(self.caller(arrival, PersonalTokenUse::Refused, happened).await?)
+        session_in(self.caller(arrival, PersonalTokenUse::Refused).await?)
     }
 
     /// Refuses what another site's page may have sent, where the credential is one that browsers send unasked.

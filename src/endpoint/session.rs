@@ -9,7 +9,6 @@ use super::Endpoints;
 use super::refused::Refused;
 use crate::caller::{Assurance, Identity, Proof};
 use crate::clock::Timestamp;
-use crate::event::EventKind;
 use crate::issuer::IssuedCredential;
 use crate::issuer::credential::Credential;
 use crate::session::personal_token::PersonalTokenUse;
@@ -19,26 +18,21 @@ use crate::wire::reply::Reply;
 
 impl Endpoints {
     /// `GET /session`
-    pub(super) async fn session(
-        &self,
-        arrival: &Arrival,
-        happened: &mut Vec<EventKind>,
-    ) -> Result<Reply, Refused> {
-        let description =
-            match self.caller(arrival, PersonalTokenUse::Identification, happened).await? {
-                Credential::Session(session, proof) => describe(&session, proof),
-                Credential::Issued(issued, _, Some(session)) => {
-                    let mut description = describe(&session, issued.proof());
-                    if let Value::Object(members) = &mut description {
-                        members.insert("issuer".into(), issued.issuer().into());
-                        members.insert("expires_at".into(), issued.expires_at().to_string().into());
-                    }
-                    description
+    pub(super) async fn session(&self, arrival: &Arrival) -> Result<Reply, Refused> {
+        let description = match self.caller(arrival, PersonalTokenUse::Identification).await? {
+            Credential::Session(session, proof) => describe(&session, proof),
+            Credential::Issued(issued, _, Some(session)) => {
+                let mut description = describe(&session, issued.proof());
+                if let Value::Object(members) = &mut description {
+                    members.insert("issuer".into(), issued.issuer().into());
+                    members.insert("expires_at".into(), issued.expires_at().to_string().into());
                 }
-                Credential::Issued(issued, identity, None) => {
-                    describe_issued(&issued, &identity, issued.proof())
-                }
-            };
+                description
+            }
+            Credential::Issued(issued, identity, None) => {
+                describe_issued(&issued, &identity, issued.proof())
+            }
+        };
         Ok(Reply::json(StatusCode::OK, &description))
     }
 }

@@ -10,6 +10,7 @@ use super::*;
 use crate::caller::{Assurance, AuthMethod, AuthMethods, Identity, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::RotationPolicy;
+use crate::context::Events;
 use crate::secret::Digest;
 use crate::store::{NewSession, Session};
 use crate::wire::client_ip::{ClientAddress, TrustedProxies};
@@ -41,6 +42,7 @@ pub(super) fn arrival(method: &str, target: &str, fields: &[(&str, &str)]) -> Ar
         headers,
         has_body: method == "POST",
         websocket: false,
+        events: Events::default(),
     }
 }
 

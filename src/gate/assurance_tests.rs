@@ -8,6 +8,7 @@ use http::header::{COOKIE, HeaderMap, HeaderValue};
 
 use super::*;
 use crate::caller::{Assurance, AuthMethod, AuthMethods, Identity};
+use crate::context::Events;
 use crate::issuer::testkit::Kit;
 use crate::secret::Secret;
 use crate::session::testkit::{NOW, new_session};
@@ -75,6 +76,7 @@ fn arrival(path: &str, cookie: &Secret, at: crate::clock::Timestamp) -> Arrival 
         headers,
         has_body: false,
         websocket: false,
+        events: Events::default(),
     }
 }
 
@@ -109,7 +111,7 @@ async fn every_cell_of_the_policies_is_as_the_table_says() {
                 let at = NOW.plus(Duration::from_secs(age));
                 let mut words = Vec::new();
                 for (path, _) in ROUTES {
-                    let decided = gate.decide(&arrival(path, &cookie, at), &mut Vec::new()).await;
+                    let decided = gate.decide(&arrival(path, &cookie, at)).await;
                     words.push(match decided {
                         Decision::Forward(_) => "K",
                         Decision::Refuse(denial) => match denial.refusal {

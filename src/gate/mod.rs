@@ -34,7 +34,6 @@ use self::shadow::{AnswerReader, Opinion, ServiceAnswer};
 use crate::block::Block;
 use crate::caller::{Anonymous, Caller, IssuerName, Known, Proof};
 use crate::config::{Access, Config, IssuerSettings, OwnPathEntry, Route, SignInRedirect};
-use crate::event::EventKind;
 use crate::issuer::Issuers;
 use crate::issuer::credential::Presented;
 use crate::refusal::Refusal;
@@ -159,12 +158,12 @@ impl Gate {
     }
 
     /// Decides about one request.
-    pub async fn decide(&self, arrival: &Arrival, happened: &mut Vec<EventKind>) -> Decision {
+    pub async fn decide(&self, arrival: &Arrival) -> Decision {
         match self.shadowed(arrival) {
             Some(route) if !self.may_reach_past(arrival, &route) => {
-                self.shadow(arrival, route, happened).await
+                self.shadow(arrival, route).await
             }
-            Some(_) | None => self.enforce(arrival, happened).await,
+            Some(_) | None => self.enforce(arrival).await,
         }
     }
 
@@ -189,18 +188,13 @@ impl Gate {
     }
 
     /// Lets a request of a shadowed route through, with what would have become of it.
-    async fn shadow(
-        &self,
-        arrival: &Arrival,
-        route: Arc<Route>,
-        happened: &mut Vec<EventKind>,
-    ) -> Decision {
-        let decision = tokio::time::timeout(shadow::LONGEST, self.enforce(arrival, happened)).await;
+    async fn shadow(&self, arrival: &Arrival, route: Arc<Route>) -> Decision {
+        let decision = tokio::time::timeout(shadow::LONGEST, self.enforce(arrival)).await;
         let opinion = decision.map_or(Opinion::Unknown, Opinion::of);
         Decision::Shadow(Permit::unchecked(route, opinion, !has_own_authorization(arrival)))
     }
 
-    async fn enforce(&self, arrival: &Arrival, happened: &mut Vec<EventKind>) -> Decision {
+    async fn enforce(&self, arrival: &Arrival) -> Decision {
         if let Some(block) = self.block_of_address(arrival) {
             let mut denial = Denial::new(Refusal::AddressBlocked, None);
             denial.retry_after = Some(block.until.since(arrival.at));
@@ -228,7 +222,7 @@ impl Gate {
         }
         let personal = personal_use(&route, &arrival.method);
         let looks_at = &route.credentials;
-        let presented = self.issuers.presented(arrival, looks_at, personal, happened).await;
+        let presented = self.issuers.presented(arrival, looks_at, personal).await;
         match self.passing_cookies(arrival, &route, &presented).await {
             Ok(cookies) => self.allowed(arrival, route, presented, cookies),
             Err(refusal) => Denial::of(refusal, Some(route)),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::header::{COOKIE, HeaderMap, HeaderValue};
 
 use super::*;
+use crate::context::Events;
 use crate::issuer::testkit::Kit;
 use crate::secret::Secret;
 use crate::session::personal_token::{TokenMaker, WantedToken};
@@ -82,6 +83,7 @@ fn arrival(
         headers,
         has_body: false,
         websocket: false,
+        events: Events::default(),
     }
 }
 
@@ -119,7 +121,7 @@ async fn every_token_on_every_route_is_decided_as_the_table_says() {
         let (routes, methods) = (list(routes), list(methods));
         let wanted = WantedToken { name: "CI".to_owned(), routes, methods, lifetime };
         let checked = sessions.personal_token_rules().check(wanted).unwrap();
-        let (maker, none) = (TokenMaker::Operator(&kim), &mut Vec::new());
+        let (maker, none) = (TokenMaker::Operator(&kim), &Events::default());
         sessions.make_token(maker, checked, None, NOW, none).await.unwrap().1
     };
     let cookie = async |user: &str| {
@@ -153,7 +155,7 @@ async fn every_token_on_every_route_is_decided_as_the_table_says() {
         let mut cells = Vec::new();
         for (path, _) in ROUTES {
             let arrival = arrival(path, token, cookie, at);
-            cells.push(word(&gate.decide(&arrival, &mut Vec::new()).await));
+            cells.push(word(&gate.decide(&arrival).await));
         }
         table.push_str(&format!("{row:<15}{}\n", cells.join(" ")));
     }
@@ -168,7 +170,7 @@ async fn a_token_does_not_go_on_where_nothing_is_enforced() {
     let gate = Gate::new(&config, Arc::new(kit.issuers));
     for token in ["dwp_0000000000000000000000000000000003c6Ebk", "dwp_typo"] {
         for (path, _) in ROUTES {
-            let decided = gate.decide(&arrival(path, token, None, NOW), &mut Vec::new()).await;
+            let decided = gate.decide(&arrival(path, token, None, NOW)).await;
             let Decision::Shadow(permit) = decided else { panic!("{path}: {decided:?}") };
             assert!(!permit.keeps_authorization(), "{path} {token}");
         }

@@ -12,6 +12,7 @@ use super::*;
 use crate::block::{Block, BlockSubject, BlockedBy, Demand};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
+use crate::context::Events;
 use crate::event::EndReason;
 use crate::issuer::testkit::Kit;
 use crate::session::testkit::NOW;
@@ -119,6 +120,7 @@ fn arrival(method: &str, path: &str, fields: Fields<'_>, at: Timestamp) -> Arriv
         headers,
         has_body: false,
         websocket: false,
+        events: Events::default(),
     }
 }
 
@@ -196,7 +198,7 @@ async fn people(kit: &Kit) -> [Person; 5] {
     }
     let mut all = Vec::new();
     for name in ["kim", "lee", "mia", "noa", "pia"] {
-        let signed_in = kit.sign_in(name, "right", &mut Vec::new()).await.unwrap();
+        let signed_in = kit.sign_in(name, "right", &Events::default()).await.unwrap();
         all.push(Person {
             token: format!("Bearer {}", signed_in.tokens.unwrap().access.expose()),
             cookie: format!("__Host-doorwarden={}", signed_in.cookie.unwrap().expose()),
@@ -216,9 +218,9 @@ async fn every_cell_is_as_the_table_says() {
     block(&store, BlockSubject::Session(noa.session.clone()), Demand::StayAway).await;
     block(&store, BlockSubject::Session(pia.session.clone()), Demand::SignIn).await;
     let ended = kit.signed_in().await;
-    let (at, mut happened) = (NOW, Vec::new());
+    let at = NOW;
     let which = SessionSelection::Session(ended.session.id.clone());
-    kit.sessions.end(&which, EndReason::SignedOut, at, &mut happened).await.unwrap();
+    kit.sessions.end(&which, EndReason::SignedOut, at, &Events::default()).await.unwrap();
     let ended_cookie = format!("__Host-doorwarden={}", ended.cookie.unwrap().expose());
     let ended_token = format!("Bearer {}", ended.tokens.unwrap().access.expose());
     let forged = format!("{}AAAA", &kim.token[..kim.token.len() - 4]);
@@ -310,7 +312,7 @@ async fn write_rows(table: &mut String, rows: &[Row<'_>], always: Option<char>) 
                 let fields: Vec<_> =
                     fields.iter().map(|(n, v)| (*n, v.as_str())).chain(said).collect();
                 let arrival = arrival(method, &path, &fields, *at);
-                let decision = gate.decide(&arrival, &mut Vec::new()).await;
+                let decision = gate.decide(&arrival).await;
                 let word = word(&decision);
                 assert!(always.is_none_or(|always| always == word), "{name}: {word}");
                 write!(line, " {word}").unwrap();
@@ -338,7 +340,7 @@ async fn a_blocked_address_reaches_neither_own_paths_nor_what_is_not_there() {
         ("OPTIONS", "/public/", &preflight),
     ] {
         let arrival = arrival(method, path, fields, NOW);
-        match gate.decide(&arrival, &mut Vec::new()).await {
+        match gate.decide(&arrival).await {
             Decision::Refuse(denial) => {
                 assert_eq!(denial.refusal, Refusal::AddressBlocked, "{path}");
                 assert_eq!(denial.retry_after, Some(BLOCK));

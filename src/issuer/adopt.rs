@@ -53,7 +53,7 @@ impl Issuers {
         &self,
         issued: &IssuedCredential,
         how: Adoption,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<Option<Arc<Session>>, IssuedRefusal> {
         let at = context.at;
         let Some(one) = self.registry.of(issued) else { return Ok(None) };
@@ -85,7 +85,7 @@ impl Issuers {
         issued: &IssuedCredential,
         (digest, idle): (Digest, Duration),
         how: Adoption,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<Arc<Session>, IssuedRefusal> {
         let at = context.at;
         let known = self.registry.known(&one.directory, &issued.user, at).await?;

@@ -28,7 +28,7 @@ use super::adopt::down;
 use super::{CheckMethod, JudgedCredential, Said, keyed};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
-use crate::context::RequestContext;
+use crate::context::{Events, RequestContext};
 use crate::event::{Adoption, EventKind, IssuedRefusal};
 use crate::refusal::Refusal;
 use crate::secret::Digest;
@@ -105,10 +105,10 @@ impl Issuers {
         issuer: usize,
         content_type: Option<&HeaderValue>,
         body: &[u8],
-        at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        context: &RequestContext<'_>,
     ) -> Result<Option<PresentedRefresh>, Refusal> {
         let Some(one) = self.registry.all.get(issuer) else { return Ok(None) };
+        let at = context.at;
         let fields = Fields::parse(content_type, body).unwrap_or_default();
         let is_refresh = fields.trimmed(REFRESH).ok().and_then(|token| one.refresh(token, at));
         let judged = is_refresh
@@ -125,7 +125,7 @@ impl Issuers {
         };
         match refused {
             Some(why @ (IssuedRefusal::Ended | IssuedRefusal::Unavailable)) => {
-                happened.push(EventKind::IssuedRefused { issuer: Arc::clone(&one.name), why });
+                context.note(EventKind::IssuedRefused { issuer: Arc::clone(&one.name), why });
                 Err(one.refusal(why))
             }
             Some(_) | None => Ok(Some(PresentedRefresh { digest, until })),
@@ -176,7 +176,7 @@ impl Issuers {
     }
 
     /// Begins the session of tokens that an answer gave, or goes on with it.
-    pub async fn adopt_given(&self, adopting: Adopting, events: &mut Vec<EventKind>) {
+    pub async fn adopt_given(&self, adopting: Adopting, events: &Events) {
         let Adopting {
             index,
             access,
@@ -189,7 +189,7 @@ impl Issuers {
             at,
         } = adopting;
         let context =
-            &mut RequestContext { at, client, agent: &agent, request_id: &request_id, events };
+            &RequestContext { at, client, agent: &agent, request_id: &request_id, events };
         let how = if presented.is_some() { Adoption::FirstUse } else { Adoption::Answer };
         let adopted = match self.registry.settle(index, access, at).await {
             Ok(issued) => self.adopted(&issued, how, context).await,
@@ -221,7 +221,7 @@ impl Issuers {
         id: &SessionId,
         before: Digest,
         now: Digest,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<(), IssuedRefusal> {
         let at = context.at;
         let _turn = self.registry.seen.rotating.turn(id).await;

@@ -14,8 +14,9 @@ use zeroize::Zeroizing;
 
 use super::{Issuers, JudgedCredential, OneIssuer, Password};
 use crate::clock::Timestamp;
+use crate::context::Events;
 use crate::directory::PasswordAttempt;
-use crate::event::{EventKind, IssuedRefusal};
+use crate::event::IssuedRefusal;
 use crate::factor::Duty;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -50,14 +51,14 @@ impl Issuers {
         cache_for: Duration,
         client: IpAddr,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<JudgedCredential, IssuedRefusal> {
         let UserPass { name, password } =
             UserPass::read(credential).ok_or(IssuedRefusal::Malformed)?;
         let only = Some(one.directory.directory.name());
         let asked =
             PasswordAttempt { name: &name, password: &password, client, at, is_typed: false };
-        match self.sessions.check_password(asked, only, "", happened).await {
+        match self.sessions.check_password(asked, only, "", events).await {
             Ok(VerifiedPassword { checked, attempt }) => {
                 // Where a second factor is due, a password in each request is no way past it.
                 match self.sessions.duty(&checked, at).await {
@@ -132,10 +133,10 @@ mod tests {
         let credential = STANDARD.encode(user_pass);
         let shown = Shown::alone(&credential, &[0]);
         let at = NOW.plus(Duration::from_secs(after));
-        let mut happened = Vec::new();
-        let found = kit.issuers.issued(&shown, Some(CLIENT), at, &mut happened).await;
+        let events = Events::default();
+        let found = kit.issuers.issued(&shown, Some(CLIENT), at, &events).await;
         let found = found.map_err(|(refusal, _)| refusal)?;
-        let credential = found.used(CLIENT, at, &mut happened);
+        let credential = found.used(CLIENT, at, &events);
         Ok(Arc::clone(&credential.identity().key.id))
     }
 
@@ -170,7 +171,7 @@ mod tests {
         assert_eq!(present(&kit, "kim:right", 60).await, Err(Refusal::TokenNotValid));
         let credential = STANDARD.encode("kim:other");
         let shown = Shown::alone(&credential, &[0]);
-        let found = kit.issuers.issued(&shown, None, NOW, &mut Vec::new()).await;
+        let found = kit.issuers.issued(&shown, None, NOW, &Events::default()).await;
         assert_eq!(found.map(drop).map_err(|(refusal, _)| refusal), Err(Refusal::TokenNotValid));
     }
 

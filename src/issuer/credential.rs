@@ -18,7 +18,7 @@ use super::{IssuedCredential, Shown, Unreadable};
 use crate::caller::{Identity, Known, Proof, UserKey};
 use crate::clock::Timestamp;
 use crate::config::CredentialSelection;
-use crate::event::EventKind;
+use crate::context::Events;
 use crate::refusal::Refusal;
 use crate::session::looks_like_ours;
 use crate::session::personal_token::{PersonalTokenUse, says_token};
@@ -58,14 +58,13 @@ impl Issuers {
         arrival: &Arrival,
         looks_at: &CredentialSelection,
         personal: PersonalTokenUse<'_>,
-        happened: &mut Vec<EventKind>,
     ) -> Presented {
         let cookies = self.registry.readings.cookies(
             self.sessions.cookie_names(),
             &arrival.headers,
             looks_at,
         );
-        let tokens = match self.tokens(arrival, looks_at, personal, happened).await {
+        let tokens = match self.tokens(arrival, looks_at, personal).await {
             Ok(tokens) => tokens,
             Err(presented) => return presented,
         };
@@ -82,7 +81,7 @@ impl Issuers {
         let is_own = !cookies.own.is_empty();
         for value in cookies.own {
             let (client, at) = (arrival.client_ip(), arrival.at);
-            match self.sessions.cookie(value, client, at, happened).await {
+            match self.sessions.cookie(value, client, at, &arrival.events).await {
                 Ok(session) => match &named {
                     Some(other) if other.id != session.id => {
                         return Presented::Malformed(Refusal::ConflictingCredentials);
@@ -98,7 +97,11 @@ impl Issuers {
         let mut bad = None;
         for token in cookies.tokens {
             // Found as in a header, and yet a cookie: browsers send it unasked.
-            match self.sessions.bearer(token, arrival.client_ip(), arrival.at, happened).await {
+            match self
+                .sessions
+                .bearer(token, arrival.client_ip(), arrival.at, &arrival.events)
+                .await
+            {
                 Ok(session) => all.push(Credential::Session(session, proof)),
                 Err(refusal) => bad = bad.or(Some((refusal, proof))),
             }
@@ -107,7 +110,7 @@ impl Issuers {
             return Presented::of(all);
         }
         for (_, shown) in &cookies.issued {
-            match self.own_of(shown, arrival, happened).await {
+            match self.own_of(shown, arrival).await {
                 Ok(credential) => all.push(credential),
                 // A session in which nobody is signed in.
                 Err((Refusal::NotAuthenticated, _)) => {}
@@ -129,7 +132,6 @@ impl Issuers {
         &self,
         arrival: &Arrival,
         looks_at: &CredentialSelection,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Vec<Result<Credential, Refusal>>, Refusal> {
         let cookies = self.registry.readings.cookies(
             self.sessions.cookie_names(),
@@ -139,16 +141,16 @@ impl Issuers {
         let mut all = Vec::new();
         for value in cookies.own {
             let session =
-                self.sessions.cookie(value, arrival.client_ip(), arrival.at, happened).await;
+                self.sessions.cookie(value, arrival.client_ip(), arrival.at, &arrival.events).await;
             all.push(session.map(|session| Credential::Session(session, Proof::SessionCookie)));
         }
         for token in cookies.tokens {
             let session =
-                self.sessions.bearer(token, arrival.client_ip(), arrival.at, happened).await;
+                self.sessions.bearer(token, arrival.client_ip(), arrival.at, &arrival.events).await;
             all.push(session.map(|session| Credential::Session(session, Proof::SessionCookie)));
         }
         for (_, shown) in &cookies.issued {
-            match self.own_of(shown, arrival, happened).await {
+            match self.own_of(shown, arrival).await {
                 Ok(credential) => all.push(Ok(credential)),
                 Err((Refusal::NotAuthenticated, _)) => {}
                 Err((refusal, _)) => all.push(Err(refusal)),
@@ -162,14 +164,14 @@ impl Issuers {
         &self,
         credential: &str,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Vec<(Arc<str>, Result<Credential, Refusal>)> {
         let names: Vec<Arc<str>> = self.registry.names().map(Arc::clone).collect();
         let mut all = Vec::with_capacity(names.len());
         for (index, name) in names.into_iter().enumerate() {
             let shown = Shown::alone(credential, std::slice::from_ref(&index));
-            let judged = match self.issued(&shown, None, at, happened).await {
-                Ok(found) => Ok(found.used(NOWHERE, at, happened)),
+            let judged = match self.issued(&shown, None, at, events).await {
+                Ok(found) => Ok(found.used(NOWHERE, at, events)),
                 Err((refusal, _)) => Err(refusal),
             };
             all.push((name, judged));
@@ -182,10 +184,10 @@ impl Issuers {
         &self,
         shown: &Shown<'_>,
         arrival: &Arrival,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Credential, (Refusal, Proof)> {
-        let found = self.issued(shown, Some(arrival.client_ip()), arrival.at, happened).await?;
-        Box::pin(self.brought(found, arrival, happened)).await
+        let found =
+            self.issued(shown, Some(arrival.client_ip()), arrival.at, &arrival.events).await?;
+        Box::pin(self.brought(found, arrival)).await
     }
 
     /// The names of services' cookies that go on to them: sessions in which nobody is signed in, whoever is calling; such a
@@ -208,7 +210,7 @@ impl Issuers {
         let mut passing = Vec::new();
         for (name, shown) in &cookies.issued {
             // Whether it is good is nobody's question here.
-            let passes = match self.issued(shown, None, arrival.at, &mut Vec::new()).await {
+            let passes = match self.issued(shown, None, arrival.at, &Events::default()).await {
                 Err((Refusal::NotAuthenticated, _)) => true,
                 Err((refusal, _)) if refusal.status().is_server_error() => return Err(refusal),
                 Err(_) => false,
@@ -233,7 +235,6 @@ impl Issuers {
         arrival: &Arrival,
         looks_at: &CredentialSelection,
         personal: PersonalTokenUse<'_>,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Vec<Result<Credential, (Refusal, Proof)>>, Presented> {
         let read_bearer = self.registry.readings.read_bearer(looks_at);
         let mut machines = None;
@@ -263,14 +264,15 @@ impl Issuers {
         let shown = shown.map_err(|unreadable| match unreadable {
             Unreadable::Repeated => Presented::Malformed(Refusal::BadHeader),
             Unreadable::NotAToken(issuer) => {
-                let (refusal, proof) = self.not_a_token(issuer, happened);
+                let (refusal, proof) = self.not_a_token(issuer, &arrival.events);
                 Presented::Bad(refusal, proof)
             }
         })?;
         let mut all = Vec::with_capacity(shown.len() + usize::from(has_own));
         if let Some(token) = machines {
             let (client, at, proof) = (arrival.client_ip(), arrival.at, Proof::PersonalToken);
-            let session = self.sessions.personal_token(token, personal, client, at, happened).await;
+            let session =
+                self.sessions.personal_token(token, personal, client, at, &arrival.events).await;
             all.push(match session {
                 Ok(session) => Ok(Credential::Session(session, proof)),
                 Err(refusal) => Err((refusal, proof)),
@@ -281,7 +283,7 @@ impl Issuers {
         let among = shown.iter().filter(is_own).map(|shown| shown.token);
         for token in own.into_iter().chain(among) {
             let (client, at) = (arrival.client_ip(), arrival.at);
-            let session = self.sessions.bearer(token, client, at, happened).await;
+            let session = self.sessions.bearer(token, client, at, &arrival.events).await;
             let proof = Proof::AccessToken;
             all.push(match session {
                 Ok(session) => Ok(Credential::Session(session, proof)),
@@ -289,7 +291,7 @@ impl Issuers {
             });
         }
         for shown in shown.iter().filter(|shown| !is_own(shown)) {
-            all.push(self.own_of(shown, arrival, happened).await);
+            all.push(self.own_of(shown, arrival).await);
         }
         Ok(all)
     }

@@ -30,7 +30,7 @@ use super::verify::VerifiedCredential;
 use super::{IssuedCredential, Shown};
 use crate::caller::{Caller, Known, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::context::RequestContext;
+use crate::context::{Events, RequestContext};
 use crate::event::{Adoption, EndReason, EventKind, IssuedRefusal};
 use crate::refusal::Refusal;
 use crate::secret::Digest;
@@ -79,11 +79,7 @@ enum Says {
 
 impl Issuers {
     /// Follows what an answer says. What cannot be done now is done at the cookie's first use.
-    pub async fn follow(
-        &self,
-        answer: FollowedAnswer<'_>,
-        happened: &mut Vec<EventKind>,
-    ) -> Followed {
+    pub async fn follow(&self, answer: FollowedAnswer<'_>) -> Followed {
         let mut followed = Followed::default();
         for (name, issuers) in self.registry.readings.by_cookie() {
             let last =
@@ -91,7 +87,7 @@ impl Issuers {
             let Some(change) = last.last() else { continue };
             let cookie =
                 IssuerCookie { name, issuers, set: change.to.as_ref().map(|to| to.0.expose()) };
-            if let Err(error) = self.follow_one(answer, cookie, &mut followed, happened).await {
+            if let Err(error) = self.follow_one(answer, cookie, &mut followed).await {
                 tracing::warn!(reason = error.name(), "a service's sign-in cannot be followed now");
             }
         }
@@ -103,7 +99,6 @@ impl Issuers {
         answer: FollowedAnswer<'_>,
         cookie: IssuerCookie<'_>,
         followed: &mut Followed,
-        happened: &mut Vec<EventKind>,
     ) -> Result<(), IssuedRefusal> {
         let FollowedAnswer { arrival, caller, at, .. } = answer;
         let sent = CookieNames::theirs(&arrival.headers, cookie.name)
@@ -133,7 +128,7 @@ impl Issuers {
                 let before = self.verified.recall(space, sent);
                 self.verified.forget(space, sent);
                 if let Some(before) = before {
-                    self.signed_out(known, &before, cookie.name, at, followed, happened).await?;
+                    self.signed_out(known, &before, cookie.name, answer, followed).await?;
                 }
                 Ok(())
             }
@@ -148,12 +143,11 @@ impl Issuers {
                     let is_given = answer.given.contains(&cookie.name);
                     (known.proof == Proof::SessionCookie || is_given).then_some(known)
                 });
-                self.somebody(answer, cookie, &issued, relevant, former, followed, happened).await
+                self.somebody(answer, cookie, &issued, relevant, former, followed).await
             }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a step of `follow_one`, with what that knows")]
     async fn somebody(
         &self,
         answer: FollowedAnswer<'_>,
@@ -162,10 +156,9 @@ impl Issuers {
         before: Option<&Known>,
         former: Option<(Space, &str)>,
         followed: &mut Followed,
-        happened: &mut Vec<EventKind>,
     ) -> Result<(), IssuedRefusal> {
         let FollowedAnswer { arrival, at, .. } = answer;
-        let context = &mut RequestContext { at, ..arrival.context(happened) };
+        let context = &RequestContext { at, ..arrival.context() };
         let mut old = match before.and_then(|known| Some((known, known.session.as_ref()?))) {
             None => Vec::new(),
             Some((known, id)) => match self.find_by_id(id, at).await? {
@@ -177,7 +170,7 @@ impl Issuers {
                 Some(session) if session.identity.load().key == issued.user.key => {
                     followed.signed_in = Some((issued.user.key.clone(), session.id.clone()));
                     if self.registry.is_one_of(cookie.issuers, known.proof) {
-                        self.renew(&session, issued, at, context.events).await?;
+                        self.renew(&session, issued, context).await?;
                         if let Some((space, sent)) = former {
                             self.verified.forget(space, sent);
                         }
@@ -189,7 +182,7 @@ impl Issuers {
         };
         // A session of the gateway's own that this browser holds and that did not count here.
         for value in self.sessions.cookie_names().values(&arrival.headers).unwrap_or_default() {
-            let session = self.sessions.cookie(value, context.client, at, &mut Vec::new()).await;
+            let session = self.sessions.cookie(value, context.client, at, &Events::default()).await;
             old.extend(
                 session.ok().filter(|session| session.identity.load().key != issued.user.key),
             );
@@ -217,7 +210,7 @@ impl Issuers {
         at: Timestamp,
     ) -> Result<Says, IssuedRefusal> {
         // A refusal is no news: whoever sends it meets the same one.
-        match self.issued(&Shown::alone(value, issuers), None, at, &mut Vec::new()).await {
+        match self.issued(&Shown::alone(value, issuers), None, at, &Events::default()).await {
             Ok(VerifiedCredential::Itself(issued, _)) => Ok(Says::Somebody(issued)),
             Ok(VerifiedCredential::Session(..)) => Ok(Says::Nothing),
             Err((Refusal::NotAuthenticated, _)) => Ok(Says::Nobody),
@@ -234,12 +227,12 @@ impl Issuers {
         known: &Known,
         sent: &IssuedCredential,
         name: &str,
-        at: Timestamp,
+        answer: FollowedAnswer<'_>,
         followed: &mut Followed,
-        happened: &mut Vec<EventKind>,
     ) -> Result<(), IssuedRefusal> {
+        let (at, events) = (answer.at, &answer.arrival.events);
         let Some(id) = &known.session else {
-            let ended = self.end_issued(sent, at, happened).await;
+            let ended = self.end_issued(sent, at, events).await;
             return ended.map_err(|_| IssuedRefusal::Unavailable);
         };
         let Some(session) = self.find_by_id(id, at).await? else { return Ok(()) };
@@ -249,7 +242,7 @@ impl Issuers {
             return Ok(());
         }
         let which = SessionSelection::Session(id.clone());
-        let ended = self.sessions.end(&which, EndReason::SignedOut, at, happened).await;
+        let ended = self.sessions.end(&which, EndReason::SignedOut, at, events).await;
         ended.map(drop).map_err(|_| IssuedRefusal::Unavailable)
     }
 
@@ -258,9 +251,9 @@ impl Issuers {
         &self,
         session: &Session,
         issued: &Arc<IssuedCredential>,
-        at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        context: &RequestContext<'_>,
     ) -> Result<(), IssuedRefusal> {
+        let at = context.at;
         let (Some(one), Some(digest)) = (self.registry.of(issued), issued.own_end) else {
             return Ok(());
         };
@@ -275,7 +268,7 @@ impl Issuers {
         if let Some(former) = session.cookie {
             self.registry.seen.former.insert(former, session.id.clone());
         }
-        happened.push(EventKind::Adopted {
+        context.note(EventKind::Adopted {
             session: session.id.clone(),
             user: issued.user.key.clone(),
             issuer: Arc::clone(&one.name),

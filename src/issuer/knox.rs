@@ -141,6 +141,7 @@ fn select(database: &ServiceDatabase, table: &str) -> Result<Arc<str>, String> {
 mod tests {
     use super::*;
     use crate::config::{CredentialPlace, IssuerKind};
+    use crate::context::Events;
     use crate::issuer::Shown;
     use crate::issuer::testkit::Kit;
     use crate::refusal::Refusal;
@@ -232,10 +233,10 @@ mod tests {
         async fn present(&self, token: &str, after: u64) -> Result<String, Refusal> {
             let shown = Shown::alone(token, &[0]);
             let at = NOW.plus(Duration::from_secs(after));
-            let mut happened = Vec::new();
-            let found = self.kit.issuers.issued(&shown, Some(CLIENT), at, &mut happened).await;
+            let events = Events::default();
+            let found = self.kit.issuers.issued(&shown, Some(CLIENT), at, &events).await;
             let found = found.map_err(|(refusal, _)| refusal)?;
-            Ok(found.used(CLIENT, at, &mut happened).identity().key.id.to_string())
+            Ok(found.used(CLIENT, at, &events).identity().key.id.to_string())
         }
     }
 
@@ -283,12 +284,12 @@ mod tests {
         let service = service(KnoxVersion::Five);
         service.keep(FIVE, KnoxVersion::Five, Some(100));
         let shown = Shown::alone(FIVE, &[0]);
-        let mut happened = Vec::new();
-        let found = service.kit.issuers.issued(&shown, Some(CLIENT), NOW, &mut happened).await;
+        let events = Events::default();
+        let found = service.kit.issuers.issued(&shown, Some(CLIENT), NOW, &events).await;
         let Ok(crate::issuer::verify::VerifiedCredential::Itself(issued, _)) = found else {
             panic!()
         };
-        service.kit.issuers.end_issued(&issued, NOW, &mut happened).await.unwrap();
+        service.kit.issuers.end_issued(&issued, NOW, &events).await.unwrap();
         service.keep(FIVE, KnoxVersion::Five, Some(10_000));
         for after in [1, 200, 5000] {
             assert_eq!(service.present(FIVE, after).await, Err(Refusal::SessionEnded), "{after}");

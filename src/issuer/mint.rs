@@ -3,16 +3,14 @@
 //! The service's reader accepts them, and so do front ends that look into them. What the originals lack makes them better
 //! ones: `exp`, `iat`, `jti`, and `sid`, by which each is a credential of one session of the gateway and ends with it.
 
-use std::net::IpAddr;
-
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{IssuerKind, IssuerSettings};
+use crate::context::RequestContext;
 use crate::django::jws::NotAccepted;
 use crate::django::simplejwt::{
     NewHandMade, NewToken, TokenType, mint_hand_made, mint_sliding, slide,
 };
-use crate::event::EventKind;
 use crate::issuer::credential::Credential;
 use crate::jose::{SigningKey, VerifyingKey};
 use crate::refusal::Refusal;
@@ -129,16 +127,15 @@ impl Issuers {
         &self,
         mint: &Mint,
         token: &str,
-        client: IpAddr,
-        at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        context: &RequestContext<'_>,
     ) -> Result<Secret, Refusal> {
+        let RequestContext { at, client, events, .. } = *context;
         let one =
             self.mints.0.get(mint.issuer).and_then(Option::as_ref).ok_or(Refusal::Internal)?;
         let MintKind::Sliding { verifying, .. } = &one.kind else { return Err(Refusal::Internal) };
         let shown = Shown::alone(token, std::slice::from_ref(&mint.issuer));
-        let found = self.issued(&shown, Some(client), at, happened).await;
-        let credential = found.map_err(|(refusal, _)| refusal)?.used(client, at, happened);
+        let found = self.issued(&shown, Some(client), at, events).await;
+        let credential = found.map_err(|(refusal, _)| refusal)?.used(client, at, events);
         let until = at.plus(mint.lifetime);
         let until = match &credential {
             Credential::Session(session, _) => until.min(session.expires_at),
@@ -162,6 +159,7 @@ mod tests {
     use crate::config::{
         CredentialPlace, CredentialSelection, IssuerKey, IssuerSignature, Refusals,
     };
+    use crate::context::Events;
     use crate::django::jws;
     use crate::event::{EndReason, EventKind};
     use crate::issuer::testkit::Kit;
@@ -217,8 +215,8 @@ mod tests {
             device: "",
             otp: None,
         };
-        let mut events = Vec::new();
-        let signed_in = kit.sessions.sign_in(request, &mut context(&mut events)).await.unwrap();
+        let events = Events::default();
+        let signed_in = kit.sessions.sign_in(request, &context(&events)).await.unwrap();
         assert!(signed_in.tokens.is_none() && signed_in.cookie.is_none());
         (signed_in.issued.unwrap(), signed_in.session.id.clone())
     }
@@ -232,14 +230,14 @@ mod tests {
             .readings
             .shown(&headers, false, &CredentialSelection::All)
             .unwrap();
-        let mut happened = Vec::new();
-        match kit.issuers.issued(&shown[0], Some(CLIENT), at, &mut happened).await {
+        let events = Events::default();
+        match kit.issuers.issued(&shown[0], Some(CLIENT), at, &events).await {
             Ok(found) => {
-                let known = found.used(CLIENT, at, &mut happened).known();
+                let known = found.used(CLIENT, at, &events).known();
                 assert_eq!(known.proof, crate::caller::Proof::Issued(IssuerName::new("by-hand")));
                 Ok(known.session.unwrap())
             }
-            Err(_) => match &happened[..] {
+            Err(_) => match &events.take()[..] {
                 [EventKind::IssuedRefused { why, .. }] => Err(why.name()),
                 other => panic!("{other:?}"),
             },
@@ -259,7 +257,7 @@ mod tests {
         assert_eq!(present(&kit, &two, later(1)).await, Ok(other.clone()));
         kit.directory.is_down.store(false, std::sync::atomic::Ordering::SeqCst);
         let which = SessionSelection::Session(session);
-        kit.sessions.end(&which, EndReason::SignedOut, later(2), &mut Vec::new()).await.unwrap();
+        kit.sessions.end(&which, EndReason::SignedOut, later(2), &Events::default()).await.unwrap();
         for _ in 0..2 {
             assert_eq!(present(&kit, &one, later(2)).await, Err("ended"));
         }

@@ -4,7 +4,7 @@ use super::take_over::VerifiedRefreshToken;
 use super::{IssuedRefusal, Issuers};
 use crate::clock::Timestamp;
 use crate::config::RotationPolicy;
-use crate::context::RequestContext;
+use crate::context::{Events, RequestContext};
 use crate::refusal::Refusal;
 use crate::session::refresh::not_taken;
 use crate::session::{TokenPair, looks_like_ours};
@@ -19,7 +19,7 @@ impl Issuers {
         &self,
         token: &str,
         rotation: RotationPolicy,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<TokenPair, Refusal> {
         let verified = match self.verified_refresh(token, context.at, context.events).await {
             Ok(verified) => verified,
@@ -56,7 +56,7 @@ impl Issuers {
             }
             if let Some(shown) = self.registry.as_posted(token) {
                 // Nobody is refused entry here; the answer says it all.
-                let issued = self.issued(&shown, None, at, &mut Vec::new()).await;
+                let issued = self.issued(&shown, None, at, &Events::default()).await;
                 return issued.map(|_| ()).map_err(|(refusal, _)| refusal);
             }
         }

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::config::{
     CredentialPlace, Database, DjangoSessionIssuer, IssuerKind, IssuerSettings, SessionEngine,
 };
+use crate::context::Events;
 use crate::directory::Directory;
 use crate::django::session::vectors::{Vector, VectorUser, Vectors, vectors};
 use crate::event::EventKind;
@@ -93,15 +94,16 @@ async fn judged(vector: &Vector, users: &[VectorUser]) -> Result<String, String>
         .readings
         .cookies(kit.sessions.cookie_names(), &headers, &crate::config::CredentialSelection::All)
         .unwrap();
-    let mut happened = Vec::new();
-    match kit.issuers.issued(&cookies.issued[0].1, None, at, &mut happened).await {
+    let events = Events::default();
+    match kit.issuers.issued(&cookies.issued[0].1, None, at, &events).await {
         Ok(found) => {
-            let credential = found.used(CLIENT, at, &mut happened);
+            let credential = found.used(CLIENT, at, &events);
             Ok(credential.identity().key.id.to_string())
         }
         Err((Refusal::NotAuthenticated, _)) => Err("no_user".into()),
         Err((refusal, _)) => {
             assert_eq!(refusal, Refusal::SessionEnded, "{}", vector.name);
+            let happened = events.take();
             let [EventKind::IssuedRefused { why, .. }] = &happened[..] else {
                 panic!("{happened:?}")
             };

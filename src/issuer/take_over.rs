@@ -20,7 +20,7 @@ use std::sync::Arc;
 use super::{Issuers, KnownUser, Outstanding, public};
 use crate::caller::{Assurance, Proof};
 use crate::clock::Timestamp;
-use crate::context::RequestContext;
+use crate::context::{Events, RequestContext};
 use crate::event::{EndReason, EventKind, IssuedRefusal};
 use crate::refusal::Refusal;
 use crate::session::refresh_token::PresentedRefreshToken;
@@ -84,7 +84,7 @@ impl Issuers {
         &self,
         token: &str,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<VerifiedRefreshToken, Refusal> {
         if !self.registry.take_over() || looks_like_ours(token) {
             let (key, tokens) = (self.sessions.refresh_key(), self.sessions.tokens());
@@ -107,7 +107,7 @@ impl Issuers {
             Err(refused) => {
                 let why = refused.last().map_or(IssuedRefusal::Malformed, |(_, why)| *why);
                 for (issuer, why) in refused {
-                    happened.push(EventKind::IssuedRefused { issuer, why });
+                    events.note(EventKind::IssuedRefused { issuer, why });
                 }
                 Err(refusal(why))
             }
@@ -119,7 +119,7 @@ impl Issuers {
     pub(crate) async fn taken_over(
         &self,
         token: &Outstanding,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<Option<Arc<Session>>, Refusal> {
         let at = context.at;
         match self.begun(token, at).await? {
@@ -217,9 +217,9 @@ impl Issuers {
         &self,
         token: &str,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<RefreshSubject, Refusal> {
-        let presented = match self.verified_refresh(token, at, happened).await? {
+        let presented = match self.verified_refresh(token, at, events).await? {
             VerifiedRefreshToken::Own(presented) => presented,
             VerifiedRefreshToken::Outstanding(token, presented) => {
                 match self.begun(&token, at).await? {
@@ -263,15 +263,15 @@ impl Issuers {
         &self,
         token: &NotTakenOver,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<(), Refusal> {
         let NotTakenOver(token) = token;
         self.registry.mark(token, at).await.map_err(store_failed)?;
         let (issuer, user) = (Arc::clone(&token.issuer), token.user.clone());
-        happened.push(EventKind::IssuedEnded { issuer, user });
+        events.note(EventKind::IssuedEnded { issuer, user });
         // It may have begun since it was looked at; after the mark it cannot.
         let which = SessionSelection::Session(token.session.clone());
-        self.sessions.end(&which, EndReason::SignedOut, at, happened).await.map(|_| ())
+        self.sessions.end(&which, EndReason::SignedOut, at, events).await.map(|_| ())
     }
 
     /// Ends what a refresh token stands for.
@@ -283,17 +283,17 @@ impl Issuers {
         &self,
         token: &str,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<(), Refusal> {
-        match self.held_by_refresh(token, at, happened).await {
+        match self.held_by_refresh(token, at, events).await {
             Ok(RefreshSubject::Session { session, is_spent }) => {
                 let which = SessionSelection::Session(session.id.clone());
-                self.sessions.end(&which, EndReason::SignedOut, at, happened).await?;
+                self.sessions.end(&which, EndReason::SignedOut, at, events).await?;
                 if is_spent { Err(Refusal::TokenBlacklisted) } else { Ok(()) }
             }
             Ok(RefreshSubject::Nothing(token)) => {
                 let was_taken_back = self.registry.is_blacklisted(&token.0).await;
-                self.end_not_taken_over(&token, at, happened).await?;
+                self.end_not_taken_over(&token, at, events).await?;
                 match was_taken_back {
                     Err(IssuedRefusal::Blacklisted) => Err(Refusal::TokenBlacklisted),
                     // Whatever could not be asked: it is over now.
@@ -307,7 +307,7 @@ impl Issuers {
 
     /// Whether a refresh token would be taken at `/refresh`. It begins nothing and spends nothing.
     pub(crate) async fn verify_refresh(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
-        let presented = match self.verified_refresh(token, at, &mut Vec::new()).await? {
+        let presented = match self.verified_refresh(token, at, &Events::default()).await? {
             VerifiedRefreshToken::Own(presented) => presented,
             VerifiedRefreshToken::Outstanding(token, presented) => {
                 match self.begun(&token, at).await? {

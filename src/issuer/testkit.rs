@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{IssuerParts, IssuerState, Issuers};
 use crate::config::IssuerSettings;
-use crate::event::EventKind;
+use crate::context::Events;
 use crate::service::database::Databases;
 use crate::session::testkit::{Base, FakeDirectory, enter};
 use crate::session::{SessionManager, SessionParts, SignInRefused, SignedIn};
@@ -55,13 +55,13 @@ impl Kit {
         &self,
         username: &str,
         password: &str,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<SignedIn, SignInRefused> {
-        enter(&self.sessions, username, password, happened).await
+        enter(&self.sessions, username, password, events).await
     }
 
     /// Kim, signed in.
     pub(crate) async fn signed_in(&self) -> SignedIn {
-        self.sign_in("kim", "right", &mut Vec::new()).await.unwrap()
+        self.sign_in("kim", "right", &Events::default()).await.unwrap()
     }
 }

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::{IssuedCredential, IssuerRegistry, Issuers, OneIssuer, Password, User, user};
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
+use crate::context::Events;
 use crate::event::{EventKind, IssuedRefusal};
 use crate::refusal::Refusal;
 use crate::secret::Digest;
@@ -122,7 +123,7 @@ impl Issuers {
         &self,
         issued: &IssuedCredential,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<(), Refusal> {
         let Some(key) = issued.own_end else { return Ok(()) };
         // Whatever the token says of its age, it is over.
@@ -135,7 +136,7 @@ impl Issuers {
         };
         self.registry.stamps.put(stamp).await.map_err(store_failed)?;
         let (issuer, user) = (Arc::clone(&issued.issuer), issued.user.key.clone());
-        happened.push(EventKind::IssuedEnded { issuer, user });
+        events.note(EventKind::IssuedEnded { issuer, user });
         Ok(())
     }
 }

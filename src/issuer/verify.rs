@@ -12,6 +12,7 @@ use super::{
 use crate::caller::{Identity, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::Refusals;
+use crate::context::Events;
 use crate::event::{Adoption, EventKind, IssuedRefusal};
 use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
@@ -26,6 +27,7 @@ struct Presenting<'a> {
     /// Nobody's, where a token is only asked about: a password is not checked then.
     client: Option<IpAddr>,
     at: Timestamp,
+    events: &'a Events,
 }
 
 /// A credential that holds.
@@ -46,16 +48,11 @@ impl VerifiedCredential {
     }
 
     /// As the caller's, which counts as a use of its session.
-    pub(crate) fn used(
-        self,
-        client: IpAddr,
-        at: Timestamp,
-        happened: &mut Vec<EventKind>,
-    ) -> Credential {
+    pub(crate) fn used(self, client: IpAddr, at: Timestamp, events: &Events) -> Credential {
         match self {
             Self::Itself(issued, identity) => Credential::Issued(issued, identity, None),
             Self::Session(live, proof) => {
-                Credential::Session(live.used(proof, client, at, happened), proof)
+                Credential::Session(live.used(proof, client, at, events), proof)
             }
         }
     }
@@ -87,15 +84,15 @@ impl Issuers {
         shown: &Shown<'_>,
         client: Option<IpAddr>,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<VerifiedCredential, (Refusal, Proof)> {
         let mut refused: Vec<(&OneIssuer, IssuedRefusal)> = Vec::new();
         let mut asked = shown.asked();
         if let Some(index) = self.who_remembers(shown)
             && let Some(one) = self.registry.all.get(index)
         {
-            let presenting = Presenting { credential: shown.token, client, at };
-            match Box::pin(self.issued_by(one, index, presenting, happened)).await {
+            let presenting = Presenting { credential: shown.token, client, at, events };
+            match Box::pin(self.issued_by(one, index, presenting)).await {
                 Ok(found) => return Ok(found),
                 // It is another's now, perhaps: all are asked as if nobody had known it.
                 Err(why) if is_anothers(why) => {}
@@ -107,9 +104,9 @@ impl Issuers {
         }
         for index in asked {
             let Some(one) = self.registry.all.get(index) else { continue };
-            let presenting = Presenting { credential: shown.token, client, at };
+            let presenting = Presenting { credential: shown.token, client, at, events };
             // What it may have to ask makes this large, and a request that brings nothing of an issuer's carries it along.
-            match Box::pin(self.issued_by(one, index, presenting, happened)).await {
+            match Box::pin(self.issued_by(one, index, presenting)).await {
                 Ok(found) => return Ok(found),
                 Err(why) => {
                     refused.push((one, why));
@@ -127,7 +124,7 @@ impl Issuers {
             return Err((Refusal::NotAuthenticated, one.proof));
         }
         for (one, why) in refused {
-            happened.push(EventKind::IssuedRefused { issuer: Arc::clone(&one.name), why });
+            events.note(EventKind::IssuedRefused { issuer: Arc::clone(&one.name), why });
         }
         Err((one.refusal(why), one.proof))
     }
@@ -146,24 +143,29 @@ impl Issuers {
         &self,
         found: VerifiedCredential,
         arrival: &Arrival,
-        happened: &mut Vec<EventKind>,
     ) -> Result<Credential, (Refusal, Proof)> {
         let (client, at) = (arrival.client_ip(), arrival.at);
         let (issued, identity) = match found {
             VerifiedCredential::Itself(issued, identity) => (issued, identity),
             session @ VerifiedCredential::Session(..) => {
-                return Ok(session.used(client, at, happened));
+                return Ok(session.used(client, at, &arrival.events));
             }
         };
-        match self.adopted(&issued, Adoption::FirstUse, &mut arrival.context(happened)).await {
+        match self.adopted(&issued, Adoption::FirstUse, &arrival.context()).await {
             Ok(session) => {
                 let session = session.map(|session| {
-                    self.sessions.verified().used(session, issued.proof, client, at, happened)
+                    self.sessions.verified().used(
+                        session,
+                        issued.proof,
+                        client,
+                        at,
+                        &arrival.events,
+                    )
                 });
                 Ok(Credential::Issued(issued, identity, session))
             }
             Err(why) => {
-                happened.push(EventKind::IssuedRefused { issuer: Arc::clone(&issued.issuer), why });
+                arrival.note(EventKind::IssuedRefused { issuer: Arc::clone(&issued.issuer), why });
                 let one = self.registry.of(&issued);
                 let refusal = one.map_or(Refusal::SessionEnded, |one| one.refusal(why));
                 Err((refusal, issued.proof))
@@ -172,16 +174,12 @@ impl Issuers {
     }
 
     /// Something that is no credential, in a place where one of this issuer's belongs.
-    pub(crate) fn not_a_token(
-        &self,
-        index: usize,
-        happened: &mut Vec<EventKind>,
-    ) -> (Refusal, Proof) {
+    pub(crate) fn not_a_token(&self, index: usize, events: &Events) -> (Refusal, Proof) {
         let Some(one) = self.registry.all.get(index) else {
             return (Refusal::TokenNotValid, Proof::AccessToken);
         };
         let (issuer, why) = (Arc::clone(&one.name), IssuedRefusal::Malformed);
-        happened.push(EventKind::IssuedRefused { issuer, why });
+        events.note(EventKind::IssuedRefused { issuer, why });
         (one.refusal(why), one.proof)
     }
 
@@ -190,9 +188,8 @@ impl Issuers {
         one: &OneIssuer,
         index: usize,
         shown: Presenting<'_>,
-        happened: &mut Vec<EventKind>,
     ) -> Result<VerifiedCredential, IssuedRefusal> {
-        let Presenting { credential, at, .. } = shown;
+        let Presenting { credential, at, events, .. } = shown;
         if one.is_over(at) {
             return Err(IssuedRefusal::NoLongerAccepted);
         }
@@ -243,7 +240,7 @@ impl Issuers {
                 let client = shown.client.ok_or(IssuedRefusal::Malformed)?;
                 let check = async {
                     let judged =
-                        self.basic(one, credential, *cache_for, client, at, happened).await?;
+                        self.basic(one, credential, *cache_for, client, at, events).await?;
                     self.registry.settle(index, judged, at).await.map(Arc::new)
                 };
                 let issued = self.verified.judge_once(one.space, credential, check).await?;

@@ -20,6 +20,7 @@ use super::{admin_maintenance, admin_upstreams};
 use crate::admin::reload::{Reload, Reloaded};
 use crate::admin::{Operator, OperatorRequest};
 use crate::clock::{Clock, Timestamp};
+use crate::context::Events;
 use crate::refusal::Refusal;
 use crate::store::{SessionBy, Sessions};
 use crate::wire::reply::Reply;
@@ -104,7 +105,7 @@ impl Admin {
                     let served = admin_upstreams::serve(&generation, &request.method, path, &body);
                     return served.unwrap_or_else(|| Reply::refusal(Refusal::NoRoute, ""));
                 }
-                let mut happened = Vec::new();
+                let events = Events::default();
                 let asked = OperatorRequest {
                     method: &request.method,
                     path,
@@ -112,13 +113,14 @@ impl Admin {
                     headers: &request.headers,
                     body: &body,
                     at,
+                    events: &events,
                 };
                 let issuers = Arc::clone(&self.current.load().issuers);
                 if let Some(reply) = self.operator.serve_page(&asked, &issuers).await {
                     return reply;
                 }
-                let reply = self.operator.serve(&asked, &issuers, &mut happened).await;
-                self.observer.tell_background(at, happened);
+                let reply = self.operator.serve(&asked, &issuers).await;
+                self.observer.tell_background(at, events.take());
                 reply
             }
         }

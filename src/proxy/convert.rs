@@ -13,6 +13,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::proxy::Session;
 
 use crate::clock::Timestamp;
+use crate::context::Events;
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
 use crate::wire::client_ip::{ClientAddress, TrustedProxies};
@@ -148,6 +149,7 @@ pub(super) fn arrival(
         has_body: has_body(request, http1, session),
         websocket: http1 && session.is_upgrade_req() && is_websocket(&request.headers),
         headers: request.headers.clone(),
+        events: Events::default(),
     })
 }
 

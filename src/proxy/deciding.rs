@@ -55,12 +55,13 @@ impl ProxyService {
         if convert::asks_about_the_server(session.req_header()) {
             return self.answer(session, ctx, ctx.generation.endpoints.about_the_server()).await;
         }
-        let decision = ctx.generation.gate.decide(&arrival, &mut ctx.happened).await;
-        if let Some(denial) = guard::keeps(ctx, &arrival, &decision) {
-            ctx.arrival = Some(arrival);
+        // It is kept from here on: whatever becomes of the decision, what happened is told at the end.
+        let arrival = ctx.arrival.insert(arrival);
+        let decision = ctx.generation.gate.decide(arrival).await;
+        let guard = &ctx.generation.guard;
+        if let Some(denial) = guard::keeps(guard, &mut ctx.quotas, arrival, &decision) {
             return self.refuse(session, ctx, denial).await;
         }
-        let arrival = ctx.arrival.insert(arrival);
         match decision {
             Decision::Forward(permit) | Decision::Shadow(permit) => {
                 let endpoints = &ctx.generation.endpoints;
@@ -91,8 +92,7 @@ impl ProxyService {
                 } else {
                     Bytes::new()
                 };
-                let served =
-                    ctx.generation.endpoints.serve(&own, arrival, body, &mut ctx.happened).await;
+                let served = ctx.generation.endpoints.serve(&own, arrival, body).await;
                 ctx.refusal = served.refusal;
                 self.answer(session, ctx, served.reply).await
             }
@@ -200,8 +200,8 @@ impl ProxyService {
     }
 
     /// Ends the session of a caller. Did they come with its cookie?
-    pub(super) async fn end(&self, caller: &Caller, ctx: &mut Ctx) -> bool {
-        let Some(known) = caller.known() else { return false };
+    pub(super) async fn end(&self, caller: &Caller, ctx: &Ctx) -> bool {
+        let (Some(known), Some(arrival)) = (caller.known(), &ctx.arrival) else { return false };
         let Some(session) = &known.session else { return false };
         if known.proof == Proof::PersonalToken {
             // A program that signs out at the service keeps its token.
@@ -210,7 +210,7 @@ impl ProxyService {
         let which = SessionSelection::Session(session.clone());
         // A store that fails is told by its own name; the next request meets the same end.
         let sessions = ctx.generation.sessions();
-        let _ = sessions.end(&which, EndReason::SignedOut, ctx.at, &mut ctx.happened).await;
+        let _ = sessions.end(&which, EndReason::SignedOut, ctx.at, &arrival.events).await;
         known.proof == Proof::SessionCookie
     }
 

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 
-use super::stage::Ctx;
 use crate::gate::maintenance::{Maintenance, Switches};
 use crate::gate::rate_limit::{Quota, RateLimits};
 use crate::gate::{Decision, Denial};
@@ -42,7 +41,12 @@ fn now() -> Duration {
 }
 
 /// Why a request does not go on, if it does not.
-pub(super) fn keeps(ctx: &mut Ctx, arrival: &Arrival, decision: &Decision) -> Option<Denial> {
+pub(super) fn keeps(
+    guard: &RouteGuard,
+    quotas: &mut Vec<Quota>,
+    arrival: &Arrival,
+    decision: &Decision,
+) -> Option<Denial> {
     let (route, known, is_shadowed) = match decision {
         Decision::Forward(permit) => (permit.route(), permit.caller().known(), false),
         Decision::Shadow(permit) => (permit.route(), None, true),
@@ -54,7 +58,6 @@ pub(super) fn keeps(ctx: &mut Ctx, arrival: &Arrival, decision: &Decision) -> Op
         let denial = Denial::new(refusal, Some(Arc::clone(route)));
         Some(Denial { retry_after: Some(wait), caller: known.cloned(), ..denial })
     };
-    let guard = &ctx.generation.guard;
     if let Some(wait) = guard.maintenance.of(route.index, client) {
         return refuse(Refusal::Maintenance, wait);
     }
@@ -62,7 +65,7 @@ pub(super) fn keeps(ctx: &mut Ctx, arrival: &Arrival, decision: &Decision) -> Op
         return None;
     }
     let taken = guard.remembered.rates.take(route, client, known, now());
-    ctx.quotas = taken.quotas;
+    *quotas = taken.quotas;
     taken.exceeded.and_then(|wait| refuse(Refusal::RateLimited, wait))
 }
 

@@ -38,17 +38,19 @@ impl Observer {
     }
 
     /// A request is over.
-    pub(super) fn tell(&self, session: &Session, error: Option<&Error>, ctx: &mut Ctx) {
+    pub(super) fn tell(&self, session: &Session, error: Option<&Error>, ctx: &Ctx) {
         let client = ctx.arrival.as_ref().map_or_else(|| convert::peer(session), |a| a.client_ip());
+        let noted = ctx.arrival.as_ref().map(|arrival| arrival.events.take());
+        let mut happened = noted.unwrap_or_default();
         if let Some(refusal) = ctx.refusal {
             let user = known(ctx).map(|known| known.identity.key.clone());
-            ctx.happened.push(EventKind::Refused { refusal, user });
+            happened.push(EventKind::Refused { refusal, user });
         }
         if let Some(path) = not_found(session, ctx) {
-            ctx.happened.push(EventKind::NotFound { path });
+            happened.push(EventKind::NotFound { path });
         }
-        let agent = (!ctx.happened.is_empty()).then(|| agent(ctx)).flatten();
-        for what in ctx.happened.drain(..) {
+        let agent = (!happened.is_empty()).then(|| agent(ctx)).flatten();
+        for what in happened {
             self.0.event(Event {
                 at: ctx.at,
                 request_id: Some(Arc::clone(&ctx.request_id)),

@@ -195,7 +195,7 @@ impl ProxyHttp for ProxyService {
                     headers,
                     at: ctx.at,
                 };
-                followed = Box::pin(ctx.generation.issuers.follow(answer, &mut ctx.happened)).await;
+                followed = Box::pin(ctx.generation.issuers.follow(answer)).await;
             }
             if !followed.replaced {
                 match ctx
@@ -219,7 +219,7 @@ impl ProxyHttp for ProxyService {
             }
             if let Some(watched) = forwarding.watched.as_mut().filter(|_| counts) {
                 let issuers = &ctx.generation.issuers;
-                ended |= saw(issuers, watched, &followed, response, ctx.at, &mut ctx.happened);
+                ended |= saw(issuers, watched, &followed, response, arrival);
                 begin_reading(watched, response);
             }
             ctx.generation.edit.response(response, arrival, forwarding, &followed);
@@ -239,9 +239,9 @@ impl ProxyHttp for ProxyService {
                 edit::apply(edits, known, &mut Edited(response));
             }
         }
-        if ended && let Some(caller) = ctx.forwarding().map(|f| f.permit.caller().clone()) {
+        if ended && let Some(forwarding) = ctx.forwarding() {
             // The service signed the caller out, and so do we.
-            if self.end(&caller, ctx).await
+            if self.end(forwarding.permit.caller(), ctx).await
                 && let Some(arrival) = &ctx.arrival
             {
                 for removal in ctx.generation.endpoints.cookie_removals(arrival) {

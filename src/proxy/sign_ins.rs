@@ -12,14 +12,14 @@ use pingora::proxy::Session;
 use super::body::{self, Within};
 use super::service::ProxyService;
 use super::stage::{BodyReading, Ctx, RequestLabel, Stage, WatchedSignIn};
-use crate::clock::Timestamp;
 use crate::config::{ObservedKind, Route};
-use crate::event::EventKind;
+use crate::context::Events;
 use crate::gate::{Denial, Passage, Permit};
 use crate::issuer::{Followed, Issuers, To};
 use crate::refusal::Refusal;
 use crate::session::SignInRefused;
 use crate::session::observe::ObservedOutcome;
+use crate::wire::arrival::Arrival;
 
 /// A longer answer's tokens are not read.
 const LONGEST_ANSWER: usize = 64 * 1024;
@@ -64,20 +64,18 @@ impl ProxyService {
             }
         }
         let content_type = arrival.headers.get(CONTENT_TYPE);
-        let (client, at) = (arrival.client_ip(), ctx.at);
         if let (ObservedKind::Refresh, Some(issuer)) = (observed.kind, observed.tokens) {
             let issuers = &ctx.generation.issuers;
             let begun =
-                issuers.refresh_begins(issuer, content_type, &body, at, &mut ctx.happened).await;
+                issuers.refresh_begins(issuer, content_type, &body, &arrival.context()).await;
             return match begun {
                 Ok(presented) => Ok(Some(watched(observed, None, presented))),
                 Err(refusal) => Err(refusal.into()),
             };
         }
-        let happened = &mut ctx.happened;
         let sessions = ctx.generation.sessions();
         let trying =
-            sessions.sign_in_begins(&observed, content_type, &body, client, at, happened).await?;
+            sessions.sign_in_begins(&observed, content_type, &body, &arrival.context()).await?;
         Ok(Some(watched(observed, Some(trying), None)))
     }
 
@@ -117,9 +115,9 @@ impl ProxyService {
         let Some(adopting) = given else { return };
         let observer = self.observer.clone();
         tokio::spawn(async move {
-            let mut happened = Vec::new();
-            issuers.adopt_given(adopting, &mut happened).await;
-            observer.tell_background(at, happened);
+            let events = Events::default();
+            issuers.adopt_given(adopting, &events).await;
+            observer.tell_background(at, events.take());
         });
     }
 
@@ -151,15 +149,16 @@ pub(super) fn saw(
     watched: &mut WatchedSignIn,
     followed: &Followed,
     response: &ResponseHeader,
-    at: Timestamp,
-    happened: &mut Vec<EventKind>,
+    arrival: &Arrival,
 ) -> bool {
     let WatchedSignIn { observed, trying, .. } = watched;
     let has_signed_in = followed.signed_in.is_some();
     let (status, headers) = (response.status, &response.headers);
-    let outcome = ObservedOutcome::of(&observed.success, status, headers, has_signed_in, at);
+    let outcome =
+        ObservedOutcome::of(&observed.success, status, headers, has_signed_in, arrival.at);
     if let Some(trying) = trying.take() {
-        issuers.sessions().sign_in_ends(trying, outcome, followed.signed_in.clone(), happened);
+        let signed_in = followed.signed_in.clone();
+        issuers.sessions().sign_in_ends(trying, outcome, signed_in, &arrival.events);
     }
     match observed.kind {
         ObservedKind::SignOut if observed.success.is_empty() => {

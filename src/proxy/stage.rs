@@ -15,7 +15,6 @@ use super::upstream::{Place, Pool};
 use crate::caller::Known;
 use crate::clock::Timestamp;
 use crate::config::Observed;
-use crate::event::EventKind;
 use crate::gate::rate_limit::Quota;
 use crate::gate::shadow::ServiceAnswer;
 use crate::gate::{Passage, Permit};
@@ -105,7 +104,6 @@ pub(super) struct Ctx {
     pub(super) started: Instant,
     pub(super) at: Timestamp,
     pub(super) request_id: Arc<str>,
-    pub(super) happened: Vec<EventKind>,
     pub(super) refusal: Option<Refusal>,
     /// Who was refused, if their credential was good.
     pub(super) refused: Option<Known>,
@@ -150,7 +148,6 @@ impl Ctx {
             started: Instant::now(),
             at,
             request_id,
-            happened: Vec::new(),
             refusal: None,
             refused: None,
             label: RequestLabel::None,

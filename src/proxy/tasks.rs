@@ -11,6 +11,7 @@ use super::listening::Listening;
 use super::observe::Observer;
 use super::upstream::{LOOKUP_INTERVAL, health};
 use crate::clock::Clock;
+use crate::context::Events;
 use crate::event::{EndReason, EventKind};
 use crate::store::Sessions;
 
@@ -102,9 +103,9 @@ pub(super) fn recheck(
         let (clock, observer) = (Arc::clone(&clock), observer.clone());
         async move {
             let now = clock.now();
-            let mut happened = Vec::new();
-            issuers.sessions().recheck(now, &mut happened).await;
-            observer.tell_background(now, happened);
+            let events = Events::default();
+            issuers.sessions().recheck(now, &events).await;
+            observer.tell_background(now, events.take());
         }
     })
 }

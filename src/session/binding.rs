@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::SessionManager;
 use crate::config::Binding;
+use crate::context::Events;
 use crate::event::EventKind;
 use crate::geo::{Country, Places};
 use crate::refusal::Refusal;
@@ -33,7 +34,7 @@ impl SessionManager {
         &self,
         session: &Session,
         client: IpAddr,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<(), Refusal> {
         let bind = self.tokens.bind;
         if bind == Binding::None {
@@ -47,7 +48,7 @@ impl SessionManager {
             return Ok(());
         }
         let user = session.identity.load().key.clone();
-        happened.push(EventKind::OutsideBinding { session: session.id.clone(), user });
+        events.note(EventKind::OutsideBinding { session: session.id.clone(), user });
         Err(Refusal::OutsideBinding)
     }
 }

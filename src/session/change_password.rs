@@ -162,7 +162,7 @@ impl SessionManager {
         &self,
         session: &Session,
         change: PasswordChange<'_>,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<PasswordChanged, NotChanged> {
         let identity = session.identity.load_full();
         let (user, at) = (&identity.key, context.at);

@@ -17,6 +17,7 @@ use quick_cache::sync::Cache;
 use super::keyed_hash::HashKey;
 use crate::caller::{Proof, SessionId};
 use crate::clock::Timestamp;
+use crate::context::Events;
 use crate::event::EventKind;
 use crate::secret::NoRandomness;
 use crate::store::Session;
@@ -123,10 +124,10 @@ impl CredentialCache {
         proof: Proof,
         client: IpAddr,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Arc<Session> {
         let told = self.told_of(&session.id);
-        Remembered { session, expires_at: at, told }.used(proof, client, at, happened)
+        Remembered { session, expires_at: at, told }.used(proof, client, at, events)
     }
 
     fn told_of(&self, session: &SessionId) -> Arc<ToldUse> {
@@ -167,7 +168,7 @@ impl Remembered {
         proof: Proof,
         client: IpAddr,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Arc<Session> {
         self.session.touch(at);
         let tell = {
@@ -180,7 +181,7 @@ impl Remembered {
             tell
         };
         if tell {
-            happened.push(EventKind::SessionUsed {
+            events.note(EventKind::SessionUsed {
                 session: self.session.id.clone(),
                 user: self.session.identity.load().key.clone(),
                 proof,
@@ -232,7 +233,7 @@ mod tests {
         memory.remember(TOKEN, "token", Arc::clone(&session), later(1_000_000));
         let before = NOW.plus(idle).minus(Duration::from_millis(1));
         let hit = memory.recall(TOKEN, "token", before).unwrap();
-        hit.used(PROOF, ip("192.0.2.1"), before, &mut Vec::new());
+        hit.used(PROOF, ip("192.0.2.1"), before, &Events::default());
         assert!(memory.recall(TOKEN, "token", NOW.plus(idle)).is_some());
         assert!(memory.recall(TOKEN, "token", before.plus(idle)).is_none());
     }
@@ -273,12 +274,12 @@ mod tests {
         ];
         let session = session("s", "7");
         for (credential, client, at, told) in table {
-            let mut happened = Vec::new();
+            let events = Events::default();
             let hit = memory.recall(TOKEN, credential, later(at)).unwrap_or_else(|| {
                 memory.remember(TOKEN, credential, Arc::clone(&session), later(999))
             });
-            hit.used(PROOF, ip(client), later(at), &mut happened);
-            assert_eq!(!happened.is_empty(), told, "{credential} from {client} at {at}");
+            hit.used(PROOF, ip(client), later(at), &events);
+            assert_eq!(!events.take().is_empty(), told, "{credential} from {client} at {at}");
         }
     }
 

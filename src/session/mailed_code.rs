@@ -41,7 +41,7 @@ impl SessionManager {
     pub async fn code_for_sign_in(
         &self,
         ticket: &Secret,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<CodeOrder, SignInRefused> {
         let (checked, begun) = self.open_ticket(ticket, context).await?;
         if self.duty(&checked, context.at).await? != Duty::MailOrEnrol {
@@ -60,7 +60,7 @@ impl SessionManager {
     pub async fn code_for_another_try(
         &self,
         ticket: &Secret,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<CodeOrder, SignInRefused> {
         let order = self.code_for_sign_in(ticket, context).await?;
         Ok(CodeOrder { place: of_network(context.client).as_str().to_owned(), ..order })
@@ -115,7 +115,7 @@ impl SessionManager {
         checked: Checked,
         ticket: Option<&Secret>,
         code: &Secret,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<Checked, SignInRefused> {
         let place = ticket.map_or_else(|| of_network(context.client), of_ticket);
         self.check_mailed(checked.user(), &place, code, context).await?;
@@ -127,7 +127,7 @@ impl SessionManager {
         &self,
         session: &Session,
         code: &Secret,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<(), SignInRefused> {
         let user = session.identity.load().key.clone();
         self.check_mailed(&user, &of_session(session), code, context).await
@@ -138,7 +138,7 @@ impl SessionManager {
         user: &UserKey,
         place: &CeremonyPlace,
         code: &Secret,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<(), SignInRefused> {
         let attempt = MailedCodeAttempt { user, place, code, at: context.at };
         let checked = self.factors.check_mailed(attempt).await;

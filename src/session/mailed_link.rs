@@ -149,7 +149,7 @@ impl SessionManager {
     pub async fn enrolling(
         &self,
         ticket: &Secret,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<(UserKey, Arc<str>), SignInRefused> {
         let checked = self.of_ticket(ticket, context).await?;
         match self.duty(&checked, context.at).await? {
@@ -226,7 +226,7 @@ impl SessionManager {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::RequestContext;
+    use crate::context::Events;
     use crate::event::EventKind;
     use crate::session::testkit::{Kit, NOW, account, context, context_at};
     use crate::session::{Grants, SignIn, SignedIn};
@@ -327,7 +327,7 @@ mod tests {
         kit: &Kit,
         password: &str,
         device: &str,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<SignedIn, SignInRefused> {
         let request = SignIn {
             is_typed: false,
@@ -343,30 +343,29 @@ mod tests {
     #[tokio::test]
     async fn whoever_opened_a_link_has_ten_tries_while_strangers_wait() {
         let kit = Kit::new();
-        let mut events = Vec::new();
+        let events = Events::default();
         for n in 0..12_u8 {
             let client = std::net::Ipv4Addr::new(198, 51, n, 7).into();
-            let mut guess = RequestContext { client, ..context(&mut events) };
-            drop(sign_in(&kit, "a guess", "", &mut guess).await);
+            let guess = RequestContext { client, ..context(&events) };
+            drop(sign_in(&kit, "a guess", "", &guess).await);
         }
         assert_eq!(kit.sessions.holds_back_strangers("KIM", NOW).await, Ok(true));
         assert_eq!(kit.sessions.holds_back_strangers("lee", NOW).await, Ok(false));
-        fn from(network: u8, events: &mut Vec<EventKind>) -> RequestContext<'_> {
+        fn from(network: u8, events: &Events) -> RequestContext<'_> {
             let client = std::net::Ipv4Addr::new(203, 0, network, 9).into();
             RequestContext { client, ..context_at(NOW, events) }
         }
-        let waits = sign_in(&kit, "right", "", &mut from(113, &mut events)).await.unwrap_err();
+        let waits = sign_in(&kit, "right", "", &from(113, &events)).await.unwrap_err();
         assert_eq!(waits.refusal, Refusal::TooManyAttempts);
         let (kim, mark) = (kim(), account("7", "kim", "right").password_mark());
         let owner = LinkOwner { user: &kim, account: "kim", password_mark: mark, asked_at: NOW };
         assert!(kit.sessions.is_link_good(owner).await.unwrap());
         let given = kit.sessions.admit_by_link("", owner, NOW).unwrap();
-        let wrong = sign_in(&kit, "a slip", given.expose(), &mut from(113, &mut events)).await;
+        let wrong = sign_in(&kit, "a slip", given.expose(), &from(113, &events)).await;
         assert_eq!(wrong.unwrap_err().refusal, Refusal::BadCredentials);
-        events.clear();
-        let right =
-            sign_in(&kit, "right", given.expose(), &mut from(113, &mut events)).await.unwrap();
-        let is_known = events.iter().find_map(|event| match event {
+        events.take();
+        let right = sign_in(&kit, "right", given.expose(), &from(113, &events)).await.unwrap();
+        let is_known = events.take().iter().find_map(|event| match event {
             EventKind::SignedIn { known_device, .. } => Some(*known_device),
             _ => None,
         });
@@ -374,10 +373,10 @@ mod tests {
         assert!(right.device.is_some());
         // Elsewhere: where they have signed in they are no stranger now.
         for _ in 0..10 {
-            let wrong = sign_in(&kit, "a slip", given.expose(), &mut from(114, &mut events)).await;
+            let wrong = sign_in(&kit, "a slip", given.expose(), &from(114, &events)).await;
             assert_eq!(wrong.unwrap_err().refusal, Refusal::BadCredentials);
         }
-        let used_up = sign_in(&kit, "right", given.expose(), &mut from(114, &mut events)).await;
+        let used_up = sign_in(&kit, "right", given.expose(), &from(114, &events)).await;
         assert_eq!(used_up.unwrap_err().refusal, Refusal::TooManyAttempts);
     }
 

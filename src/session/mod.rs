@@ -1,7 +1,7 @@
 //! Who is this? Signing in, tokens, sessions and their ends.
 //!
 //! [`SessionManager`] is the one door to sessions of our own; what others have issued is `issuer`'s, which stands above and is
-//! asked through two ports (`ports`). Every operation says what happened by pushing [`EventKind`]s; nothing here counts or logs.
+//! asked through two ports (`ports`). Every operation notes what happened in its caller's [`Events`]; nothing here counts or logs.
 //!
 //! A request's credential is judged in [`SessionManager::bearer`] and [`SessionManager::cookie`]. Both remember what they verified under a
 //! keyed hash of the credential; the memory holds the store's own session record, so that expiry and the session's end
@@ -75,8 +75,9 @@ use self::under_way::RequestsUnderWay;
 use crate::caller::{Proof, SessionId};
 use crate::clock::Timestamp;
 use crate::config::{Login, SessionSettings, Tokens};
+use crate::context::Events;
 use crate::directory::password::PasswordPool;
-use crate::event::{EndReason, EventKind};
+use crate::event::EndReason;
 use crate::factor::Factors;
 use crate::geo::Places;
 use crate::refusal::Refusal;
@@ -284,11 +285,11 @@ impl SessionManager {
         token: &str,
         client: IpAddr,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<Arc<Session>, Refusal> {
         let live = self.live_access(token, at).await?;
-        self.is_within_binding(&live.session, client, happened)?;
-        Ok(live.used(Proof::AccessToken, client, at, happened))
+        self.is_within_binding(&live.session, client, events)?;
+        Ok(live.used(Proof::AccessToken, client, at, events))
     }
 
     /// The live session of a cookie's value.
@@ -300,7 +301,7 @@ impl SessionManager {
         value: &str,
         client: IpAddr,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<Arc<Session>, Refusal> {
         let proof = Proof::SessionCookie;
         // A session with tokens lives as long as they can be refreshed; its cookie keeps its own idle timeout.
@@ -309,8 +310,8 @@ impl SessionManager {
             if idle(&live.session) {
                 return Err(Refusal::SessionEnded);
             }
-            self.is_within_binding(&live.session, client, happened)?;
-            return Ok(live.used(proof, client, at, happened));
+            self.is_within_binding(&live.session, client, events)?;
+            return Ok(live.used(proof, client, at, events));
         }
         if !CookieNames::is_ours(value.as_bytes()) {
             return Err(Refusal::SessionEnded);
@@ -320,10 +321,10 @@ impl SessionManager {
         let session = self.store.find(by, at).await.map_err(store_failed)?;
         let is_cookies = |session: &Arc<Session>| !session.is_token() && !idle(session);
         let session = session.filter(is_cookies).ok_or(Refusal::SessionEnded)?;
-        self.is_within_binding(&session, client, happened)?;
+        self.is_within_binding(&session, client, events)?;
         let expires_at = session.expires_at;
         let live = self.verified.remember(Space::COOKIE, value, session, expires_at);
-        Ok(live.used(proof, client, at, happened))
+        Ok(live.used(proof, client, at, events))
     }
 
     /// An access token that verifies, with its live session.
@@ -354,7 +355,7 @@ impl SessionManager {
         which: &SessionSelection,
         why: EndReason,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<usize, Refusal> {
         if let SessionSelection::User(user) | SessionSelection::SignIns { user, kept: None } = which
         {
@@ -368,7 +369,7 @@ impl SessionManager {
                 self.devices.forget(&user, at).await.map_err(store_failed)?;
             }
             self.ends.end_of_session(session, at).await;
-            refresh::ended(session, why, happened);
+            refresh::ended(session, why, events);
         }
         Ok(sessions.len())
     }

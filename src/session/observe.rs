@@ -8,7 +8,6 @@
 //! and the attempt is taken back. Where nothing else is configured, success is that a session with a user was set, and a
 //! redirect without one is a step on the way.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -18,6 +17,7 @@ use super::{SessionManager, SignInRefused, store_failed};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{AnswerRules, Observed};
+use crate::context::{Events, RequestContext};
 use crate::event::{EventKind, SignInFailure};
 use crate::refusal::Refusal;
 use crate::wire::body::Fields;
@@ -63,18 +63,16 @@ impl SessionManager {
         observed: &Observed,
         content_type: Option<&HeaderValue>,
         body: &[u8],
-        client: IpAddr,
-        at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        context: &RequestContext<'_>,
     ) -> Result<Trying, SignInRefused> {
         let fields = Fields::parse(content_type, body).unwrap_or_default();
         let name = fields.trimmed(&observed.username_field).unwrap_or_default();
         let account: Arc<str> = folded(name).into();
-        match self.lockout.attempt(&account, client, None, at).await {
+        match self.lockout.attempt(&account, context.client, None, context.at).await {
             Ok(attempt) => Ok(Trying { account, attempt }),
             Err(AttemptRefused::NotCounted(error)) => Err(store_failed(error).into()),
             Err(AttemptRefused::Wait(wait)) => {
-                happened.push(EventKind::SignInFailed {
+                context.note(EventKind::SignInFailed {
                     account,
                     user: None,
                     why: SignInFailure::LockedOut,
@@ -91,19 +89,19 @@ impl SessionManager {
         trying: Trying,
         outcome: ObservedOutcome,
         signed_in: Option<(UserKey, SessionId)>,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) {
         let Trying { account, attempt } = trying;
         match outcome {
             ObservedOutcome::Success => {
                 attempt.succeeded();
                 let (user, session) = signed_in.unzip();
-                happened.push(EventKind::SignInObserved { account, user, session });
+                events.note(EventKind::SignInObserved { account, user, session });
             }
             ObservedOutcome::Failure => {
                 attempt.failed();
                 let why = SignInFailure::RefusedByService;
-                happened.push(EventKind::SignInFailed { account, user: None, why });
+                events.note(EventKind::SignInFailed { account, user: None, why });
             }
             ObservedOutcome::Neither => attempt.take_back(),
         }

@@ -7,6 +7,7 @@
 use super::{SessionManager, store_failed};
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
+use crate::context::Events;
 use crate::event::EventKind;
 use crate::refusal::Refusal;
 use crate::secret::Digest;
@@ -51,7 +52,7 @@ impl SessionManager {
         user: &UserKey,
         device: &Digest,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<(), Refusal> {
         let listed = self.devices_of(user).await?;
         if !listed.iter().any(|one| one.device == *device) {
@@ -60,7 +61,7 @@ impl SessionManager {
         // First what counts: a list that still has it is mended by a second try.
         self.devices.forget_one(device, at).await.map_err(store_failed)?;
         self.records.drop_devices(user, Some(device)).await.map_err(store_failed)?;
-        happened.push(EventKind::DevicesForgotten { user: user.clone(), all: false });
+        events.note(EventKind::DevicesForgotten { user: user.clone(), all: false });
         Ok(())
     }
 
@@ -72,11 +73,11 @@ impl SessionManager {
         &self,
         user: &UserKey,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<usize, Refusal> {
         self.devices.forget(user, at).await.map_err(store_failed)?;
         let dropped = self.records.drop_devices(user, None).await.map_err(store_failed)?;
-        happened.push(EventKind::DevicesForgotten { user: user.clone(), all: true });
+        events.note(EventKind::DevicesForgotten { user: user.clone(), all: true });
         Ok(dropped)
     }
 }

@@ -82,7 +82,7 @@ impl SessionManager {
     pub async fn challenge_second_step(
         &self,
         ticket: &Secret,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<PasskeyCeremony, SignInRefused> {
         let checked = self.of_ticket(ticket, context).await?;
         let place = of_ticket(ticket);
@@ -96,7 +96,7 @@ impl SessionManager {
     pub async fn offered_with(
         &self,
         ticket: &Secret,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<OfferedFactors, SignInRefused> {
         let checked = self.of_ticket(ticket, context).await?;
         if self.duty(&checked, context.at).await? == Duty::MailOrEnrol {
@@ -114,7 +114,7 @@ impl SessionManager {
         ticket: &Secret,
         said: PasskeySaid<'_>,
         grants: Grants,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<SignedIn, SignInRefused> {
         let checked = self.of_ticket(ticket, context).await?;
         let duty = self.duty(&checked, context.at).await?;
@@ -137,7 +137,7 @@ impl SessionManager {
     pub async fn passkey_enrolment_of(
         &self,
         ticket: &Secret,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<(PasskeyCeremony, bool), SignInRefused> {
         let checked = self.of_ticket(ticket, context).await?;
         if !self.duty(&checked, context.at).await?.may_enrol() {
@@ -158,7 +158,7 @@ impl SessionManager {
         ticket: &Secret,
         new: PasskeyEnrolment<'_>,
         grants: Grants,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<(SignedIn, Vec<Secret>), SignInRefused> {
         let checked = self.of_ticket(ticket, context).await?;
         let user = checked.user().clone();
@@ -197,7 +197,7 @@ impl SessionManager {
         &self,
         session: &Session,
         new: PasskeyEnrolment<'_>,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<Vec<Secret>, SignInRefused> {
         let user = session.identity.load().key.clone();
         let place = of_session(session);
@@ -210,7 +210,7 @@ impl SessionManager {
         &self,
         user: &UserKey,
         new: NewPasskey<'_>,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<EnrolledPasskey, SignInRefused> {
         match self.factors.enrol_passkey(user, new, context.at).await? {
             Ok(enrolled) => {
@@ -244,7 +244,7 @@ impl SessionManager {
         session: &Session,
         said: PasskeySaid<'_>,
         device: Option<crate::secret::Digest>,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<AuthMethods, SignInRefused> {
         let user = session.identity.load().key.clone();
         let place = of_session(session);
@@ -278,7 +278,7 @@ impl SessionManager {
         said: PasskeySaid<'_>,
         device: &str,
         grants: Grants,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<SignedIn, SignInRefused> {
         if !self.factors.signs_in_by_passkey() {
             return Err(Refusal::BadBody.into());
@@ -325,7 +325,7 @@ impl SessionManager {
     async fn check_passkey(
         &self,
         attempt: PasskeyAttempt<'_>,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<AuthMethod, SignInRefused> {
         let user = attempt.user;
         let checked = self.factors.check_passkey(attempt).await;
@@ -337,7 +337,7 @@ impl SessionManager {
         &self,
         checked: &Checked,
         invitation: Option<&'c Secret>,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<Option<&'c Secret>, SignInRefused> {
         let user = checked.user().clone();
         if !self.duty(checked, context.at).await?.may_enrol() {

@@ -16,6 +16,7 @@ use super::upgrade::Upgrades;
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::config::DirectorySettings;
+use crate::context::Events;
 use crate::directory::{Account, Directory};
 use crate::event::{EndReason, EventKind};
 use crate::secret::Digest;
@@ -74,8 +75,8 @@ impl WatchedDirectory {
 
 impl SessionManager {
     /// One round; call it every second or so. Asks each directory that is due about each user once.
-    pub async fn recheck(&self, now: Timestamp, happened: &mut Vec<EventKind>) {
-        self.recheck_held(now, happened).await;
+    pub async fn recheck(&self, now: Timestamp, events: &Events) {
+        self.recheck_held(now, events).await;
         let mut due: Vec<&WatchedDirectory> =
             self.directories.iter().filter(|watched| watched.is_due(now)).collect();
         due.retain(|watched| watched.directory.users().is_some());
@@ -111,7 +112,7 @@ impl SessionManager {
                 self.directories.iter().any(|watched| watched.directory.name() == &*user.directory);
             if !configured {
                 // The operator took the directory away, and its users with it.
-                self.end_changed(SessionSelection::User(user), now, happened).await;
+                self.end_changed(SessionSelection::User(user), now, events).await;
                 continue;
             }
             let asked = due.iter().position(|due| due.directory.name() == &*user.directory);
@@ -122,9 +123,9 @@ impl SessionManager {
             match users.by_id(&user).await {
                 Ok(Some(account)) if account.active => {
                     watched.upgrades.note(users, &account);
-                    self.compare(watched, &account, &sessions, now, happened).await;
+                    self.compare(watched, &account, &sessions, now, events).await;
                 }
-                Ok(_) => self.end_changed(SessionSelection::User(user), now, happened).await,
+                Ok(_) => self.end_changed(SessionSelection::User(user), now, events).await,
                 Err(error) => {
                     tracing::warn!(%error, "a directory cannot be asked; its sessions stay as they are");
                     due.swap_remove(index);
@@ -134,7 +135,7 @@ impl SessionManager {
     }
 
     /// Whose end was held until an answer of the service's: each is compared once more.
-    async fn recheck_held(&self, now: Timestamp, happened: &mut Vec<EventKind>) {
+    async fn recheck_held(&self, now: Timestamp, events: &Events) {
         for held in self.under_way.due(now) {
             let name = &*held.user.directory;
             let watched = self.directories.iter().find(|one| one.directory.name() == name);
@@ -145,7 +146,7 @@ impl SessionManager {
             if let Ok(Some(account)) = users.by_id(&held.user).await
                 && !watched.upgrades.is_of(&account, session.password_mark)
             {
-                self.end_by_password(&session, now, happened).await;
+                self.end_by_password(&session, now, events).await;
             }
         }
     }
@@ -156,12 +157,12 @@ impl SessionManager {
         account: &Account,
         sessions: &[Arc<Session>],
         now: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) {
         for session in sessions {
             if !watched.upgrades.is_of(account, session.password_mark) {
                 if !self.under_way.hold(&session.id, &account.identity.key, now) {
-                    self.end_by_password(session, now, happened).await;
+                    self.end_by_password(session, now, events).await;
                 }
             } else if **session.identity.load() != *account.identity {
                 session.identity.store(Arc::clone(&account.identity));
@@ -169,31 +170,23 @@ impl SessionManager {
         }
     }
 
-    async fn end_by_password(
-        &self,
-        session: &Session,
-        now: Timestamp,
-        happened: &mut Vec<EventKind>,
-    ) {
+    async fn end_by_password(&self, session: &Session, now: Timestamp, events: &Events) {
         self.ended_by_password.note(&session.id);
-        let before = happened.len();
-        self.end_changed(SessionSelection::Session(session.id.clone()), now, happened).await;
-        let has_ended = happened.len() > before;
+        let ends = Events::default();
+        self.end_changed(SessionSelection::Session(session.id.clone()), now, &ends).await;
+        let ends = ends.take();
+        let has_ended = !ends.is_empty();
+        events.note_all(ends);
         // Once for a user in a round, however many sessions they had.
         let user = session.identity.load().key.clone();
         let is_told = |what: &EventKind| matches!(what, EventKind::PasswordChanged { user: told, .. } if *told == user);
-        if has_ended && !happened.iter().any(is_told) {
-            happened.push(EventKind::PasswordChanged { user, is_own: false });
+        if has_ended && !events.has(is_told) {
+            events.note(EventKind::PasswordChanged { user, is_own: false });
         }
     }
 
     /// What a store that failed could not end, the directory's next turn will.
-    async fn end_changed(
-        &self,
-        which: SessionSelection,
-        now: Timestamp,
-        happened: &mut Vec<EventKind>,
-    ) {
-        let _ = self.end(&which, EndReason::DirectoryChanged, now, happened).await;
+    async fn end_changed(&self, which: SessionSelection, now: Timestamp, events: &Events) {
+        let _ = self.end(&which, EndReason::DirectoryChanged, now, events).await;
     }
 }

@@ -13,7 +13,7 @@ use super::refresh_token::PresentedRefreshToken;
 use super::{SessionManager, TokenPair, store_failed};
 use crate::clock::Timestamp;
 use crate::config::RotationPolicy as Rule;
-use crate::context::RequestContext;
+use crate::context::{Events, RequestContext};
 use crate::event::{EndReason, EventKind, Refresh, RefreshRefusal};
 use crate::refusal::Refusal;
 use crate::store::{RefreshState, Rotate, RotationOutcome, Session, SessionBy, SessionSelection};
@@ -28,7 +28,7 @@ impl SessionManager {
         &self,
         token: &str,
         rotation: Rule,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<TokenPair, Refusal> {
         let presented = match self.refresh_key.verify(&self.tokens, token, context.at) {
             Ok(presented) => presented,
@@ -44,7 +44,7 @@ impl SessionManager {
         presented: &PresentedRefreshToken,
         session: Option<Arc<Session>>,
         rotation: Rule,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<TokenPair, Refusal> {
         let Some(session) = session else {
             let why = RefreshRefusal::SessionEnded;
@@ -63,9 +63,9 @@ impl SessionManager {
         &self,
         presented: &PresentedRefreshToken,
         session: &Arc<Session>,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<TokenPair, Refusal> {
-        let (at, happened) = (context.at, &mut *context.events);
+        let (at, events) = (context.at, context.events);
         let (access, access_expires_in) = self.issue_access(session, at)?;
         let successor = self.refresh_key.issue(
             &self.tokens,
@@ -90,36 +90,36 @@ impl SessionManager {
         };
         match self.refresh_tokens.rotate(rotate).await.map_err(store_failed)? {
             RotationOutcome::Rotated(session) => {
-                refreshed(&session, Refresh::Rotated, at, happened);
+                refreshed(&session, Refresh::Rotated, context);
                 Ok(pair)
             }
             RotationOutcome::Replayed(session, sealed) => {
                 let pair = presented.open(sealed)?;
-                refreshed(&session, Refresh::ReplayedInGrace, at, happened);
+                refreshed(&session, Refresh::ReplayedInGrace, context);
                 Ok(pair)
             }
             RotationOutcome::Reused(session) => {
-                reused(&session, happened);
-                ended(&session, EndReason::RefreshReused, happened);
+                reused(&session, events);
+                ended(&session, EndReason::RefreshReused, events);
                 Err(Refusal::TokenBlacklisted)
             }
             RotationOutcome::Expired => {
-                Err(refused(RefreshRefusal::Expired, Refusal::TokenExpired, happened))
+                Err(refused(RefreshRefusal::Expired, Refusal::TokenExpired, events))
             }
-            RotationOutcome::Unknown => Err(unknown(session, at, happened)),
+            RotationOutcome::Unknown => Err(unknown(session, context)),
         }
     }
 
     async fn keep(
         &self,
         presented: &PresentedRefreshToken,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<TokenPair, Refusal> {
-        let (at, happened) = (context.at, &mut *context.events);
+        let (at, events) = (context.at, context.events);
         match self.look(presented, at).await? {
             RefreshState::Fresh(session) => {
                 let (access, access_expires_in) = self.issue_access(&session, at)?;
-                refreshed(&session, Refresh::Kept, at, happened);
+                refreshed(&session, Refresh::Kept, context);
                 Ok(TokenPair {
                     access,
                     access_expires_in,
@@ -130,17 +130,17 @@ impl SessionManager {
             RefreshState::Spent(session, _) => {
                 // The end first: a reuse is told only of a session that has ended durably.
                 let which = SessionSelection::Session(session.id.clone());
-                let mut ends = Vec::new();
-                self.end(&which, EndReason::RefreshReused, at, &mut ends).await?;
-                reused(&session, happened);
-                happened.append(&mut ends);
+                let ends = Events::default();
+                self.end(&which, EndReason::RefreshReused, at, &ends).await?;
+                reused(&session, events);
+                events.note_all(ends.take());
                 Err(Refusal::TokenBlacklisted)
             }
             RefreshState::Expired => {
-                Err(refused(RefreshRefusal::Expired, Refusal::TokenExpired, happened))
+                Err(refused(RefreshRefusal::Expired, Refusal::TokenExpired, events))
             }
             RefreshState::Unknown => {
-                Err(refused(RefreshRefusal::Unknown, Refusal::TokenNotValid, happened))
+                Err(refused(RefreshRefusal::Unknown, Refusal::TokenNotValid, events))
             }
         }
     }
@@ -205,33 +205,33 @@ impl SessionManager {
     }
 }
 
-fn refreshed(session: &Session, how: Refresh, at: Timestamp, happened: &mut Vec<EventKind>) {
-    session.touch(at);
+fn refreshed(session: &Session, how: Refresh, context: &RequestContext<'_>) {
+    session.touch(context.at);
     let user = session.identity.load().key.clone();
-    happened.push(EventKind::Refreshed { session: session.id.clone(), user, how });
+    context.note(EventKind::Refreshed { session: session.id.clone(), user, how });
 }
 
-fn reused(session: &Session, happened: &mut Vec<EventKind>) {
+fn reused(session: &Session, events: &Events) {
     let user = session.identity.load().key.clone();
-    happened.push(EventKind::RefreshReused { session: session.id.clone(), user });
+    events.note(EventKind::RefreshReused { session: session.id.clone(), user });
 }
 
-pub(super) fn ended(session: &Session, why: EndReason, happened: &mut Vec<EventKind>) {
+pub(super) fn ended(session: &Session, why: EndReason, events: &Events) {
     let user = session.identity.load().key.clone();
     let session_id = session.id.clone();
-    happened.push(match session.is_token() {
+    events.note(match session.is_token() {
         true => EventKind::PersonalTokenEnded { token: session_id, user, why },
         false => EventKind::SessionEnded { session: session_id, user, why },
     });
 }
 
-fn refused(why: RefreshRefusal, refusal: Refusal, happened: &mut Vec<EventKind>) -> Refusal {
-    happened.push(EventKind::RefreshRefused { why });
+fn refused(why: RefreshRefusal, refusal: Refusal, events: &Events) -> Refusal {
+    events.note(EventKind::RefreshRefused { why });
     refusal
 }
 
 /// It cannot be one that is good. What could not be asked says nothing of the token.
-pub(crate) fn not_taken(refusal: Refusal, happened: &mut Vec<EventKind>) -> Refusal {
+pub(crate) fn not_taken(refusal: Refusal, events: &Events) -> Refusal {
     if refusal.status().is_server_error() {
         return refusal;
     }
@@ -242,14 +242,14 @@ pub(crate) fn not_taken(refusal: Refusal, happened: &mut Vec<EventKind>) -> Refu
     } else {
         RefreshRefusal::Unknown
     };
-    refused(why, refusal, happened)
+    refused(why, refusal, events)
 }
 
 /// Never seen; or its session has ended since it was looked at, in a race that signing out wins.
-fn unknown(session: &Session, at: Timestamp, happened: &mut Vec<EventKind>) -> Refusal {
-    if session.is_live(at) {
-        refused(RefreshRefusal::Unknown, Refusal::TokenNotValid, happened)
+fn unknown(session: &Session, context: &RequestContext<'_>) -> Refusal {
+    if session.is_live(context.at) {
+        refused(RefreshRefusal::Unknown, Refusal::TokenNotValid, context.events)
     } else {
-        refused(RefreshRefusal::SessionEnded, Refusal::TokenBlacklisted, happened)
+        refused(RefreshRefusal::SessionEnded, Refusal::TokenBlacklisted, context.events)
     }
 }

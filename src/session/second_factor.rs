@@ -136,7 +136,7 @@ impl SessionManager {
         &self,
         checked: Checked,
         otp: Option<&Secret>,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<Checked, SignInRefused> {
         let due = match self.duty(&checked, context.at).await {
             Err(Refusal::SecondFactorElsewhere) => {
@@ -171,7 +171,7 @@ impl SessionManager {
     pub async fn finish_sign_in(
         &self,
         step: SecondStep<'_>,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<SignedIn, SignInRefused> {
         let checked = self.of_ticket(step.ticket, context).await?;
         let (checked, kind) = match self.duty(&checked, context.at).await? {
@@ -206,7 +206,7 @@ impl SessionManager {
         &self,
         ticket: &Secret,
         token: Option<&Secret>,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<(Enrolment, bool), SignInRefused> {
         let checked = self.of_ticket(ticket, context).await?;
         if !self.duty(&checked, context.at).await?.may_enrol() {
@@ -229,7 +229,7 @@ impl SessionManager {
     pub async fn enrol_and_sign_in(
         &self,
         step: EnrolmentStep<'_>,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<(SignedIn, Vec<Secret>), SignInRefused> {
         let checked = self.of_ticket(step.ticket, context).await?;
         let user = checked.user().clone();
@@ -250,7 +250,7 @@ impl SessionManager {
         &self,
         user: &UserKey,
         confirmed: Confirmed<'_>,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<Vec<Secret>, SignInRefused> {
         match self.factors.enrol(user, confirmed, context.at).await? {
             Ok(codes) => {
@@ -274,7 +274,7 @@ impl SessionManager {
     pub async fn check_code(
         &self,
         attempt: CodeAttempt<'_>,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<CodeKind, SignInRefused> {
         let user = attempt.user;
         match self.factors.check(attempt).await {
@@ -293,7 +293,7 @@ impl SessionManager {
         &self,
         user: &UserKey,
         refused: CodeRefused,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> SignInRefused {
         match refused {
             CodeRefused::Not(why) => {
@@ -309,12 +309,7 @@ impl SessionManager {
     }
 
     /// Notes why a second factor did not help.
-    pub fn note_refused(
-        &self,
-        user: &UserKey,
-        why: FactorRefusal,
-        context: &mut RequestContext<'_>,
-    ) {
+    pub fn note_refused(&self, user: &UserKey, why: FactorRefusal, context: &RequestContext<'_>) {
         context.note(EventKind::FactorRefused { user: user.clone(), why });
     }
 
@@ -322,7 +317,7 @@ impl SessionManager {
         &self,
         checked: Checked,
         code: &Secret,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<(Checked, CodeKind), SignInRefused> {
         let device = self.device_of(&checked, context.at);
         let attempt = CodeAttempt { user: checked.user(), code, device, at: context.at };
@@ -344,7 +339,7 @@ impl SessionManager {
         &self,
         checked: Checked,
         due: Due,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> SignInRefused {
         let pending = Pending::new(checked, Missing::SecondFactor);
         let checked = pending.checked();
@@ -413,7 +408,7 @@ impl SessionManager {
     pub(super) async fn of_ticket(
         &self,
         ticket: &Secret,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<Checked, SignInRefused> {
         Ok(self.open_ticket(ticket, context).await?.0)
     }
@@ -422,7 +417,7 @@ impl SessionManager {
     pub(super) async fn open_ticket(
         &self,
         ticket: &Secret,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<(Checked, Timestamp), SignInRefused> {
         let at = context.at;
         let bytes = self.factors.look_at_ticket(PURPOSE, ticket, at).await?;
@@ -458,7 +453,7 @@ impl SessionManager {
         &self,
         checked: &Checked,
         ticket: &Secret,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<(), SignInRefused> {
         if self.factors.spend_ticket(ticket, context.at).await? {
             return Ok(());

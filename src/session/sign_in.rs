@@ -30,7 +30,7 @@ use super::{
 };
 use crate::caller::{Assurance, AuthMethod, AuthMethods, SessionId, UserKey};
 use crate::clock::Timestamp;
-use crate::context::RequestContext;
+use crate::context::{Events, RequestContext};
 use crate::directory::password::{
     self as password_pool, PasswordCheck, PasswordOutcome as PasswordChecked,
 };
@@ -70,7 +70,7 @@ impl SessionManager {
     pub async fn sign_in(
         &self,
         request: SignIn<'_>,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<SignedIn, SignInRefused> {
         let asked = Asked {
             name: request.username,
@@ -109,7 +109,7 @@ impl SessionManager {
         &self,
         checked: Checked,
         grants: Grants,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<SignedIn, Refusal> {
         let known_device = self.is_known_device(&checked, context.at);
         match self.issue(&checked, grants, context).await {
@@ -139,21 +139,21 @@ impl SessionManager {
         asked: Asked<'_>,
         only: Option<&str>,
         device: &str,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<VerifiedPassword, SignInRefused> {
         if !can_be_a_name(asked.name) {
-            return Err(failed(Arc::from(""), None, SignInFailure::UnknownUser, happened));
+            return Err(failed(Arc::from(""), None, SignInFailure::UnknownUser, events));
         }
         let account: Arc<str> = folded(asked.name).into();
         if !can_be_a_password(asked.password) {
-            return Err(failed(account, None, SignInFailure::WrongPassword, happened));
+            return Err(failed(account, None, SignInFailure::WrongPassword, events));
         }
         let known = self.let_in(device, &account, asked.at).await.map_err(store_failed)?;
         let id = known.map(|device| device.id);
         let attempt = self.lockout.attempt(&account, asked.client, id, asked.at).await;
         let mut attempt = match attempt {
             Ok(attempt) => attempt,
-            Err(why) => return Err(locked_out(account, None, why, happened)),
+            Err(why) => return Err(locked_out(account, None, why, events)),
         };
         let (found, directory) = match self.look_up(asked, only).await {
             Ok(looked_up) => looked_up,
@@ -168,7 +168,7 @@ impl SessionManager {
             let strangers = self.lockout.attempt(&account, asked.client, None, asked.at).await;
             attempt = match strangers {
                 Ok(attempt) => attempt,
-                Err(why) => return Err(locked_out(account, user, why, happened)),
+                Err(why) => return Err(locked_out(account, user, why, events)),
             };
         }
         match self.judge(asked, found, directory).await {
@@ -189,7 +189,7 @@ impl SessionManager {
                     | SignInFailure::RefusedByService
                     | SignInFailure::LockedOut => attempt.failed(),
                 }
-                Err(failed(account, user, why, happened))
+                Err(failed(account, user, why, events))
             }
             Err(refusal) => {
                 let wait = (refusal == Refusal::Busy).then_some(BUSY_WAIT);
@@ -385,13 +385,13 @@ fn locked_out(
     account: Arc<str>,
     user: Option<UserKey>,
     why: AttemptRefused,
-    happened: &mut Vec<EventKind>,
+    events: &Events,
 ) -> SignInRefused {
     let wait = match why {
         AttemptRefused::Wait(wait) => wait,
         AttemptRefused::NotCounted(error) => return store_failed(error).into(),
     };
-    happened.push(EventKind::SignInFailed { account, user, why: SignInFailure::LockedOut });
+    events.note(EventKind::SignInFailed { account, user, why: SignInFailure::LockedOut });
     SignInRefused { retry_after: Some(wait), ..Refusal::TooManyAttempts.into() }
 }
 
@@ -400,9 +400,9 @@ fn failed(
     account: Arc<str>,
     user: Option<UserKey>,
     why: SignInFailure,
-    happened: &mut Vec<EventKind>,
+    events: &Events,
 ) -> SignInRefused {
-    happened.push(EventKind::SignInFailed { account, user, why });
+    events.note(EventKind::SignInFailed { account, user, why });
     let refusal = match why {
         SignInFailure::SecondFactorRequired => Refusal::SecondFactorElsewhere,
         SignInFailure::UnknownUser

@@ -17,7 +17,7 @@ use super::sign_in::VerifiedPassword;
 use super::{Checked, SessionManager, SignInRefused, store_failed};
 use crate::caller::{Assurance, AuthMethod, AuthMethods, Identity};
 use crate::clock::Timestamp;
-use crate::context::RequestContext;
+use crate::context::{Events, RequestContext};
 use crate::directory::PasswordAttempt;
 use crate::event::EventKind;
 use crate::factor::CodeAttempt;
@@ -64,7 +64,7 @@ impl SessionManager {
         session: &Session,
         confirmation: Confirmation<'_>,
         device: &str,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<Arc<Session>, SignInRefused> {
         let identity = session.identity.load_full();
         let user = &identity.key;
@@ -134,14 +134,14 @@ impl SessionManager {
         &self,
         session: &Session,
         renewal: Renewal,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<Option<Arc<Session>>, Refusal> {
         let renewed = self.store.renew(renewal).await.map_err(store_failed)?;
         if let Some(renewed) = &renewed
             && let Some(to) = renewed.assurance.level()
             && session.assurance.level() != Some(to)
         {
-            happened.push(EventKind::AssuranceChanged {
+            events.note(EventKind::AssuranceChanged {
                 session: session.id.clone(),
                 user: session.identity.load().key.clone(),
                 from: session.assurance.level(),
@@ -159,7 +159,7 @@ impl SessionManager {
         identity: &Identity,
         password: &Secret,
         device: &str,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<Checked, SignInRefused> {
         let asked = PasswordAttempt {
             name: &identity.name,

@@ -30,11 +30,10 @@ use crate::clock::Timestamp;
 use crate::config::{
     FactorMode, Issues, Login, PersonalTokenSettings, RotationPolicy, SessionSettings, Tokens,
 };
-use crate::context::RequestContext;
+use crate::context::{Events, RequestContext};
 use crate::directory::password::PasswordPool;
 use crate::directory::{Account, Directory, DirectoryError, Users};
 use crate::django::hashers::{PasswordHasher, dummy_like};
-use crate::event::EventKind;
 use crate::factor::testkit::factors;
 use crate::jose::Algorithm;
 use crate::refusal::Refusal;
@@ -179,7 +178,7 @@ pub(crate) async fn enter(
     sessions: &SessionManager,
     username: &str,
     password: &str,
-    happened: &mut Vec<EventKind>,
+    events: &Events,
 ) -> Result<SignedIn, SignInRefused> {
     let request = SignIn {
         is_typed: false,
@@ -189,19 +188,19 @@ pub(crate) async fn enter(
         device: "",
         otp: None,
     };
-    sessions.sign_in(request, &mut context(happened)).await
+    sessions.sign_in(request, &context(events)).await
 }
 
 /// The address that sign-ins come from.
 pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
 /// A request at [`NOW`].
-pub(crate) fn context(events: &mut Vec<EventKind>) -> RequestContext<'_> {
+pub(crate) fn context(events: &Events) -> RequestContext<'_> {
     RequestContext { at: NOW, client: CLIENT, agent: "test", request_id: "r1", events }
 }
 
 /// A request at another time.
-pub(crate) fn context_at(at: Timestamp, events: &mut Vec<EventKind>) -> RequestContext<'_> {
+pub(crate) fn context_at(at: Timestamp, events: &Events) -> RequestContext<'_> {
     RequestContext { at, ..context(events) }
 }
 
@@ -280,14 +279,14 @@ impl Kit {
         &self,
         username: &str,
         password: &str,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<SignedIn, SignInRefused> {
-        enter(&self.sessions, username, password, happened).await
+        enter(&self.sessions, username, password, events).await
     }
 
     /// Kim, signed in.
     pub(crate) async fn signed_in(&self) -> SignedIn {
-        self.sign_in("kim", "right", &mut Vec::new()).await.unwrap()
+        self.sign_in("kim", "right", &Events::default()).await.unwrap()
     }
 }
 

@@ -155,7 +155,7 @@ impl SessionManager {
         &self,
         signed_in: SignedIn,
         (account, user): (&str, &UserKey),
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<SignedIn, Refusal> {
         let Some(cookie) =
             signed_in.device.as_ref().filter(|_| self.factors.trusts_for().is_some())
@@ -182,7 +182,7 @@ impl SessionManager {
     pub async fn distrust_devices(
         &self,
         user: &UserKey,
-        context: &mut RequestContext<'_>,
+        context: &RequestContext<'_>,
     ) -> Result<(), Refusal> {
         self.devices.distrust(user, context.at).await.map_err(store_failed)?;
         let change = FactorEvent::DevicesDistrusted;

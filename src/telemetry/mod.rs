@@ -1,6 +1,6 @@
 //! What operators see: metrics, the access log, the audit trail.
 //!
-//! Nothing below this folder counts or logs. It returns what happened, as [`Event`]s and, when a request is over, one
+//! Nothing below this folder counts or logs. It notes what happened, as [`Event`]s, and gives, when a request is over, one
 //! [`Record`]; whoever has them tells [`Telemetry`], in one call each, and this folder knows where they go:
 //!
 //! ```text

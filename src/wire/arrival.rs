@@ -11,7 +11,7 @@ use super::host::Host;
 use super::path::Target;
 use super::scheme::Scheme;
 use crate::clock::Timestamp;
-use crate::context::RequestContext;
+use crate::context::{Events, RequestContext};
 use crate::event::EventKind;
 
 /// A request that has been read: its head, checked for framing, limits and a single reading of its target.
@@ -37,6 +37,8 @@ pub struct Arrival {
     pub has_body: bool,
     /// Whether it asks for an upgrade to WebSocket.
     pub websocket: bool,
+    /// What happened on its account.
+    pub events: Events,
 }
 
 impl Arrival {
@@ -50,14 +52,19 @@ impl Arrival {
         self.client.ip()
     }
 
-    /// What is done for this request needs to know; it says in `events` what happened.
-    pub fn context<'a>(&'a self, events: &'a mut Vec<EventKind>) -> RequestContext<'a> {
+    /// Notes what happened.
+    pub fn note(&self, event: EventKind) {
+        self.events.note(event);
+    }
+
+    /// What is done for this request needs to know. It looks a header up; where every request passes, its parts are taken.
+    pub fn context(&self) -> RequestContext<'_> {
         RequestContext {
             at: self.at,
             client: self.client_ip(),
             agent: self.header("user-agent").unwrap_or_default(),
             request_id: &self.request_id,
-            events,
+            events: &self.events,
         }
     }
 

@@ -83,7 +83,7 @@ async fn one_that_was_taken_back_before_it_came_is_refused() {
         }
         // Also by `/verify`.
         let posted = service.kit.issuers.registry.as_posted(token.expose()).unwrap();
-        let found = service.kit.issuers.issued(&posted, None, NOW, &mut Vec::new()).await;
+        let found = service.kit.issuers.issued(&posted, None, NOW, &Events::default()).await;
         let refused = found.map(drop).map_err(|(refusal, _)| refusal);
         assert_eq!(refused, Err(Refusal::TokenBlacklisted), "{jti}");
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::verify::VerifiedCredential;
 use super::*;
 use crate::config::{CredentialSelection, IssuerKey, IssuerSignature, SimpleJwtIssuer};
+use crate::context::Events;
 use crate::django::simplejwt::{
     NewHandMade, NewToken, TokenType, mint, mint_hand_made, password_print,
 };
@@ -163,16 +164,16 @@ async fn present(
     headers.append(header, HeaderValue::from_str(value).unwrap());
     let shown =
         kit.issuers.registry.readings.shown(&headers, false, &CredentialSelection::All).unwrap();
-    let mut happened = Vec::new();
+    let events = Events::default();
     let [shown] = &shown[..] else { panic!("{} tokens were shown", shown.len()) };
-    let found =
-        kit.issuers.issued(shown, Some(crate::session::testkit::CLIENT), at, &mut happened).await;
+    let found = kit.issuers.issued(shown, Some(crate::session::testkit::CLIENT), at, &events).await;
+    let happened = events.take();
     let why = happened.iter().map(|what| match what {
         EventKind::IssuedRefused { why, .. } => why.name(),
         other => panic!("{other:?}"),
     });
     let user = found.map(|found| {
-        let credential = found.used(crate::session::testkit::CLIENT, at, &mut Vec::new());
+        let credential = found.used(crate::session::testkit::CLIENT, at, &Events::default());
         credential.identity().key.id.to_string()
     });
     (user.map_err(|(refusal, _)| refusal), why.collect())
@@ -191,7 +192,7 @@ async fn jwt_auth(kit: &Kit, token: &Secret, at: Timestamp) -> Result<(), &'stat
 
 async fn end_user(kit: &Kit, at: Timestamp) {
     let which = SessionSelection::User(UserKey::new("django", "7"));
-    kit.sessions.end(&which, EndReason::Operator, at, &mut Vec::new()).await.unwrap();
+    kit.sessions.end(&which, EndReason::Operator, at, &Events::default()).await.unwrap();
 }
 
 #[tokio::test]
@@ -375,11 +376,11 @@ async fn a_token_that_was_signed_out_is_over_and_others_are_not() {
             .readings
             .shown(&headers, false, &CredentialSelection::All)
             .unwrap();
-        let found = kit.issuers.issued(&shown[0], None, later(2), &mut Vec::new()).await;
+        let found = kit.issuers.issued(&shown[0], None, later(2), &Events::default()).await;
         let Ok(VerifiedCredential::Itself(issued, _)) = found else { panic!("it holds") };
-        let mut happened = Vec::new();
-        kit.issuers.end_issued(&issued, later(2), &mut happened).await.unwrap();
-        assert!(matches!(&happened[..], [EventKind::IssuedEnded { .. }]));
+        let events = Events::default();
+        kit.issuers.end_issued(&issued, later(2), &events).await.unwrap();
+        assert!(matches!(&events.take()[..], [EventKind::IssuedEnded { .. }]));
     };
     end("authorization", format!("Bearer {}", one.expose())).await;
     assert_eq!(bearer(&kit, &one, later(2)).await, Err("ended"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::event::Adoption;
 use crate::issuer::{Adopting, PresentedRefresh, To};
-use crate::session::testkit::CLIENT;
+use crate::session::testkit::{CLIENT, context};
 use crate::store::{SessionBy, Sessions};
 
 /// A gateway in front of a service that gives tokens.
@@ -42,9 +42,9 @@ impl Given {
     async fn presents(&self, refresh: &str) -> Option<PresentedRefresh> {
         let body = json!({"refresh": signed(TokenType::Refresh, refresh)}).to_string();
         let json = HeaderValue::from_static("application/json");
-        let mut events = Vec::new();
+        let events = Events::default();
         let issuers = &self.kit.issuers;
-        issuers.refresh_begins(0, Some(&json), body.as_bytes(), NOW, &mut events).await.unwrap()
+        issuers.refresh_begins(0, Some(&json), body.as_bytes(), &context(&events)).await.unwrap()
     }
 
     /// The service answers it with another one.
@@ -66,11 +66,11 @@ impl Given {
     }
 
     async fn adopts(&self, adopting: Adopting) -> usize {
-        let mut events = Vec::new();
-        self.kit.issuers.adopt_given(adopting, &mut events).await;
+        let events = Events::default();
+        self.kit.issuers.adopt_given(adopting, &events).await;
         let rotated =
             |event: &&EventKind| matches!(event, EventKind::Adopted { how: Adoption::Rotated, .. });
-        events.iter().filter(rotated).count()
+        events.take().iter().filter(rotated).count()
     }
 
     /// Does the store know a session by this refresh token? After a crash nothing else is known.

@@ -9,6 +9,7 @@ use crate::config::{
     CredentialPlace, Database, IssuerKey, IssuerKind, IssuerSettings, IssuerSignature,
     RotationPolicy, SimpleJwtIssuer,
 };
+use crate::context::Events;
 use crate::django::simplejwt::{NewToken, TokenType, mint, password_print};
 use crate::event::{EndReason, EventKind, Refresh};
 use crate::issuer::RefreshSubject;
@@ -133,10 +134,9 @@ impl Service {
         rotation: RotationPolicy,
         at: Timestamp,
     ) -> (Result<TokenPair, Refusal>, Vec<EventKind>) {
-        let mut happened = Vec::new();
-        let result =
-            self.kit.issuers.refresh(token, rotation, &mut context_at(at, &mut happened)).await;
-        (result, happened)
+        let events = Events::default();
+        let result = self.kit.issuers.refresh(token, rotation, &context_at(at, &events)).await;
+        (result, events.take())
     }
 
     async fn refused(&self, token: &str, at: Timestamp) -> Refusal {
@@ -144,13 +144,13 @@ impl Service {
     }
 
     async fn opens(&self, pair: &TokenPair, at: Timestamp) -> bool {
-        self.kit.sessions.bearer(pair.access.expose(), CLIENT, at, &mut Vec::new()).await.is_ok()
+        self.kit.sessions.bearer(pair.access.expose(), CLIENT, at, &Events::default()).await.is_ok()
     }
 
     async fn end_user(&self, at: Timestamp) {
         let which = SessionSelection::User(UserKey::new("django", "7"));
         let why = EndReason::SignedOutEverywhere;
-        self.kit.sessions.end(&which, why, at, &mut Vec::new()).await.unwrap();
+        self.kit.sessions.end(&which, why, at, &Events::default()).await.unwrap();
     }
 }
 
@@ -235,21 +235,16 @@ async fn whatever_ended_its_session_it_begins_no_other() {
         let token = issued("a");
         let pair = service.refresh(&token, RotationPolicy::None, NOW).await.0.unwrap();
         let at = later(10);
-        let mut happened = Vec::new();
+        let events = Events::default();
         match ends {
             "signed out" => {
-                let held = service.kit.issuers.held_by_refresh(&token, at, &mut happened).await;
+                let held = service.kit.issuers.held_by_refresh(&token, at, &events).await;
                 let Ok(RefreshSubject::Session { session, .. }) = held else { panic!("{held:?}") };
                 let which = SessionSelection::Session(session.id.clone());
-                service
-                    .kit
-                    .sessions
-                    .end(&which, EndReason::SignedOut, at, &mut happened)
-                    .await
-                    .unwrap();
+                service.kit.sessions.end(&which, EndReason::SignedOut, at, &events).await.unwrap();
             }
             "blacklisted" => {
-                assert_eq!(service.kit.issuers.blacklist(&token, at, &mut happened).await, Ok(()));
+                assert_eq!(service.kit.issuers.blacklist(&token, at, &events).await, Ok(()));
             }
             "everything" => service.end_user(at).await,
             other => panic!("{other}"),
@@ -258,7 +253,7 @@ async fn whatever_ended_its_session_it_begins_no_other() {
         assert_eq!(service.refused(&token, at).await, Refusal::TokenBlacklisted, "{ends}");
         let verified = service.kit.issuers.verify(&token, at).await;
         assert_eq!(verified, Err(Refusal::TokenBlacklisted), "{ends}");
-        let again = service.kit.issuers.blacklist(&token, at, &mut happened).await;
+        let again = service.kit.issuers.blacklist(&token, at, &events).await;
         assert_eq!(again, Err(Refusal::TokenBlacklisted), "{ends}");
     }
 }
@@ -267,8 +262,9 @@ async fn whatever_ended_its_session_it_begins_no_other() {
 async fn one_that_was_ended_before_it_was_presented_begins_nothing() {
     let service = service(|_| {});
     let auth = &service.kit.issuers;
-    let mut happened = Vec::new();
-    assert_eq!(auth.blacklist(&issued("a"), later(1), &mut happened).await, Ok(()));
+    let events = Events::default();
+    assert_eq!(auth.blacklist(&issued("a"), later(1), &events).await, Ok(()));
+    let happened = events.take();
     assert!(matches!(&happened[..], [EventKind::IssuedEnded { .. }]), "{happened:?}");
     assert_eq!(service.refused(&issued("a"), later(2)).await, Refusal::TokenBlacklisted);
     let other = service.refresh(&issued("b"), RotationPolicy::None, later(2)).await.0;
@@ -305,7 +301,7 @@ async fn what_is_no_good_refresh_token_of_the_services_is_refused() {
     }
     assert!(strict.refresh(&good, RotationPolicy::None, NOW).await.0.is_ok());
     strict.kit.directory.accounts.lock()[0].password = cheap("another");
-    strict.kit.sessions.recheck(later(60), &mut Vec::new()).await;
+    strict.kit.sessions.recheck(later(60), &Events::default()).await;
     assert_eq!(strict.refused(&good, later(60)).await, Refusal::TokenBlacklisted);
 
     let none = service(|issuer| of(issuer).adopt_refresh_tokens = false);
@@ -323,9 +319,9 @@ async fn what_cannot_be_asked_is_neither_yes_nor_no() {
     // There is no database yet.
     assert_eq!(service.refused(&known, NOW).await, Refusal::DirectoryUnavailable);
     blacklist_tables(service.folder.path(), &["b", "c"]);
-    let again = service.kit.issuers.blacklist(&issued("b"), NOW, &mut Vec::new()).await;
+    let again = service.kit.issuers.blacklist(&issued("b"), NOW, &Events::default()).await;
     assert_eq!(again, Err(Refusal::TokenBlacklisted));
-    let held = service.kit.issuers.held_by_refresh(&issued("c"), NOW, &mut Vec::new()).await;
+    let held = service.kit.issuers.held_by_refresh(&issued("c"), NOW, &Events::default()).await;
     let Ok(RefreshSubject::Nothing(held)) = held else { panic!("{held:?}") };
     let taken_back = service.kit.issuers.may_begin(&held, NOW).await;
     assert_eq!(taken_back, Err(Refusal::TokenBlacklisted), "it ends nothing of its user's");
@@ -337,8 +333,8 @@ async fn what_cannot_be_asked_is_neither_yes_nor_no() {
     service.kit.directory.is_down.store(true, Ordering::SeqCst);
     assert_eq!(service.refused(&token, NOW).await, Refusal::DirectoryUnavailable);
     std::fs::remove_file(service.folder.path().join("db.sqlite3")).unwrap();
-    let mut happened = Vec::new();
-    let ended = service.kit.issuers.blacklist(&issued("ended"), NOW, &mut happened).await;
+    let events = Events::default();
+    let ended = service.kit.issuers.blacklist(&issued("ended"), NOW, &events).await;
     assert_eq!(ended, Ok(()), "to end one nobody needs to be asked");
     assert!(
         service.refresh(&known, RotationPolicy::None, later(1)).await.0.is_ok(),
@@ -354,7 +350,7 @@ async fn one_that_could_begin_nothing_ends_nothing_else_of_its_users() {
     let held = async |jti: &str, password: &str| {
         let print = password_print(&cheap(password));
         let token = token(TokenType::Refresh, jti, "7", Some(&print));
-        match service.kit.issuers.held_by_refresh(&token, NOW, &mut Vec::new()).await {
+        match service.kit.issuers.held_by_refresh(&token, NOW, &Events::default()).await {
             Ok(RefreshSubject::Nothing(held)) => service.kit.issuers.may_begin(&held, NOW).await,
             other => panic!("{other:?}"),
         }
@@ -393,15 +389,15 @@ async fn blacklisting_ends_ours_too_and_a_spent_one_says_so() {
     let auth = &service.kit.issuers;
     let ours = service.kit.signed_in().await.tokens.unwrap();
     let refresh = ours.refresh.as_ref().unwrap().expose();
-    let wrong = auth.blacklist(ours.access.expose(), NOW, &mut Vec::new()).await;
+    let wrong = auth.blacklist(ours.access.expose(), NOW, &Events::default()).await;
     assert_eq!(wrong, Err(Refusal::TokenWrongType));
-    assert_eq!(auth.blacklist(refresh, NOW, &mut Vec::new()).await, Ok(()));
+    assert_eq!(auth.blacklist(refresh, NOW, &Events::default()).await, Ok(()));
     assert!(!service.opens(&ours, NOW).await);
-    let again = auth.blacklist(refresh, NOW, &mut Vec::new()).await;
+    let again = auth.blacklist(refresh, NOW, &Events::default()).await;
     assert_eq!(again, Err(Refusal::TokenBlacklisted));
 
     let pair = service.refresh(&issued("a"), RotationPolicy::SingleUse, NOW).await.0.unwrap();
-    let spent = auth.blacklist(&issued("a"), NOW, &mut Vec::new()).await;
+    let spent = auth.blacklist(&issued("a"), NOW, &Events::default()).await;
     assert_eq!(spent, Err(Refusal::TokenBlacklisted));
     assert!(!service.opens(&pair, NOW).await, "its session ends all the same");
 }

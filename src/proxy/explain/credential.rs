@@ -35,8 +35,7 @@ pub(super) async fn tell(
 ) -> FoundCredential {
     let bad = if passes { StoryMark::Note } else { StoryMark::No };
     let mut found = Vec::new();
-    let mut happened = Vec::new();
-    match issuers.tokens(arrival, looks_at, personal, &mut happened).await {
+    match issuers.tokens(arrival, looks_at, personal).await {
         Ok(tokens) => found.extend(tokens),
         Err(Presented::Bad(refusal, proof)) => found.push(Err((refusal, proof))),
         Err(Presented::Malformed(refusal)) => {
@@ -45,7 +44,7 @@ pub(super) async fn tell(
         }
         Err(Presented::Good(_) | Presented::Nothing) => {}
     }
-    match issuers.cookies(arrival, looks_at, &mut happened).await {
+    match issuers.cookies(arrival, looks_at).await {
         Ok(cookies) => found.extend(
             cookies.into_iter().map(|one| one.map_err(|refusal| (refusal, Proof::SessionCookie))),
         ),
@@ -75,7 +74,7 @@ pub(super) async fn tell(
             }
         }
     }
-    for what in happened {
+    for what in arrival.events.take() {
         if let EventKind::IssuedRefused { issuer, why } = what {
             let text = format!("the issuer {issuer} refuses it: {}", why.name());
             story.step("credential", bad, text);

@@ -103,7 +103,10 @@ impl Explainer {
         };
         tell_head(&mut story, &arrival);
         let gate = self.0.gate.with_issuers(Arc::clone(&issuers));
-        match gate.decide(&arrival, &mut Vec::new()).await {
+        let decision = gate.decide(&arrival).await;
+        // Each credential is judged once more by itself, and then it is told what of.
+        arrival.events.take();
+        match decision {
             Decision::Serve(own) => {
                 let text = format!("the gateway's own path {}: it answers itself", own.path);
                 story.step("route", StoryMark::Yes, text);

@@ -9,6 +9,7 @@ use super::jwt::{header, said};
 use super::story::{Story, StoryEnd, StoryMark};
 use crate::caller::Proof;
 use crate::clock::Timestamp;
+use crate::context::Events;
 use crate::event::{EventKind, TokenRefusal};
 use crate::issuer::Issuers;
 use crate::issuer::credential::Credential;
@@ -31,10 +32,10 @@ pub(super) async fn explain(issuers: &Issuers, token: &Secret, at: Timestamp) ->
     if looks_like_ours(text) {
         return ours(story, issuers, text, at).await;
     }
-    let mut happened = Vec::new();
+    let events = Events::default();
     let mut worst = Refusal::TokenNotValid;
     let mut good = false;
-    let by_cookie = issuers.sessions().cookie(text, NOWHERE, at, &mut happened).await;
+    let by_cookie = issuers.sessions().cookie(text, NOWHERE, at, &events).await;
     match by_cookie {
         Ok(session) => {
             good = true;
@@ -46,7 +47,9 @@ pub(super) async fn explain(issuers: &Issuers, token: &Secret, at: Timestamp) ->
             story.step("cookie", StoryMark::Note, text);
         }
     }
-    for (issuer, judged) in issuers.shown_to_issuers(text, at, &mut happened).await {
+    let all = issuers.shown_to_issuers(text, at, &events).await;
+    let happened = events.take();
+    for (issuer, judged) in all {
         match judged {
             Ok(credential) => {
                 good = true;
@@ -74,16 +77,16 @@ pub(super) async fn explain(issuers: &Issuers, token: &Secret, at: Timestamp) ->
 }
 
 async fn personal(mut story: Story, issuers: &Issuers, text: &str, at: Timestamp) -> Value {
-    let mut happened = Vec::new();
+    let events = Events::default();
     let asked = PersonalTokenUse::Identification;
-    match issuers.sessions().personal_token(text, asked, NOWHERE, at, &mut happened).await {
+    match issuers.sessions().personal_token(text, asked, NOWHERE, at, &events).await {
         Ok(session) => {
             let credential = Credential::Session(session, Proof::PersonalToken);
             story.step("token", StoryMark::Yes, describe(issuers, &credential, at).await);
             story.end(StoryEnd::Good)
         }
         Err(refusal) => {
-            let is_malformed = happened.iter().any(|what| {
+            let is_malformed = events.has(|what| {
                 matches!(what, EventKind::PersonalTokenRefused { why: TokenRefusal::Malformed, .. })
             });
             let why = match is_malformed {
@@ -127,7 +130,7 @@ async fn ours(mut story: Story, issuers: &Issuers, text: &str, at: Timestamp) ->
             Err(refusal) => story.refused("refresh", refusal, &why(refusal)),
         };
     }
-    match issuers.sessions().bearer(text, NOWHERE, at, &mut Vec::new()).await {
+    match issuers.sessions().bearer(text, NOWHERE, at, &Events::default()).await {
         Ok(session) => {
             let credential = Credential::Session(session, Proof::AccessToken);
             story.step("access", StoryMark::Yes, describe(issuers, &credential, at).await);

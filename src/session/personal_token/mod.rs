@@ -26,6 +26,7 @@ use super::{SessionManager, store_failed};
 use crate::caller::{Assurance, Proof, SessionId, TokenGrant, UserKey};
 use crate::clock::Timestamp;
 use crate::config::{Config, PersonalTokenSettings};
+use crate::context::Events;
 use crate::event::{EndReason, EventKind, TokenRefusal};
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret, random_id};
@@ -189,22 +190,22 @@ impl SessionManager {
         presented_for: PersonalTokenUse<'_>,
         client: IpAddr,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<Arc<Session>, Refusal> {
         let live = match self.live_personal_token(token, at).await? {
             Ok(live) => live,
             Err(why) => {
-                happened.push(EventKind::PersonalTokenRefused { token: None, why });
+                events.note(EventKind::PersonalTokenRefused { token: None, why });
                 return Err(refusal_of(why));
             }
         };
         let grant = live.session.grant.clone().unwrap_or_default();
         if let Err(why) = presented_for.judge(&grant) {
             let token = Some((live.session.id.clone(), live.session.identity.load().key.clone()));
-            happened.push(EventKind::PersonalTokenRefused { token, why });
+            events.note(EventKind::PersonalTokenRefused { token, why });
             return Err(refusal_of(why));
         }
-        Ok(live.used(Proof::PersonalToken, client, at, happened))
+        Ok(live.used(Proof::PersonalToken, client, at, events))
     }
 
     /// Whether a personal access token is good. No use of it.
@@ -252,7 +253,7 @@ impl SessionManager {
         checked: CheckedToken,
         client: Option<IpAddr>,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<(Arc<Session>, Secret), Refusal> {
         let (identity, password_mark) = match maker {
             TokenMaker::Owner(session) => (session.identity.load_full(), session.password_mark),
@@ -290,7 +291,7 @@ impl SessionManager {
         let made = self.store.create_token(new, most).await.map_err(store_failed)?;
         let session = made.ok_or(Refusal::TooManyTokens)?;
         let user = session.identity.load().key.clone();
-        happened.push(EventKind::PersonalTokenMade { token: session.id.clone(), user });
+        events.note(EventKind::PersonalTokenMade { token: session.id.clone(), user });
         Ok((session, token))
     }
 
@@ -317,7 +318,7 @@ impl SessionManager {
         token: &SessionId,
         owner: Option<&UserKey>,
         at: Timestamp,
-        happened: &mut Vec<EventKind>,
+        events: &Events,
     ) -> Result<bool, Refusal> {
         let found = self.store.find(SessionBy::Id(token), at).await.map_err(store_failed)?;
         let is_theirs = |session: &Arc<Session>| {
@@ -327,7 +328,7 @@ impl SessionManager {
             return Ok(false);
         }
         let which = SessionSelection::Session(token.clone());
-        Ok(self.end(&which, EndReason::Revoked, at, happened).await? > 0)
+        Ok(self.end(&which, EndReason::Revoked, at, events).await? > 0)
     }
 }
 

@@ -7,6 +7,7 @@ use http::Method;
 
 use super::*;
 use crate::config::PersonalTokenSettings;
+use crate::context::Events;
 use crate::session::testkit::{CLIENT, Kit, NOW, cheap};
 use crate::store::Sessions as _;
 
@@ -22,7 +23,7 @@ async fn made(kit: &Kit, wanted: WantedToken) -> Result<(Arc<Session>, Secret), 
     let checked = kit.sessions.personal_token_rules().check(wanted).unwrap();
     let maker = kim();
     let maker = TokenMaker::Operator(&maker);
-    kit.sessions.make_token(maker, checked, None, NOW, &mut Vec::new()).await
+    kit.sessions.make_token(maker, checked, None, NOW, &Events::default()).await
 }
 
 async fn presented(
@@ -31,9 +32,9 @@ async fn presented(
     presented_for: PersonalTokenUse<'_>,
     at: Timestamp,
 ) -> (Result<Arc<Session>, Refusal>, Option<TokenRefusal>) {
-    let mut happened = Vec::new();
-    let found = kit.sessions.personal_token(token, presented_for, CLIENT, at, &mut happened).await;
-    let why = happened.iter().find_map(|what| match what {
+    let events = Events::default();
+    let found = kit.sessions.personal_token(token, presented_for, CLIENT, at, &events).await;
+    let why = events.take().iter().find_map(|what| match what {
         EventKind::PersonalTokenRefused { why, .. } => Some(*why),
         _ => None,
     });
@@ -123,9 +124,9 @@ async fn what_is_no_token_of_anybodys_is_refused_and_a_malformed_one_asks_nobody
         assert_eq!((found.unwrap_err(), why), (Refusal::TokenNotValid, Some(reason)), "{text}");
     }
     // Neither is it a cookie, nor an access token, whatever stands behind it in the store.
-    let mut none = Vec::new();
-    assert!(kit.sessions.cookie(token.expose(), CLIENT, NOW, &mut none).await.is_err());
-    assert!(kit.sessions.bearer(token.expose(), CLIENT, NOW, &mut none).await.is_err());
+    let none = Events::default();
+    assert!(kit.sessions.cookie(token.expose(), CLIENT, NOW, &none).await.is_err());
+    assert!(kit.sessions.bearer(token.expose(), CLIENT, NOW, &none).await.is_err());
     let late = session.expires_at;
     let (found, why) =
         presented(&kit, token.expose(), PersonalTokenUse::Identification, late).await;
@@ -138,18 +139,19 @@ async fn a_token_ends_at_once_when_it_is_revoked_by_its_owner_alone() {
     let (session, token) = made(&kit, wanted("CI")).await.unwrap();
     let asked = PersonalTokenUse::Identification;
     assert!(presented(&kit, token.expose(), asked, NOW).await.0.is_ok());
-    let mut happened = Vec::new();
+    let events = Events::default();
     let other = UserKey::new("django", "8");
-    let revoke = async |id: &SessionId, owner: Option<&UserKey>, happened: &mut Vec<_>| {
-        kit.sessions.revoke_token(id, owner, NOW, happened).await.unwrap()
+    let revoke = async |id: &SessionId, owner: Option<&UserKey>, events: &Events| {
+        kit.sessions.revoke_token(id, owner, NOW, events).await.unwrap()
     };
-    assert!(!revoke(&session.id, Some(&other), &mut happened).await);
+    assert!(!revoke(&session.id, Some(&other), &events).await);
     // A session of a sign-in is no token, whoever names it.
     let sign_in = kit.store.create(crate::session::testkit::new_session("s", "7")).await.unwrap();
-    assert!(!revoke(&sign_in.id, Some(&kim()), &mut happened).await);
-    assert!(happened.is_empty());
-    assert!(revoke(&session.id, Some(&kim()), &mut happened).await);
-    assert!(!revoke(&session.id, Some(&kim()), &mut happened).await);
+    assert!(!revoke(&sign_in.id, Some(&kim()), &events).await);
+    assert!(events.take().is_empty());
+    assert!(revoke(&session.id, Some(&kim()), &events).await);
+    assert!(!revoke(&session.id, Some(&kim()), &events).await);
+    let happened = events.take();
     let ended = happened.iter().filter(|what| {
         matches!(what, EventKind::PersonalTokenEnded { why: EndReason::Revoked, .. })
     });
@@ -173,8 +175,9 @@ async fn a_token_ends_with_its_users_password_and_account() {
             }
         }
         let later = NOW.plus(Duration::from_secs(60));
-        let mut happened = Vec::new();
-        kit.sessions.recheck(later, &mut happened).await;
+        let events = Events::default();
+        kit.sessions.recheck(later, &events).await;
+        let happened = events.take();
         let ended = happened.iter().any(|what| {
             matches!(what, EventKind::PersonalTokenEnded { why: EndReason::DirectoryChanged, .. })
         });
@@ -200,7 +203,7 @@ async fn signing_out_everywhere_leaves_a_token_and_not_me_does_not() {
         ),
         (SessionSelection::User(kim()), EndReason::NotMe, false),
     ] {
-        kit.sessions.end(&which, why, NOW, &mut Vec::new()).await.unwrap();
+        kit.sessions.end(&which, why, NOW, &Events::default()).await.unwrap();
         let (found, _) = presented(&kit, token.expose(), asked, NOW).await;
         assert_eq!(found.is_ok(), stays, "{why:?}");
     }
@@ -225,10 +228,10 @@ async fn its_use_is_told_as_a_sessions_is() {
     let elsewhere = "198.51.100.7".parse().unwrap();
     let mut told = Vec::new();
     for client in [CLIENT, CLIENT, elsewhere] {
-        let mut happened = Vec::new();
+        let events = Events::default();
         let text = token.expose();
-        kit.sessions.personal_token(text, asked, client, NOW, &mut happened).await.unwrap();
-        told.push(happened.iter().any(|what| {
+        kit.sessions.personal_token(text, asked, client, NOW, &events).await.unwrap();
+        told.push(events.has(|what| {
             matches!(what, EventKind::SessionUsed { session: used, proof: Proof::PersonalToken, .. }
                 if *used == session.id)
         }));

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use crate::caller::{Proof, UserKey};
 use crate::clock::Timestamp;
 use crate::config::RotationPolicy;
+use crate::context::Events;
 use crate::event::{EndReason, EventKind};
 use crate::refusal::Refusal;
 use crate::session::testkit::{CLIENT, Kit, NOW, context_at};
@@ -22,27 +23,27 @@ async fn a_session_that_has_ended_is_over_at_the_next_request() {
         let signed_in = kit.signed_in().await;
         let access = signed_in.tokens.as_ref().unwrap().access.expose();
         let cookie = signed_in.cookie.as_ref().unwrap().expose();
-        let mut none = Vec::new();
+        let none = Events::default();
         // Warm, so that memory is what has to notice.
-        assert!(kit.sessions.bearer(access, CLIENT, NOW, &mut none).await.is_ok());
-        assert!(kit.sessions.cookie(cookie, CLIENT, NOW, &mut none).await.is_ok());
+        assert!(kit.sessions.bearer(access, CLIENT, NOW, &none).await.is_ok());
+        assert!(kit.sessions.cookie(cookie, CLIENT, NOW, &none).await.is_ok());
         let which = if which {
             SessionSelection::Session(signed_in.session.id.clone())
         } else {
             SessionSelection::User(UserKey::new("django", "7"))
         };
-        let mut happened = Vec::new();
-        let count = kit.sessions.end(&which, EndReason::SignedOut, NOW, &mut happened).await;
+        let events = Events::default();
+        let count = kit.sessions.end(&which, EndReason::SignedOut, NOW, &events).await;
         assert_eq!(count, Ok(1));
         assert!(matches!(
-            happened[..],
+            events.take()[..],
             [EventKind::SessionEnded { why: EndReason::SignedOut, .. }]
         ));
-        let bearer = kit.sessions.bearer(access, CLIENT, NOW, &mut none).await;
+        let bearer = kit.sessions.bearer(access, CLIENT, NOW, &none).await;
         assert_eq!(bearer.unwrap_err(), Refusal::SessionEnded);
-        let cookie = kit.sessions.cookie(cookie, CLIENT, NOW, &mut none).await;
+        let cookie = kit.sessions.cookie(cookie, CLIENT, NOW, &none).await;
         assert_eq!(cookie.unwrap_err(), Refusal::SessionEnded);
-        let again = kit.sessions.end(&which, EndReason::SignedOut, NOW, &mut none).await;
+        let again = kit.sessions.end(&which, EndReason::SignedOut, NOW, &none).await;
         assert_eq!(again, Ok(0), "an end is told once");
     }
 }
@@ -63,7 +64,8 @@ async fn a_cookie_is_43_characters_of_its_alphabet_or_nothing() {
         &"A".repeat(43),
         signed_in.session.id.as_str(),
     ] {
-        let refused = kit.sessions.cookie(value, CLIENT, NOW, &mut Vec::new()).await.unwrap_err();
+        let refused =
+            kit.sessions.cookie(value, CLIENT, NOW, &Events::default()).await.unwrap_err();
         assert_eq!(refused, Refusal::SessionEnded, "{value:?}");
     }
 }
@@ -75,14 +77,14 @@ async fn one_kind_of_credential_is_never_taken_for_another() {
     let tokens = signed_in.tokens.as_ref().unwrap();
     let (access, cookie) = (tokens.access.expose(), signed_in.cookie.as_ref().unwrap().expose());
     let refresh = tokens.refresh.as_ref().unwrap().expose();
-    let mut none = Vec::new();
-    assert!(kit.sessions.bearer(access, CLIENT, NOW, &mut none).await.is_ok());
-    assert!(kit.sessions.cookie(cookie, CLIENT, NOW, &mut none).await.is_ok());
-    let refused = kit.sessions.bearer(refresh, CLIENT, NOW, &mut none).await.unwrap_err();
+    let none = Events::default();
+    assert!(kit.sessions.bearer(access, CLIENT, NOW, &none).await.is_ok());
+    assert!(kit.sessions.cookie(cookie, CLIENT, NOW, &none).await.is_ok());
+    let refused = kit.sessions.bearer(refresh, CLIENT, NOW, &none).await.unwrap_err();
     assert_eq!(refused, Refusal::TokenWrongType);
-    assert!(kit.sessions.bearer(cookie, CLIENT, NOW, &mut none).await.is_err());
-    assert!(kit.sessions.cookie(access, CLIENT, NOW, &mut none).await.is_err());
-    assert!(kit.sessions.cookie(refresh, CLIENT, NOW, &mut none).await.is_err());
+    assert!(kit.sessions.bearer(cookie, CLIENT, NOW, &none).await.is_err());
+    assert!(kit.sessions.cookie(access, CLIENT, NOW, &none).await.is_err());
+    assert!(kit.sessions.cookie(refresh, CLIENT, NOW, &none).await.is_err());
 }
 
 #[tokio::test]
@@ -90,17 +92,17 @@ async fn a_use_is_told_with_its_proof_and_keeps_the_session_alive() {
     let kit = Kit::new();
     let signed_in = kit.signed_in().await;
     let cookie = signed_in.cookie.as_ref().unwrap().expose();
-    let mut happened = Vec::new();
+    let events = Events::default();
     let almost_idle = NOW.plus(Duration::from_secs(86_399));
-    kit.sessions.cookie(cookie, CLIENT, almost_idle, &mut happened).await.unwrap();
+    kit.sessions.cookie(cookie, CLIENT, almost_idle, &events).await.unwrap();
     assert!(matches!(
-        &happened[..],
+        &events.take()[..],
         [EventKind::SessionUsed { session, proof: Proof::SessionCookie, .. }] if *session == signed_in.session.id
     ));
     let later = almost_idle.plus(Duration::from_secs(86_399));
-    assert!(kit.sessions.cookie(cookie, CLIENT, later, &mut happened).await.is_ok());
+    assert!(kit.sessions.cookie(cookie, CLIENT, later, &events).await.is_ok());
     let idle = later.plus(Duration::from_secs(86_400));
-    assert!(kit.sessions.cookie(cookie, CLIENT, idle, &mut happened).await.is_err());
+    assert!(kit.sessions.cookie(cookie, CLIENT, idle, &events).await.is_err());
 }
 
 #[tokio::test]
@@ -108,17 +110,12 @@ async fn a_cookie_may_be_idle_for_a_day_and_a_refresh_token_for_as_long_as_it_sa
     let kit = Kit::new();
     let signed_in = kit.signed_in().await;
     let later = NOW.plus(Duration::from_secs(3 * 86_400));
-    let mut happened = Vec::new();
+    let events = Events::default();
     let cookie = signed_in.cookie.as_ref().unwrap().expose();
-    assert!(kit.sessions.cookie(cookie, CLIENT, later, &mut happened).await.is_err());
+    assert!(kit.sessions.cookie(cookie, CLIENT, later, &events).await.is_err());
     let refresh = signed_in.tokens.as_ref().unwrap().refresh.as_ref().unwrap().expose();
     let rotation = RotationPolicy::SingleUse;
-    assert!(
-        kit.sessions
-            .refresh(refresh, rotation, &mut context_at(later, &mut happened))
-            .await
-            .is_ok()
-    );
+    assert!(kit.sessions.refresh(refresh, rotation, &context_at(later, &events)).await.is_ok());
 }
 
 /// A store that can be unplugged.
@@ -219,7 +216,8 @@ async fn a_store_that_is_down_is_never_no_session_and_known_tokens_go_on() {
     let access = |signed_in: &crate::session::SignedIn| {
         signed_in.tokens.as_ref().unwrap().access.expose().to_owned()
     };
-    let bearer = async |token: &str| kit.sessions.bearer(token, CLIENT, NOW, &mut Vec::new()).await;
+    let bearer =
+        async |token: &str| kit.sessions.bearer(token, CLIENT, NOW, &Events::default()).await;
     assert!(bearer(&access(&warm)).await.is_ok());
     is_down.store(true, Ordering::SeqCst);
 
@@ -228,11 +226,11 @@ async fn a_store_that_is_down_is_never_no_session_and_known_tokens_go_on() {
     assert_eq!(bearer(&access(&cold)).await.unwrap_err(), down);
     assert_eq!(bearer("a.b.c").await.unwrap_err(), Refusal::TokenNotValid, "needs no store");
     let cookie = warm.cookie.as_ref().unwrap();
-    let cookie = kit.sessions.cookie(cookie.expose(), CLIENT, NOW, &mut Vec::new()).await;
+    let cookie = kit.sessions.cookie(cookie.expose(), CLIENT, NOW, &Events::default()).await;
     assert_eq!(cookie.unwrap_err(), down);
-    let refused = kit.sign_in("kim", "right", &mut Vec::new()).await.unwrap_err();
+    let refused = kit.sign_in("kim", "right", &Events::default()).await.unwrap_err();
     assert_eq!(refused.refusal, down);
     let which = SessionSelection::Session(warm.session.id.clone());
-    let end = kit.sessions.end(&which, EndReason::SignedOut, NOW, &mut Vec::new()).await;
+    let end = kit.sessions.end(&which, EndReason::SignedOut, NOW, &Events::default()).await;
     assert_eq!(end, Err(down));
 }

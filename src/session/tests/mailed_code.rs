@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::block::{Block, BlockSubject, BlockedBy, Demand};
 use crate::caller::{Assurance, AuthMethods, Identity, UserKey};
 use crate::config::FactorMode::{self, Off, Optional, Required};
-use crate::context::RequestContext;
+use crate::context::{Events, RequestContext};
 use crate::directory::Account;
 use crate::event::{EventKind, FactorRefusal};
 use crate::factor::testkit::{code, factors};
@@ -48,7 +48,7 @@ fn kit(mode: FactorMode, mailed_codes: bool, email: &str) -> (Kit, Arc<Factors>)
 async fn sign_in(
     kit: &Kit,
     otp: Option<&Secret>,
-    context: &mut RequestContext<'_>,
+    context: &RequestContext<'_>,
 ) -> Result<SignedIn, SignInRefused> {
     let request = SignIn {
         is_typed: false,
@@ -62,12 +62,12 @@ async fn sign_in(
 }
 
 async fn ticket(kit: &Kit) -> SignInTicket {
-    sign_in(kit, None, &mut context(&mut Vec::new())).await.unwrap_err().ticket.unwrap()
+    sign_in(kit, None, &context(&Events::default())).await.unwrap_err().ticket.unwrap()
 }
 
 async fn finish(kit: &Kit, ticket: &Secret, code: &Secret) -> Result<SignedIn, Refusal> {
     let step = SecondStep { ticket, code, grants: GRANTS, trusts: true };
-    let finished = kit.sessions.finish_sign_in(step, &mut context(&mut Vec::new())).await;
+    let finished = kit.sessions.finish_sign_in(step, &context(&Events::default())).await;
     finished.map_err(|refused| refused.refusal)
 }
 
@@ -77,7 +77,7 @@ async fn mailed(factors: &Factors, order: &CodeOrder) -> Secret {
 }
 
 async fn order(kit: &Kit, ticket: &Secret) -> Result<CodeOrder, Refusal> {
-    let ordered = kit.sessions.code_for_sign_in(ticket, &mut context(&mut Vec::new())).await;
+    let ordered = kit.sessions.code_for_sign_in(ticket, &context(&Events::default())).await;
     ordered.map_err(|refused| refused.refusal)
 }
 
@@ -119,7 +119,7 @@ async fn a_code_is_mailed_to_whoever_has_nothing_else_and_an_address_of_their_ow
             factors.reset(&kim(), NOW).await.unwrap();
         }
         let said = format!("{mode:?} {mails} {email:?} app {has_app} reset {is_reset}");
-        let got = sign_in(&kit, None, &mut context(&mut Vec::new())).await;
+        let got = sign_in(&kit, None, &context(&Events::default())).await;
         let got = got.err().and_then(|refused| refused.ticket);
         assert_eq!(got.as_ref().map(|ticket| ticket.due), due, "{said}");
         let Some(got) = got else { continue };
@@ -142,7 +142,7 @@ async fn it_ends_the_sign_in_for_which_it_was_asked_and_no_other() {
     assert_eq!(assurance.acr(), None, "it is no factor of NIST SP 800-63B");
     assert_eq!(finish(&kit, &one, &code).await.unwrap_err(), Refusal::TicketNotValid);
     // It trusts no browser, whatever was ticked.
-    let refused = sign_in(&kit, None, &mut context(&mut Vec::new())).await.unwrap_err();
+    let refused = sign_in(&kit, None, &context(&Events::default())).await.unwrap_err();
     assert_eq!(refused.refusal, Refusal::SecondFactorRequired);
 }
 
@@ -151,15 +151,15 @@ async fn the_sign_in_waits_for_its_letter_ten_minutes() {
     let (kit, factors) = kit(Required, true, "kim@example.org");
     let given = ticket(&kit).await.ticket;
     let late = |secs| NOW.plus(Duration::from_secs(secs));
-    let mut events = Vec::new();
-    let mut at_last = context_at(late(599), &mut events);
-    let order = kit.sessions.code_for_sign_in(&given, &mut at_last).await.unwrap();
+    let events = Events::default();
+    let at_last = context_at(late(599), &events);
+    let order = kit.sessions.code_for_sign_in(&given, &at_last).await.unwrap();
     assert_eq!(order.until, late(600), "no longer than its ticket");
     let code = mailed(&factors, &order).await;
     for (secs, refusal) in [(600, Some(Refusal::TicketNotValid)), (599, None)] {
         let step = SecondStep { ticket: &given, code: &code, grants: GRANTS, trusts: false };
-        let mut then = context_at(late(secs), &mut events);
-        let done = kit.sessions.finish_sign_in(step, &mut then).await;
+        let then = context_at(late(secs), &events);
+        let done = kit.sessions.finish_sign_in(step, &then).await;
         assert_eq!(done.err().map(|refused| refused.refusal), refusal, "{secs}");
     }
 }
@@ -180,18 +180,19 @@ async fn guesses_at_it_are_five_and_are_noted() {
     let (kit, factors) = kit(Required, true, "kim@example.org");
     let given = ticket(&kit).await.ticket;
     let code = mailed(&factors, &order(&kit, &given).await.unwrap()).await;
-    let mut events = Vec::new();
+    let events = Events::default();
     for n in 0..7 {
         let wrong = Secret::new(format!("0000000{n}").as_str());
         let step = SecondStep { ticket: &given, code: &wrong, grants: GRANTS, trusts: false };
-        let refused = kit.sessions.finish_sign_in(step, &mut context(&mut events)).await;
+        let refused = kit.sessions.finish_sign_in(step, &context(&events)).await;
         let expected = if n < 5 { Refusal::BadCode } else { Refusal::TooManyAttempts };
         assert_eq!(refused.unwrap_err().refusal, expected, "{n}");
     }
     assert_eq!(finish(&kit, &given, &code).await.unwrap_err(), Refusal::TooManyAttempts);
+    let happened = events.take();
     let count = |wanted| {
         let is = |what: &&EventKind| matches!(what, EventKind::FactorRefused { why, .. } if *why == wanted);
-        events.iter().filter(is).count()
+        happened.iter().filter(is).count()
     };
     assert_eq!((count(FactorRefusal::WrongCode), count(FactorRefusal::Throttled)), (5, 2));
 }
@@ -200,16 +201,15 @@ async fn guesses_at_it_are_five_and_are_noted() {
 async fn who_posts_the_same_again_gives_it_beside_the_password() {
     let (kit, factors) = kit(Required, true, "kim@example.org");
     let given = ticket(&kit).await.ticket;
-    let mut events = Vec::new();
-    let order = kit.sessions.code_for_another_try(&given, &mut context(&mut events)).await.unwrap();
+    let events = Events::default();
+    let order = kit.sessions.code_for_another_try(&given, &context(&events)).await.unwrap();
     let code = mailed(&factors, &order).await;
-    let elsewhere =
-        RequestContext { client: "203.0.113.9".parse().unwrap(), ..context(&mut events) };
-    let refused = sign_in(&kit, Some(&code), &mut { elsewhere }).await.unwrap_err();
+    let elsewhere = RequestContext { client: "203.0.113.9".parse().unwrap(), ..context(&events) };
+    let refused = sign_in(&kit, Some(&code), &elsewhere).await.unwrap_err();
     assert_eq!(refused.refusal, Refusal::BadCode, "from another network");
-    let signed_in = sign_in(&kit, Some(&code), &mut context(&mut events)).await.unwrap();
+    let signed_in = sign_in(&kit, Some(&code), &context(&events)).await.unwrap();
     assert_eq!(signed_in.session.assurance.methods.to_string(), "pwd mail");
-    let twice = sign_in(&kit, Some(&code), &mut context(&mut events)).await.unwrap_err();
+    let twice = sign_in(&kit, Some(&code), &context(&events)).await.unwrap_err();
     assert_eq!(twice.refusal, Refusal::BadCode);
 }
 
@@ -217,12 +217,12 @@ async fn who_posts_the_same_again_gives_it_beside_the_password() {
 async fn a_session_is_raised_by_one_of_its_own_to_what_it_proves() {
     let (kit, factors) = kit(Optional, true, "kim@example.org");
     let (session, other) = (kit.signed_in().await.session, kit.signed_in().await.session);
-    let mut events = Vec::new();
-    let order = kit.sessions.code_for_session(&session, "", &context(&mut events)).await.unwrap();
+    let events = Events::default();
+    let order = kit.sessions.code_for_session(&session, "", &context(&events)).await.unwrap();
     let code = mailed(&factors, &order).await;
     let confirm = async |session: &_, code: &Secret| {
         let how = Confirmation::Code(code);
-        kit.sessions.confirm(session, how, "", &mut context(&mut Vec::new())).await
+        kit.sessions.confirm(session, how, "", &context(&Events::default())).await
     };
     assert_eq!(confirm(&other, &code).await.unwrap_err().refusal, Refusal::BadCode);
     let raised = confirm(&session, &code).await.unwrap();
@@ -232,14 +232,14 @@ async fn a_session_is_raised_by_one_of_its_own_to_what_it_proves() {
     let app = enrol(&factors).await;
     let stale = kit.sessions.is_fresh(&raised, NOW).await;
     assert_eq!(stale, Err(Refusal::InsufficientAuthentication));
-    let none = kit.sessions.code_for_session(&raised, "", &context(&mut events)).await;
+    let none = kit.sessions.code_for_session(&raised, "", &context(&events)).await;
     assert_eq!(none.unwrap_err().refusal, Refusal::BadBody);
     // And what the app proved is not proved anew by a letter, when the app is gone.
     let by_app = confirm(&raised, &app).await.unwrap();
     assert_eq!(by_app.assurance.acr(), Some("aal2"));
     let id = factors.of(&kim()).await.unwrap().factors[0].id.clone();
     assert!(factors.remove(&kim(), &id).await.unwrap());
-    let order = kit.sessions.code_for_session(&by_app, "", &context(&mut events)).await.unwrap();
+    let order = kit.sessions.code_for_session(&by_app, "", &context(&events)).await.unwrap();
     let lowered = confirm(&by_app, &mailed(&factors, &order).await).await.unwrap();
     assert_eq!(lowered.assurance.methods.to_string(), "pwd mail");
 }
@@ -248,8 +248,8 @@ async fn a_session_is_raised_by_one_of_its_own_to_what_it_proves() {
 async fn it_lifts_nothing_that_a_detector_asked_for() {
     let (kit, factors) = kit(Optional, true, "kim@example.org");
     let session = kit.signed_in().await.session;
-    let mut events = Vec::new();
-    let order = kit.sessions.code_for_session(&session, "", &context(&mut events)).await.unwrap();
+    let events = Events::default();
+    let order = kit.sessions.code_for_session(&session, "", &context(&events)).await.unwrap();
     let code = mailed(&factors, &order).await;
     let asked = Block {
         subject: BlockSubject::Session(session.id.clone()),
@@ -260,10 +260,10 @@ async fn it_lifts_nothing_that_a_detector_asked_for() {
         until: NOW.plus(Duration::from_secs(600)),
     };
     kit.store.block(asked).await.unwrap();
-    let none = kit.sessions.code_for_session(&session, "", &context(&mut events)).await;
+    let none = kit.sessions.code_for_session(&session, "", &context(&events)).await;
     assert_eq!(none.unwrap_err().refusal, Refusal::BadBody);
     let how = Confirmation::Code(&code);
-    let refused = kit.sessions.confirm(&session, how, "", &mut context(&mut events)).await;
+    let refused = kit.sessions.confirm(&session, how, "", &context(&events)).await;
     assert_eq!(refused.unwrap_err().refusal, Refusal::SignInAgain);
     assert!(kit.sessions.is_asked(&session, NOW));
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::caller::{Identity, SessionId, UserKey};
+use crate::context::Events;
 use crate::directory::Account;
 use crate::event::{EndReason, EventKind};
 use crate::session::testkit::{Kit, NOW, cheap, hashed, identity, session};
@@ -14,10 +15,10 @@ async fn after(change: impl FnOnce(&mut Vec<Account>)) -> (Kit, Vec<EventKind>, 
     let kit = Kit::new();
     let session = kit.signed_in().await.session;
     change(&mut kit.directory.accounts.lock());
-    let mut happened = Vec::new();
-    kit.sessions.recheck(NOW, &mut happened).await;
+    let events = Events::default();
+    kit.sessions.recheck(NOW, &events).await;
     let lives = session.is_live(NOW);
-    (kit, happened, lives)
+    (kit, events.take(), lives)
 }
 
 fn is_an_end(happened: &[EventKind]) -> bool {
@@ -55,7 +56,9 @@ async fn an_upgraded_hash_ends_sessions_unless_the_operator_keeps_them() {
         let mut sees = async |password| {
             kit.directory.accounts.lock()[0].password = password;
             minute += 1;
-            kit.sessions.recheck(NOW.plus(Duration::from_secs(60 * minute)), &mut Vec::new()).await;
+            kit.sessions
+                .recheck(NOW.plus(Duration::from_secs(60 * minute)), &Events::default())
+                .await;
             session.is_live(NOW)
         };
         assert_eq!(sees(hashed("right", rounds(2), "newsalt")).await, keeps, "once");
@@ -67,7 +70,7 @@ async fn an_upgraded_hash_ends_sessions_unless_the_operator_keeps_them() {
     kit.directory.keeps_at_upgrade.store(true, Ordering::SeqCst);
     let session = kit.signed_in().await.session;
     kit.directory.accounts.lock()[0].password = cheap("another");
-    kit.sessions.recheck(NOW, &mut Vec::new()).await;
+    kit.sessions.recheck(NOW, &Events::default()).await;
     assert!(!session.is_live(NOW), "a change of a hash that is up to date");
 }
 
@@ -78,8 +81,9 @@ async fn another_password_is_told_once_for_all_sessions_of_a_user() {
         kit.signed_in().await;
     }
     kit.directory.accounts.lock()[0].password = cheap("new");
-    let mut happened = Vec::new();
-    kit.sessions.recheck(NOW, &mut happened).await;
+    let events = Events::default();
+    kit.sessions.recheck(NOW, &events).await;
+    let happened = events.take();
     let told = happened.iter().filter(|what| matches!(what, EventKind::PasswordChanged { .. }));
     assert_eq!((told.count(), happened.len()), (1, 4), "{happened:?}");
 }
@@ -103,22 +107,22 @@ async fn a_directory_that_is_down_changes_nothing() {
     let session = kit.signed_in().await.session;
     kit.directory.accounts.lock().clear();
     kit.directory.is_down.store(true, Ordering::SeqCst);
-    let mut happened = Vec::new();
-    kit.sessions.recheck(NOW, &mut happened).await;
-    assert!(happened.is_empty() && session.is_live(NOW));
+    let events = Events::default();
+    kit.sessions.recheck(NOW, &events).await;
+    assert!(events.take().is_empty() && session.is_live(NOW));
 }
 
 #[tokio::test]
 async fn a_directory_is_asked_when_it_is_due() {
     let kit = Kit::new();
     let session = kit.signed_in().await.session;
-    let mut happened = Vec::new();
-    kit.sessions.recheck(NOW, &mut happened).await;
+    let events = Events::default();
+    kit.sessions.recheck(NOW, &events).await;
     kit.directory.accounts.lock().clear();
-    kit.sessions.recheck(NOW.plus(Duration::from_secs(59)), &mut happened).await;
+    kit.sessions.recheck(NOW.plus(Duration::from_secs(59)), &events).await;
     assert!(session.is_live(NOW));
-    kit.sessions.recheck(NOW.plus(Duration::from_secs(60)), &mut happened).await;
-    assert!(is_an_end(&happened) && !session.is_live(NOW));
+    kit.sessions.recheck(NOW.plus(Duration::from_secs(60)), &events).await;
+    assert!(is_an_end(&events.take()) && !session.is_live(NOW));
 }
 
 #[tokio::test]
@@ -128,9 +132,9 @@ async fn a_store_that_failed_does_not_cost_the_directory_its_turn() {
     let session = kit.signed_in().await.session;
     kit.directory.accounts.lock().clear();
     is_down.store(true, Ordering::SeqCst);
-    kit.sessions.recheck(NOW, &mut Vec::new()).await;
+    kit.sessions.recheck(NOW, &Events::default()).await;
     is_down.store(false, Ordering::SeqCst);
-    kit.sessions.recheck(NOW.plus(Duration::from_secs(1)), &mut Vec::new()).await;
+    kit.sessions.recheck(NOW.plus(Duration::from_secs(1)), &Events::default()).await;
     assert!(!session.is_live(NOW));
 }
 
@@ -162,9 +166,9 @@ async fn users_of_a_directory_that_was_taken_away_are_signed_out() {
     let kit = Kit::new();
     let kept = kit.signed_in().await.session;
     let removed = of_a_removed_directory(&kit).await;
-    let mut happened = Vec::new();
-    kit.sessions.recheck(NOW, &mut happened).await;
-    assert!(is_an_end(&happened));
+    let events = Events::default();
+    kit.sessions.recheck(NOW, &events).await;
+    assert!(is_an_end(&events.take()));
     assert!(kept.is_live(NOW) && !removed.is_live(NOW));
 }
 
@@ -172,7 +176,7 @@ async fn users_of_a_directory_that_was_taken_away_are_signed_out() {
 async fn so_they_are_where_no_directory_is_left_that_can_be_asked() {
     let kit = Kit::with(|parts| parts.directories.clear());
     let removed = of_a_removed_directory(&kit).await;
-    kit.sessions.recheck(NOW, &mut Vec::new()).await;
+    kit.sessions.recheck(NOW, &Events::default()).await;
     assert!(!removed.is_live(NOW));
 }
 
@@ -186,11 +190,12 @@ async fn the_session_whose_request_changes_the_password_waits_for_the_answer() {
         let under_way = kit.sessions.goes(id, &http::Method::POST, NOW).unwrap();
         kit.directory.accounts.lock()[0].password = cheap("new");
         let mark = kit.directory.accounts.lock()[0].password_mark();
-        let mut happened = Vec::new();
-        kit.sessions.recheck(NOW, &mut happened).await;
+        let events = Events::default();
+        kit.sessions.recheck(NOW, &events).await;
+        let happened = events.take();
         assert!(is_an_end_by_password(&happened), "{case}: {happened:?}");
         assert!(!other.is_live(NOW), "{case}: others end at once");
-        kit.sessions.recheck(later(1), &mut happened).await;
+        kit.sessions.recheck(later(1), &events).await;
         assert!(session.is_live(NOW), "{case}");
         let mut kept = Some(under_way);
         match case {
@@ -202,11 +207,11 @@ async fn the_session_whose_request_changes_the_password_waits_for_the_answer() {
             _ => {}
         }
         let at = if kept.is_some() { later(10) } else { later(2) };
-        kit.sessions.recheck(at, &mut happened).await;
+        kit.sessions.recheck(at, &events).await;
         let found = kit.store.find(SessionBy::Id(id), at).await.unwrap();
         assert_eq!(found.is_some(), lives_at_last, "{case}");
         // The directory's own next turn says the same.
-        kit.sessions.recheck(later(61), &mut happened).await;
+        kit.sessions.recheck(later(61), &events).await;
         let found = kit.store.find(SessionBy::Id(id), later(61)).await.unwrap();
         assert_eq!(found.is_some(), lives_at_last, "{case}");
     }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::config::RotationPolicy;
+use crate::context::Events;
 use crate::event::{EndReason, EventKind, Refresh, RefreshRefusal};
 use crate::refusal::Refusal;
 use crate::session::testkit::{CLIENT, Kit, NOW, context_at};
@@ -28,14 +29,13 @@ impl Kit {
         rotation: RotationPolicy,
         at: Timestamp,
     ) -> (Result<TokenPair, Refusal>, Vec<EventKind>) {
-        let mut happened = Vec::new();
-        let result =
-            self.sessions.refresh(token, rotation, &mut context_at(at, &mut happened)).await;
-        (result, happened)
+        let events = Events::default();
+        let result = self.sessions.refresh(token, rotation, &context_at(at, &events)).await;
+        (result, events.take())
     }
 
     async fn is_live(&self, access: &str, at: Timestamp) -> bool {
-        self.sessions.bearer(access, CLIENT, at, &mut Vec::new()).await.is_ok()
+        self.sessions.bearer(access, CLIENT, at, &Events::default()).await.is_ok()
     }
 }
 
@@ -101,7 +101,7 @@ async fn a_spent_token_after_the_grace_ends_the_session_and_all_that_is_its() {
     assert!(!kit.is_live(pair.access.expose(), later(11)).await);
     let cookie = signed_in.cookie.unwrap();
     assert!(
-        kit.sessions.cookie(cookie.expose(), CLIENT, later(11), &mut Vec::new()).await.is_err()
+        kit.sessions.cookie(cookie.expose(), CLIENT, later(11), &Events::default()).await.is_err()
     );
     let (successor, happened) =
         kit.refresh(&next(&pair), RotationPolicy::SingleUse, later(11)).await;
@@ -130,7 +130,7 @@ async fn without_rotation_a_token_stays_good_until_its_session_ends() {
         assert!(kit.is_live(pair.access.expose(), at).await);
     }
     let which = SessionSelection::Session(signed_in.session.id.clone());
-    kit.sessions.end(&which, EndReason::SignedOut, later(60), &mut Vec::new()).await.unwrap();
+    kit.sessions.end(&which, EndReason::SignedOut, later(60), &Events::default()).await.unwrap();
     let (after, _) = kit.refresh(&token, RotationPolicy::None, later(61)).await;
     assert_eq!(after.unwrap_err(), Refusal::TokenBlacklisted);
 }
@@ -187,7 +187,7 @@ async fn verify_says_what_holds_and_spends_nothing() {
     assert_eq!(kit.sessions.verify(&refresh, NOW).await, Err(Refusal::TokenBlacklisted));
     assert!(kit.sessions.look_at_refresh(&refresh, NOW).await.is_ok(), "good enough to sign out");
     let which = SessionSelection::Session(signed_in.session.id.clone());
-    kit.sessions.end(&which, EndReason::SignedOut, NOW, &mut Vec::new()).await.unwrap();
+    kit.sessions.end(&which, EndReason::SignedOut, NOW, &Events::default()).await.unwrap();
     assert_eq!(kit.sessions.verify(&access, NOW).await, Err(Refusal::SessionEnded));
     assert_eq!(kit.sessions.verify(&refresh, NOW).await, Err(Refusal::TokenBlacklisted));
     assert!(kit.sessions.look_at_refresh(&refresh, NOW).await.is_err());

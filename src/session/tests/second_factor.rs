@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::caller::AssuranceLevel::{self, One, Two};
 use crate::caller::UserKey;
 use crate::config::FactorMode;
-use crate::context::RequestContext;
+use crate::context::{Events, RequestContext};
 use crate::event::{EndReason, EventKind, FactorRefusal};
 use crate::factor::testkit::{code, factors};
 use crate::factor::{Confirmed, Enrolment, Factors};
@@ -51,8 +51,8 @@ async fn ticket(kit: &Kit, device: &str) -> SignInTicket {
         device,
         otp: None,
     };
-    let mut events = Vec::new();
-    let refused = kit.sessions.sign_in(request, &mut context(&mut events)).await.unwrap_err();
+    let events = Events::default();
+    let refused = kit.sessions.sign_in(request, &context(&events)).await.unwrap_err();
     refused.ticket.unwrap()
 }
 
@@ -60,14 +60,15 @@ async fn finish(
     kit: &Kit,
     ticket: &SignInTicket,
     code: &Secret,
-    context: &mut RequestContext<'_>,
+    context: &RequestContext<'_>,
 ) -> Result<SignedIn, SignInRefused> {
     let step = SecondStep { ticket: &ticket.ticket, code, grants: GRANTS, trusts: false };
     kit.sessions.finish_sign_in(step, context).await
 }
 
-fn why(happened: &[EventKind]) -> Option<FactorRefusal> {
-    happened.iter().find_map(|what| match what {
+/// Why one was refused of late.
+fn why(events: &Events) -> Option<FactorRefusal> {
+    events.take().iter().find_map(|what| match what {
         EventKind::FactorRefused { why, .. } => Some(*why),
         _ => None,
     })
@@ -79,16 +80,16 @@ async fn a_code_ends_the_sign_in_that_its_ticket_began() {
     let enrolment = enrolled(&factors).await;
     let ticket = ticket(&kit, "").await;
     assert_eq!((ticket.due, &*ticket.name), (Due::Code, "kim"));
-    let mut events = Vec::new();
-    let wrong = finish(&kit, &ticket, &Secret::new("000000"), &mut context(&mut events)).await;
+    let events = Events::default();
+    let wrong = finish(&kit, &ticket, &Secret::new("000000"), &context(&events)).await;
     assert_eq!(wrong.unwrap_err().refusal, Refusal::BadCode);
     assert_eq!(why(&events), Some(FactorRefusal::WrongCode));
     let right = code(&enrolment, NOW, 0);
-    let signed_in = finish(&kit, &ticket, &right, &mut context(&mut events)).await.unwrap();
+    let signed_in = finish(&kit, &ticket, &right, &context(&events)).await.unwrap();
     assert_eq!(signed_in.session.assurance.methods.to_string(), "pwd otp mfa");
     assert_eq!(&*signed_in.session.identity.load().name, "kim");
     let later = code(&enrolment, NOW, 1);
-    let spent = finish(&kit, &ticket, &later, &mut context(&mut events)).await;
+    let spent = finish(&kit, &ticket, &later, &context(&events)).await;
     assert_eq!(spent.unwrap_err().refusal, Refusal::TicketNotValid);
 }
 
@@ -98,26 +99,26 @@ async fn a_ticket_is_of_its_network_its_time_and_the_account_as_it_was() {
     let enrolment = enrolled(&factors).await;
     let right = code(&enrolment, NOW, 0);
     let ticket = ticket(&kit, "").await;
-    let refused = async |context: &mut RequestContext<'_>| {
+    let refused = async |context: &RequestContext<'_>| {
         finish(&kit, &ticket, &right, context).await.unwrap_err().refusal
     };
-    let mut events = Vec::new();
+    let events = Events::default();
     let elsewhere = "198.51.100.9".parse().unwrap();
-    let mut other = RequestContext { client: elsewhere, ..context(&mut events) };
-    assert_eq!(refused(&mut other).await, Refusal::TicketNotValid);
+    let other = RequestContext { client: elsewhere, ..context(&events) };
+    assert_eq!(refused(&other).await, Refusal::TicketNotValid);
     assert_eq!(why(&events), Some(FactorRefusal::Ticket));
     let late = NOW.plus(Duration::from_secs(300));
-    assert_eq!(refused(&mut context_at(late, &mut events)).await, Refusal::TicketNotValid);
+    assert_eq!(refused(&context_at(late, &events)).await, Refusal::TicketNotValid);
     for change in [
         crate::directory::Account { active: false, ..account("7", "kim", "right") },
         account("7", "kim", "another"),
         account("8", "kim", "right"),
     ] {
         let before = std::mem::replace(&mut *kit.directory.accounts.lock(), vec![change]);
-        assert_eq!(refused(&mut context(&mut events)).await, Refusal::TicketNotValid);
+        assert_eq!(refused(&context(&events)).await, Refusal::TicketNotValid);
         *kit.directory.accounts.lock() = before;
     }
-    finish(&kit, &ticket, &right, &mut context(&mut events)).await.unwrap();
+    finish(&kit, &ticket, &right, &context(&events)).await.unwrap();
 }
 
 #[tokio::test]
@@ -132,12 +133,9 @@ async fn the_first_one_takes_a_known_device_or_an_operators_code() {
         let ticket = ticket(&kit, known).await;
         let takes_invitation = known.is_empty();
         assert_eq!(ticket.due, Due::Enrolment { takes_invitation });
-        let mut events = Vec::new();
-        let (enrolment, takes) = kit
-            .sessions
-            .enrolment_of(&ticket.ticket, None, &mut context(&mut events))
-            .await
-            .unwrap();
+        let events = Events::default();
+        let (enrolment, takes) =
+            kit.sessions.enrolment_of(&ticket.ticket, None, &context(&events)).await.unwrap();
         assert_eq!(takes, takes_invitation);
         let invitation = factors.invite(&UserKey::new("django", "7"), NOW).await.unwrap();
         let code = code(&enrolment, NOW, 0);
@@ -146,7 +144,7 @@ async fn the_first_one_takes_a_known_device_or_an_operators_code() {
             ..confirmed(&enrolment, &code)
         };
         let step = EnrolmentStep { ticket: &ticket.ticket, confirmed, grants: GRANTS };
-        let made = kit.sessions.enrol_and_sign_in(step, &mut context(&mut events)).await;
+        let made = kit.sessions.enrol_and_sign_in(step, &context(&events)).await;
         match refusal {
             Some(refusal) => {
                 assert_eq!(made.unwrap_err().refusal, refusal);
@@ -166,18 +164,18 @@ async fn only_another_proof_raises_what_a_session_proves() {
     let (kit, factors) = kit(FactorMode::Optional);
     let session = kit.signed_in().await.session;
     let later = NOW.plus(Duration::from_secs(700));
-    let mut events = Vec::new();
+    let events = Events::default();
     let (right, wrong) = (Secret::new("right"), Secret::new("wrong"));
     let stale = kit.sessions.is_fresh(&session, later).await;
     assert_eq!(stale, Err(Refusal::InsufficientAuthentication));
     let by_wrong = kit
         .sessions
-        .confirm(&session, Confirmation::Password(&wrong), "", &mut context_at(later, &mut events))
+        .confirm(&session, Confirmation::Password(&wrong), "", &context_at(later, &events))
         .await;
     assert_eq!(by_wrong.unwrap_err().refusal, Refusal::BadCredentials);
     let raised = kit
         .sessions
-        .confirm(&session, Confirmation::Password(&right), "", &mut context_at(later, &mut events))
+        .confirm(&session, Confirmation::Password(&right), "", &context_at(later, &events))
         .await
         .unwrap();
     assert_eq!(kit.sessions.is_fresh(&raised, later).await, Ok(()));
@@ -185,13 +183,13 @@ async fn only_another_proof_raises_what_a_session_proves() {
     assert!(kit.sessions.is_fresh(&raised, later).await.is_err(), "a password is not all any more");
     let by_password = kit
         .sessions
-        .confirm(&raised, Confirmation::Password(&right), "", &mut context_at(later, &mut events))
+        .confirm(&raised, Confirmation::Password(&right), "", &context_at(later, &events))
         .await;
     assert_eq!(by_password.unwrap_err().refusal, Refusal::SecondFactorRequired);
     let app = code(&enrolment, later, 0);
     let raised = kit
         .sessions
-        .confirm(&raised, Confirmation::Code(&app), "", &mut context_at(later, &mut events))
+        .confirm(&raised, Confirmation::Code(&app), "", &context_at(later, &events))
         .await
         .unwrap();
     assert_eq!(raised.id, session.id);
@@ -200,12 +198,13 @@ async fn only_another_proof_raises_what_a_session_proves() {
     assert_eq!(levels(&events), [(Some(One), Two)], "a wrong password, the right one, the code");
 }
 
-fn levels(happened: &[EventKind]) -> Vec<(Option<AssuranceLevel>, AssuranceLevel)> {
+/// What changed of late.
+fn levels(events: &Events) -> Vec<(Option<AssuranceLevel>, AssuranceLevel)> {
     let of = |what: &EventKind| match what {
         EventKind::AssuranceChanged { from, to, .. } => Some((*from, *to)),
         _ => None,
     };
-    happened.iter().filter_map(of).collect()
+    events.take().iter().filter_map(of).collect()
 }
 
 #[tokio::test]
@@ -213,27 +212,27 @@ async fn another_level_of_assurance_is_said_once_and_of_a_session_that_lives() {
     let (kit, factors) = kit(FactorMode::Optional);
     let session = kit.signed_in().await.session;
     let enrolment = enrolled(&factors).await;
-    let confirm = async |session: &_, how, events: &mut Vec<EventKind>| {
-        kit.sessions.confirm(session, how, "", &mut context(events)).await
+    let confirm = async |session: &_, how, events: &Events| {
+        kit.sessions.confirm(session, how, "", &context(events)).await
     };
-    let mut events = Vec::new();
+    let events = Events::default();
     let [first, second] = [0, 1].map(|step| code(&enrolment, NOW, step));
-    let raised = confirm(&session, Confirmation::Code(&first), &mut events).await.unwrap();
+    let raised = confirm(&session, Confirmation::Code(&first), &events).await.unwrap();
     assert_eq!(levels(&events), [(Some(One), Two)]);
     // What it has, it proves again: that changes nothing.
-    let raised = confirm(&raised, Confirmation::Code(&second), &mut events).await.unwrap();
-    assert_eq!(levels(&events).len(), 1);
+    let raised = confirm(&raised, Confirmation::Code(&second), &events).await.unwrap();
+    assert_eq!(levels(&events), []);
     // They have removed it, and prove that it is them by the password that is left.
     let kim = UserKey::new("django", "7");
     let id = factors.of(&kim).await.unwrap().factors[0].id.clone();
     assert!(factors.remove(&kim, &id).await.unwrap());
     let right = Secret::new("right");
-    let lowered = confirm(&raised, Confirmation::Password(&right), &mut events).await.unwrap();
+    let lowered = confirm(&raised, Confirmation::Password(&right), &events).await.unwrap();
     assert_eq!(lowered.assurance.acr(), None);
-    assert_eq!(levels(&events)[1..], [(Some(Two), One)]);
+    assert_eq!(levels(&events), [(Some(Two), One)]);
     let which = SessionSelection::Session(session.id.clone());
-    kit.sessions.end(&which, EndReason::Operator, NOW, &mut Vec::new()).await.unwrap();
-    let ended = confirm(&raised, Confirmation::Password(&right), &mut events).await;
+    kit.sessions.end(&which, EndReason::Operator, NOW, &Events::default()).await.unwrap();
+    let ended = confirm(&raised, Confirmation::Password(&right), &events).await;
     assert_eq!(ended.unwrap_err().refusal, Refusal::SessionEnded);
-    assert_eq!(levels(&events).len(), 2);
+    assert_eq!(levels(&events), []);
 }

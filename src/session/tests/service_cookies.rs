@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
+use crate::context::Events;
 use crate::directory::{Directory, DirectoryError, LoginService, PasswordAttempt, PasswordVerdict};
 use crate::event::{EndReason, EventKind, SignInFailure};
 use crate::refusal::Refusal;
@@ -124,12 +125,12 @@ async fn a_directory_that_checks_itself_takes_the_names_that_nobody_else_knows()
         ("lee", "wrong", Some(SignInFailure::WrongPassword)),
         ("nobody", "right", Some(SignInFailure::WrongPassword)),
     ] {
-        let mut happened = Vec::new();
-        let signed_in = kit.sign_in(name, password, &mut happened).await;
+        let events = Events::default();
+        let signed_in = kit.sign_in(name, password, &events).await;
         assert_eq!(signed_in.is_ok(), expected.is_none(), "{name} {password}");
         if let Some(why) = expected {
             assert!(
-                matches!(happened[..], [EventKind::SignInFailed { why: told, .. }] if told == why)
+                matches!(events.take()[..], [EventKind::SignInFailed { why: told, .. }] if told == why)
             );
         }
     }
@@ -138,12 +139,12 @@ async fn a_directory_that_checks_itself_takes_the_names_that_nobody_else_knows()
     assert!(unasked.asked.lock().is_empty());
 
     form.is_busy.store(true, Ordering::SeqCst);
-    let busy = kit.sign_in("lee", "right", &mut Vec::new()).await.unwrap_err();
+    let busy = kit.sign_in("lee", "right", &Events::default()).await.unwrap_err();
     let retry_after = Some(Duration::from_secs(1));
     assert_eq!(busy, SignInRefused { retry_after, ..Refusal::Busy.into() });
     form.is_down.store(true, Ordering::SeqCst);
     for _ in 0..20 {
-        let down = kit.sign_in("lee", "right", &mut Vec::new()).await.unwrap_err();
+        let down = kit.sign_in("lee", "right", &Events::default()).await.unwrap_err();
         assert_eq!(down.refusal, Refusal::DirectoryUnavailable, "and it is no failure of theirs");
     }
 }
@@ -152,10 +153,11 @@ async fn a_directory_that_checks_itself_takes_the_names_that_nobody_else_knows()
 async fn its_users_stay_signed_in_although_nobody_can_be_asked_about_them() {
     let form = Arc::<Form>::default();
     let kit = Kit::with(|parts| parts.directories.push(watched(&form)));
-    let session = kit.sign_in("lee", "right", &mut Vec::new()).await.unwrap().session;
-    let mut happened = Vec::new();
+    let session = kit.sign_in("lee", "right", &Events::default()).await.unwrap().session;
+    let events = Events::default();
     let later = NOW.plus(Duration::from_secs(3600));
-    kit.sessions.recheck(later, &mut happened).await;
+    kit.sessions.recheck(later, &events).await;
+    let happened = events.take();
     assert!(happened.is_empty() && session.is_live(later), "{happened:?}");
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::caller::{AuthMethod, AuthMethods};
 use crate::config::RotationPolicy;
-use crate::context::RequestContext;
+use crate::context::{Events, RequestContext};
 use crate::directory::Directory;
 use crate::directory::password::PasswordPool;
 use crate::event::{EventKind, SignInFailure};
@@ -25,16 +25,16 @@ fn failure(happened: &[EventKind]) -> Option<SignInFailure> {
 #[tokio::test]
 async fn one_session_is_behind_everything_that_is_issued() {
     let kit = Kit::new();
-    let mut happened = Vec::new();
-    let signed_in = kit.sign_in("kim", "right", &mut happened).await.unwrap();
+    let events = Events::default();
+    let signed_in = kit.sign_in("kim", "right", &events).await.unwrap();
     let id = &signed_in.session.id;
-    assert!(matches!(&happened[..], [EventKind::SignedIn { session, .. }] if session == id));
+    assert!(matches!(&events.take()[..], [EventKind::SignedIn { session, .. }] if session == id));
     let tokens = signed_in.tokens.as_ref().unwrap();
-    let mut none = Vec::new();
+    let none = Events::default();
     let client = crate::session::testkit::CLIENT;
-    let bearer = kit.sessions.bearer(tokens.access.expose(), client, NOW, &mut none).await.unwrap();
+    let bearer = kit.sessions.bearer(tokens.access.expose(), client, NOW, &none).await.unwrap();
     let cookie = signed_in.cookie.as_ref().unwrap();
-    let cookie = kit.sessions.cookie(cookie.expose(), client, NOW, &mut none).await.unwrap();
+    let cookie = kit.sessions.cookie(cookie.expose(), client, NOW, &none).await.unwrap();
     let refresh = tokens.refresh.as_ref().unwrap();
     let refresh = kit.sessions.look_at_refresh(refresh.expose(), NOW).await.unwrap();
     let crate::session::RefreshLook::Fresh(refresh) = refresh else {
@@ -77,11 +77,11 @@ async fn every_failure_is_one_password_check_and_one_answer() {
         ("malformed", "right", SignInFailure::UnusablePassword),
     ];
     for (index, (name, password, why)) in table.into_iter().enumerate() {
-        let mut happened = Vec::new();
-        let refused = kit.sign_in(name, password, &mut happened).await.unwrap_err();
+        let events = Events::default();
+        let refused = kit.sign_in(name, password, &events).await.unwrap_err();
         let one_answer = SignInRefused::from(Refusal::BadCredentials);
         assert_eq!(refused, one_answer, "{name}");
-        assert_eq!(failure(&happened), Some(why), "{name}");
+        assert_eq!(failure(&events.take()), Some(why), "{name}");
         assert_eq!(kit.passwords.checks_done(), index as u64 + 1, "{name}");
     }
     kit.signed_in().await;
@@ -105,21 +105,21 @@ async fn a_second_factor_is_told_of_after_the_right_password_only() {
     .into_iter()
     .enumerate()
     {
-        let mut happened = Vec::new();
-        let refused = kit.sign_in(name, password, &mut happened).await.unwrap_err();
+        let events = Events::default();
+        let refused = kit.sign_in(name, password, &events).await.unwrap_err();
         assert_eq!(refused, SignInRefused::from(refusal), "{name} {password}");
-        assert_eq!(failure(&happened), Some(why), "{name} {password}");
+        assert_eq!(failure(&events.take()), Some(why), "{name} {password}");
         assert_eq!(kit.passwords.checks_done(), index as u64 + 1, "{name} {password}");
     }
     // No guess: it locks nobody out, and takes no earlier guess back either.
     for _ in 0..20 {
-        let refused = kit.sign_in("lee", "right", &mut Vec::new()).await.unwrap_err();
+        let refused = kit.sign_in("lee", "right", &Events::default()).await.unwrap_err();
         assert_eq!(refused.refusal, Refusal::SecondFactorElsewhere);
     }
     for _ in 0..4 {
-        kit.sign_in("lee", "wrong", &mut Vec::new()).await.unwrap_err();
+        kit.sign_in("lee", "wrong", &Events::default()).await.unwrap_err();
     }
-    let refused = kit.sign_in("lee", "wrong", &mut Vec::new()).await.unwrap_err();
+    let refused = kit.sign_in("lee", "wrong", &Events::default()).await.unwrap_err();
     assert_eq!(refused.refusal, Refusal::TooManyAttempts, "one guess was made before");
 }
 
@@ -134,13 +134,13 @@ async fn what_nobody_can_have_typed_is_refused_without_work() {
         .map(|name| (*name, "right"))
         .chain(passwords.iter().map(|password| ("kim", *password)));
     for (name, password) in pairs {
-        let refused = kit.sign_in(name, password, &mut Vec::new()).await.unwrap_err();
+        let refused = kit.sign_in(name, password, &Events::default()).await.unwrap_err();
         assert_eq!(refused.refusal, Refusal::BadCredentials, "{name:?} {password:?}");
     }
     assert_eq!(kit.passwords.checks_done(), 0);
     let longest = "a".repeat(1024);
     kit.directory.accounts.lock().push(account("8", &longest, &longest));
-    assert!(kit.sign_in(&longest, &longest, &mut Vec::new()).await.is_ok());
+    assert!(kit.sign_in(&longest, &longest, &Events::default()).await.is_ok());
 }
 
 #[tokio::test]
@@ -152,11 +152,11 @@ async fn the_first_directory_that_knows_the_name_decides() {
             .directories
             .insert(0, WatchedDirectory::new(Directory::Users(first), Duration::from_secs(60)));
     });
-    let sign_in = async |password| kit.sign_in("kim", password, &mut Vec::new()).await;
+    let sign_in = async |password| kit.sign_in("kim", password, &Events::default()).await;
     assert_eq!(&*sign_in("first").await.unwrap().session.identity.load().key.id, "1");
     assert_eq!(sign_in("right").await.unwrap_err().refusal, Refusal::BadCredentials);
     kit.directory.accounts.lock().push(account("2", "lee", "right"));
-    let lee = kit.sign_in("lee", "right", &mut Vec::new()).await.unwrap();
+    let lee = kit.sign_in("lee", "right", &Events::default()).await.unwrap();
     assert_eq!(&*lee.session.identity.load().key.id, "2", "a name that only the second knows");
     // It might have known the name, so the next one is not asked.
     down.is_down.store(true, Ordering::SeqCst);
@@ -167,15 +167,15 @@ async fn the_first_directory_that_knows_the_name_decides() {
 async fn guessing_is_stopped_before_the_password_is_looked_at() {
     let kit = Kit::new();
     for _ in 0..5 {
-        kit.sign_in("kim", "wrong", &mut Vec::new()).await.unwrap_err();
+        kit.sign_in("kim", "wrong", &Events::default()).await.unwrap_err();
     }
     let checks = kit.passwords.checks_done();
     for name in ["kim", "KIM", "ｋｉｍ"] {
-        let mut happened = Vec::new();
-        let refused = kit.sign_in(name, "right", &mut happened).await.unwrap_err();
+        let events = Events::default();
+        let refused = kit.sign_in(name, "right", &events).await.unwrap_err();
         assert_eq!(refused.refusal, Refusal::TooManyAttempts, "{name}");
         assert_eq!(refused.retry_after, Some(Duration::from_secs(1)));
-        assert_eq!(failure(&happened), Some(SignInFailure::LockedOut));
+        assert_eq!(failure(&events.take()), Some(SignInFailure::LockedOut));
     }
     assert_eq!(kit.passwords.checks_done(), checks);
 }
@@ -185,7 +185,7 @@ async fn trouble_of_ours_counts_against_nobody() {
     let kit = Kit::new();
     kit.directory.is_down.store(true, Ordering::SeqCst);
     for _ in 0..20 {
-        let refused = kit.sign_in("kim", "wrong", &mut Vec::new()).await.unwrap_err();
+        let refused = kit.sign_in("kim", "wrong", &Events::default()).await.unwrap_err();
         assert_eq!(refused.refusal, Refusal::DirectoryUnavailable);
     }
     kit.directory.is_down.store(false, Ordering::SeqCst);
@@ -193,7 +193,7 @@ async fn trouble_of_ours_counts_against_nobody() {
 
     let kit = Kit::with(|parts| parts.passwords = PasswordPool::always_busy());
     for _ in 0..20 {
-        let refused = kit.sign_in("kim", "right", &mut Vec::new()).await.unwrap_err();
+        let refused = kit.sign_in("kim", "right", &Events::default()).await.unwrap_err();
         assert_eq!(refused.refusal, Refusal::Busy);
         assert_eq!(refused.retry_after, Some(Duration::from_secs(1)));
     }
@@ -212,39 +212,36 @@ async fn only_what_is_wanted_is_issued_and_an_agent_is_cut() {
             device: "",
             otp: None,
         };
-        let (agent, mut events) = ("é".repeat(300), Vec::new());
-        let mut context = RequestContext { agent: &agent, ..context(&mut events) };
-        let signed_in = kit.sessions.sign_in(request, &mut context).await.unwrap();
+        let (agent, events) = ("é".repeat(300), Events::default());
+        let context = RequestContext { agent: &agent, ..context(&events) };
+        let signed_in = kit.sessions.sign_in(request, &context).await.unwrap();
         assert_eq!((signed_in.tokens.is_some(), signed_in.cookie.is_some()), (tokens, cookie));
         assert_eq!(signed_in.session.agent, "é".repeat(128));
     }
     assert_ne!(cheap("a"), cheap("b"));
 }
 
-async fn begun(
-    kit: &Kit,
-    checked: Checked,
-    events: &mut Vec<EventKind>,
-) -> Result<SignedIn, Refusal> {
+async fn begun(kit: &Kit, checked: Checked, events: &Events) -> Result<SignedIn, Refusal> {
     let grants = Grants { tokens: true, cookie: true, issued: None };
-    kit.sessions.begin(checked, grants, &mut context(events)).await
+    kit.sessions.begin(checked, grants, &context(events)).await
 }
 
 #[tokio::test]
 async fn who_is_proved_in_another_way_gets_a_session_that_says_how() {
     let kit = Kit::new();
     let methods = AuthMethods::only(AuthMethod::SoftwareKey);
-    let mut events = Vec::new();
+    let events = Events::default();
     let kim = Checked::by(account("7", "Kim", "right"), methods);
-    let signed_in = begun(&kit, kim, &mut events).await.unwrap();
+    let signed_in = begun(&kit, kim, &events).await.unwrap();
     assert_eq!(signed_in.session.assurance.methods, methods);
     assert_eq!(signed_in.session.assurance.auth_time, Some(NOW));
-    let [EventKind::SignedIn { account, tokens: true, cookie: true, .. }] = &events[..] else {
-        panic!("{events:?}");
+    let happened = events.take();
+    let [EventKind::SignedIn { account, tokens: true, cookie: true, .. }] = &happened[..] else {
+        panic!("{happened:?}");
     };
     assert_eq!(&**account, "kim", "counted like a sign-in with a password");
     let cookie = signed_in.cookie.unwrap();
-    assert!(kit.sessions.cookie(cookie.expose(), CLIENT, NOW, &mut Vec::new()).await.is_ok());
+    assert!(kit.sessions.cookie(cookie.expose(), CLIENT, NOW, &Events::default()).await.is_ok());
 }
 
 #[tokio::test]
@@ -253,7 +250,7 @@ async fn a_browser_is_known_after_any_sign_in_and_stays_so_for_its_other_account
     let first = kit.signed_in().await.device.unwrap();
     let methods = AuthMethods::only(AuthMethod::SoftwareKey);
     let lee = Checked::by(account("8", "Lee", "right"), methods).in_browser(first.expose());
-    let second = begun(&kit, lee, &mut Vec::new()).await.unwrap().device.unwrap();
+    let second = begun(&kit, lee, &Events::default()).await.unwrap().device.unwrap();
     let known = |device: &Secret| {
         ["kim", "lee"].map(|name| kit.sessions.devices.known(device.expose(), name, NOW).is_some())
     };
@@ -265,10 +262,11 @@ async fn nothing_begins_for_whom_their_directory_has_switched_off() {
     let kit = Kit::new();
     let mut kim = account("7", "kim", "right");
     kim.active = false;
-    let mut events = Vec::new();
+    let events = Events::default();
     let checked = Checked::by(kim, AuthMethods::only(AuthMethod::SoftwareKey));
-    assert_eq!(begun(&kit, checked, &mut events).await.unwrap_err(), Refusal::NoActiveAccount);
-    assert!(events.is_empty(), "{events:?}");
+    assert_eq!(begun(&kit, checked, &events).await.unwrap_err(), Refusal::NoActiveAccount);
+    let happened = events.take();
+    assert!(happened.is_empty(), "{happened:?}");
 }
 
 #[tokio::test]
@@ -280,13 +278,13 @@ async fn a_password_is_said_and_a_refresh_raises_nothing() {
     assert_eq!(before.auth_time, Some(NOW));
     let later = NOW.plus(Duration::from_secs(3600));
     let refresh = signed_in.tokens.unwrap().refresh.unwrap();
-    let mut events = Vec::new();
-    let context = &mut context_at(later, &mut events);
+    let events = Events::default();
+    let context = &context_at(later, &events);
     let pair =
         kit.sessions.refresh(refresh.expose(), RotationPolicy::SingleUse, context).await.unwrap();
     let access = pair.access;
     let session =
-        kit.sessions.bearer(access.expose(), CLIENT, later, &mut Vec::new()).await.unwrap();
+        kit.sessions.bearer(access.expose(), CLIENT, later, &Events::default()).await.unwrap();
     assert_eq!(session.assurance, before);
     let payload = access.expose().split('.').nth(1).unwrap();
     let payload =
