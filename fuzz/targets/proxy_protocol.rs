@@ -1,10 +1,10 @@
 //! Headers of the PROXY protocol: no byte of the client's is taken, and what is taken can be written again.
 #![no_main]
 
-use doorwarden::wire::proxy_protocol::{Announced, LONGEST, ProxyVersion, HeaderReading, read, write};
+use doorwarden::wire::proxy_protocol::{ProxiedAddress, LONGEST, ProxyVersion, HeaderReading, read, write};
 use libfuzzer_sys::fuzz_target;
 
-fn announced(bytes: &[u8]) -> Option<(Announced, usize)> {
+fn announced(bytes: &[u8]) -> Option<(ProxiedAddress, usize)> {
     let mut taken = 0;
     loop {
         match read(bytes.get(..taken)?).ok()? {
@@ -22,10 +22,10 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(taken <= bytes.len());
     // What follows has no say in it.
     assert_eq!(self::announced(&bytes[..taken]), Some((announced, taken)));
-    let Announced::From(client) = announced else { return };
+    let ProxiedAddress::From(client) = announced else { return };
     for version in [ProxyVersion::One, ProxyVersion::Two] {
         let header = write(version, Some((client, client)));
-        let Some((Announced::From(again), length)) = self::announced(&header) else {
+        let Some((ProxiedAddress::From(again), length)) = self::announced(&header) else {
             panic!("{header:?}");
         };
         assert_eq!(length, header.len());

@@ -35,12 +35,12 @@ pub struct Examined {
     /// Issuers, and why they cannot be used.
     pub issuers: Vec<(String, Result<(), String>)>,
     /// Identity forms, and what they give for the user.
-    pub forms: Vec<(String, Result<Gives, String>)>,
+    pub forms: Vec<(String, Result<FormTrial, String>)>,
 }
 
 /// What a sign-in by a name and a password would come to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Tried {
+pub enum SignInTrial {
     /// The user's id.
     User(String),
     /// Nobody, and why.
@@ -67,7 +67,7 @@ pub enum DirectoryReply {
 }
 
 /// What a form gives.
-pub enum Gives {
+pub enum FormTrial {
     /// These header fields. The values are secrets.
     Headers(Vec<(HeaderName, HeaderValue)>),
     /// Nothing for this user, and why.
@@ -216,7 +216,7 @@ fn read_form(
 ///
 /// # Errors
 /// If nothing could be tried at all.
-pub fn try_password(config: &Config, name: &str, password: &Secret) -> Result<Tried, String> {
+pub fn try_password(config: &Config, name: &str, password: &Secret) -> Result<SignInTrial, String> {
     install_crypto();
     let runtime = runtime(1).map_err(|error| error.to_string())?;
     let metrics = Metrics::new().map_err(|error| error.to_string())?;
@@ -225,26 +225,26 @@ pub fn try_password(config: &Config, name: &str, password: &Secret) -> Result<Tr
     let opened = directories(config, &databases, &metrics).map_err(|error| error.to_string())?;
     runtime.block_on(async {
         for directory in opened.iter().map(|one| one.directory()) {
-            let Some(directory) = directory.users() else { return Ok(Tried::Asks) };
+            let Some(directory) = directory.users() else { return Ok(SignInTrial::Asks) };
             let account = match directory.find(name).await {
-                Err(error) => return Ok(Tried::Fails(error.to_string())),
+                Err(error) => return Ok(SignInTrial::Fails(error.to_string())),
                 Ok(None) => continue,
                 Ok(Some(account)) => account,
             };
             let (given, kept) = (password.expose().as_bytes(), account.password.expose());
             let verdict = hashers::verify(given, kept, &directory.hashers());
             return Ok(match verdict {
-                _ if !account.active => Tried::Nobody("may not sign in"),
+                _ if !account.active => SignInTrial::Nobody("may not sign in"),
                 hashers::Verdict::Match if account.has_second_factor => {
-                    Tried::Nobody("has a second factor")
+                    SignInTrial::Nobody("has a second factor")
                 }
-                hashers::Verdict::Match => Tried::User(account.identity.key.id.to_string()),
+                hashers::Verdict::Match => SignInTrial::User(account.identity.key.id.to_string()),
                 hashers::Verdict::Mismatch | hashers::Verdict::Refused(_) => {
-                    Tried::Nobody("not the password")
+                    SignInTrial::Nobody("not the password")
                 }
             });
         }
-        Ok(Tried::Nobody("no such user"))
+        Ok(SignInTrial::Nobody("no such user"))
     })
 }
 
@@ -280,23 +280,23 @@ async fn give(
     directories: &[Directory],
     databases: &Databases,
     user: Option<&Arc<Identity>>,
-) -> Result<Gives, String> {
+) -> Result<FormTrial, String> {
     let form = config.forms.get(index).ok_or("there is no such form")?;
     match &form.kind {
         FormKind::DjangoSession(settings) => {
             private_file::read(&settings.key_file).map_err(|error| error.to_string())?;
             can_keep(&settings.engine, databases).await?;
-            return Ok(Gives::Untried);
+            return Ok(FormTrial::Untried);
         }
         // Only a sign-in brings any.
-        FormKind::Cookies(_) => return Ok(Gives::Untried),
+        FormKind::Cookies(_) => return Ok(FormTrial::Untried),
         FormKind::RemoteUser(_)
         | FormKind::SimpleJwt(_)
         | FormKind::Jwt(_)
         | FormKind::DrfToken(_) => {}
     }
     let (forms, route) = open_alone(config, index, directories, databases)?;
-    let Some(identity) = user else { return Ok(Gives::Untried) };
+    let Some(identity) = user else { return Ok(FormTrial::Untried) };
     let known = Known {
         identity: Arc::clone(identity),
         session: None,
@@ -306,8 +306,8 @@ async fn give(
     let given =
         forms.give(&Caller::Known(known), &route, &HeaderMap::new(), SystemClock.now()).await;
     Ok(match given {
-        Ok(given) => Gives::Headers(given.headers),
-        Err(refusal) => Gives::Refused(refusal.detail().to_owned()),
+        Ok(given) => FormTrial::Headers(given.headers),
+        Err(refusal) => FormTrial::Refused(refusal.detail().to_owned()),
     })
 }
 

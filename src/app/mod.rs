@@ -31,7 +31,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::folder::{StateFolder, claim_store};
 use self::generation::{Built, directories};
-use self::notices::Telling;
+use self::notices::NoticeWorker;
 use self::privacy::Retention;
 use self::reload::Reloader;
 use self::respond::Responder;
@@ -45,7 +45,7 @@ use crate::config::{Config, PasskeySettings, StoreKind};
 use crate::detect::history::History;
 use crate::detect::recent::Recent;
 use crate::detect::silence::Silences;
-use crate::detect::watch::{self, FindingSink, Watch};
+use crate::detect::watch::{self, DetectionParts, FindingSink};
 use crate::directory::Directory;
 use crate::factor::Factors;
 use crate::proxy::{self, Bound, Current, Listening, Observer, ProxyParts};
@@ -89,7 +89,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     let current = Current::new(generation);
 
     let (sink, queue) = watch::queue(built.config.detect.queue);
-    let telling = Arc::new(Telling::start(&state, Arc::clone(&clock), built.channels())?);
+    let telling = Arc::new(NoticeWorker::start(&state, Arc::clone(&clock), built.channels())?);
     let asked = Arc::clone(&current);
     let lost = state.news.clone();
     let not_kept = state.account_notes.clone();
@@ -127,7 +127,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     let rules = Arc::new(ArcSwap::from_pointee(respond::rules(&built)));
     let rates = Arc::new(Rates::default());
     let sampling = rates::sample(Arc::clone(&rates), Arc::clone(&telemetry), Arc::clone(&recent));
-    let detecting = Watch {
+    let detecting = DetectionParts {
         rules: Arc::clone(&rules),
         silences: Arc::clone(&silences),
         history: Arc::new(History::new(Arc::clone(&state.store.stamps))),

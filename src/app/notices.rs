@@ -25,14 +25,14 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 
 /// The worker, and the way to it.
-pub(super) struct Telling {
+pub(super) struct NoticeWorker {
     news: NewsSink,
     channels: watch::Sender<Arc<Channels>>,
     stop: watch::Sender<bool>,
     ended: Mutex<mpsc::Receiver<()>>,
 }
 
-impl Telling {
+impl NoticeWorker {
     /// Starts the worker, on a thread and a runtime of its own: no receiver takes time from requests.
     pub(super) fn start(
         state: &State,

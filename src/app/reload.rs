@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use super::examine;
 use super::generation::Built;
-use super::notices::Telling;
+use super::notices::NoticeWorker;
 use super::passkeys;
 use super::privacy::Retention;
 use super::respond::rules;
@@ -37,7 +37,7 @@ pub(super) struct Reloader {
     pub(super) rules: Arc<ArcSwap<DetectorRules>>,
     pub(super) retention: Arc<Retention>,
     pub(super) telemetry: Arc<Telemetry>,
-    pub(super) telling: Arc<Telling>,
+    pub(super) telling: Arc<NoticeWorker>,
     pub(super) log: Filter,
     pub(super) supervisor: Arc<Supervisor>,
     pub(super) clock: Arc<dyn Clock>,

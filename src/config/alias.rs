@@ -177,7 +177,7 @@ impl JwtShape {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Word {
+enum AliasShapeKey {
     SimpleJwt,
     DjangoSession,
     Jwt,
@@ -185,12 +185,12 @@ enum Word {
     DjRestAuth,
 }
 
-const WORDS: [(&str, Word); 5] = [
-    ("simplejwt", Word::SimpleJwt),
-    ("django-session", Word::DjangoSession),
-    ("jwt", Word::Jwt),
-    ("simplejwt-sliding", Word::Sliding),
-    ("dj-rest-auth", Word::DjRestAuth),
+const WORDS: [(&str, AliasShapeKey); 5] = [
+    ("simplejwt", AliasShapeKey::SimpleJwt),
+    ("django-session", AliasShapeKey::DjangoSession),
+    ("jwt", AliasShapeKey::Jwt),
+    ("simplejwt-sliding", AliasShapeKey::Sliding),
+    ("dj-rest-auth", AliasShapeKey::DjRestAuth),
 ];
 
 const SESSION_KEYS: [&str; 2] = ["cookie", "csrf_cookie"];
@@ -205,34 +205,34 @@ pub(super) fn shape(
     own: Option<OwnPath>,
     issuers: &[IssuerSettings],
 ) -> Shape {
-    let word = table.choice("shape", &WORDS).unwrap_or(Word::SimpleJwt);
+    let word = table.choice("shape", &WORDS).unwrap_or(AliasShapeKey::SimpleJwt);
     let is_of = |allowed: &[OwnPath], help: &str| {
         if own.is_some_and(|own| !allowed.contains(&own)) {
             table.error("shape", Wrong::new("this own path has no such shape").help(help));
         }
     };
-    if word != Word::DjangoSession {
+    if word != AliasShapeKey::DjangoSession {
         table.refuse(
             &SESSION_KEYS,
             "an alias of this shape sets no such cookie",
             "it is for shape = \"django-session\"",
         );
     }
-    if !matches!(word, Word::Jwt | Word::Sliding) {
+    if !matches!(word, AliasShapeKey::Jwt | AliasShapeKey::Sliding) {
         table.refuse(
             &JWT_KEYS,
             "an alias of this shape mints nothing",
             "it is for shape = \"jwt\" and shape = \"simplejwt-sliding\"",
         );
     }
-    if word != Word::Sliding {
+    if word != AliasShapeKey::Sliding {
         table.refuse(
             &["refresh_lifetime"],
             "its tokens are not sliding ones",
             "it is for shape = \"simplejwt-sliding\"",
         );
     }
-    if word != Word::DjRestAuth {
+    if word != AliasShapeKey::DjRestAuth {
         table.refuse(
             &DJ_REST_AUTH_KEYS,
             "an alias of this shape sets no such cookies",
@@ -240,7 +240,7 @@ pub(super) fn shape(
         );
     }
     match word {
-        Word::DjRestAuth => {
+        AliasShapeKey::DjRestAuth => {
             is_of(
                 &[OwnPath::Login, OwnPath::Refresh, OwnPath::Logout],
                 "allowed: endpoint = \"login\", endpoint = \"refresh\" or endpoint = \"logout\"",
@@ -249,19 +249,19 @@ pub(super) fn shape(
             table.refuse(&["answers"], "dj-rest-auth's answers are as they are", help);
             Shape::DjRestAuth(Box::new(dj_rest_auth(table)))
         }
-        Word::SimpleJwt => {
+        AliasShapeKey::SimpleJwt => {
             let help = "it is for shape = \"django-session\" and shape = \"jwt\"";
             table.refuse(&["answers"], "SimpleJWT's answers are as they are", help);
             Shape::SimpleJwt
         }
-        Word::DjangoSession => {
+        AliasShapeKey::DjangoSession => {
             is_of(
                 &[OwnPath::Login, OwnPath::Logout],
                 "allowed: endpoint = \"login\" or endpoint = \"logout\"",
             );
             Shape::DjangoSession(Box::new(session(table, own)))
         }
-        Word::Sliding => {
+        AliasShapeKey::Sliding => {
             is_of(
                 &[OwnPath::Login, OwnPath::Refresh],
                 "allowed: endpoint = \"login\" or endpoint = \"refresh\"",
@@ -276,7 +276,7 @@ pub(super) fn shape(
             }
             sliding(table, issuers).map_or(Shape::SimpleJwt, Shape::Sliding)
         }
-        Word::Jwt => {
+        AliasShapeKey::Jwt => {
             is_of(&[OwnPath::Login], "allowed: endpoint = \"login\"");
             jwt(table, issuers).map_or(Shape::SimpleJwt, |shape| Shape::Jwt(Box::new(shape)))
         }

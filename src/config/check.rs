@@ -53,7 +53,7 @@ pub(super) fn check(root: &RawTable<'_>) -> Config {
         root.table("privacy", |table| privacy::privacy(table, &tokens, &session, &notify));
     let takes_tokens = routes.iter().any(|route| route.value.personal_tokens);
     let paths = root.table("paths", |table| {
-        let on = paths::TurnedOn {
+        let on = paths::EnabledFeatures {
             signs_in: sign_in.mode == SignInMode::Replace,
             sends_mail: notify.mail.is_some(),
             takes_tokens,

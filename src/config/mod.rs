@@ -119,7 +119,7 @@ pub use self::privacy::Privacy;
 pub use self::proxy_protocol::ProxyProtocol;
 pub use self::reload::ReloadSettings;
 pub use self::report::{Problem, ProblemReport, Severity};
-pub use self::route::{Access, AsksOfCaller, Route, RouteRefusals};
+pub use self::route::{Access, AssuranceRequirement, Route, RouteRefusals};
 pub use self::route_handling::{RouteHandling, RouteTimeouts, ServiceHost};
 pub use self::second_factor::{FactorMode, FactorRule, SecondFactorSettings};
 pub use self::server::{ServerTarget, UpstreamServer};

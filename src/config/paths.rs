@@ -56,7 +56,7 @@ pub enum OwnPath {
 
 /// What there is of which some own paths are a part.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct TurnedOn {
+pub(super) struct EnabledFeatures {
     /// The gateway signs people in.
     pub(super) signs_in: bool,
     /// Letters are sent.
@@ -223,7 +223,7 @@ pub(super) fn paths(
     rotation: RotationPolicy,
     issuers: &[IssuerSettings],
     directories: &[DirectorySettings],
-    on: TurnedOn,
+    on: EnabledFeatures,
 ) -> Vec<OwnPathEntry> {
     let mut fields: Vec<String> = Vec::new();
     for directory in directories {

@@ -36,7 +36,7 @@ pub struct Route {
     /// If not empty, the caller must be in one of these groups.
     pub groups: Vec<String>,
     /// What the caller must have proved, and when.
-    pub asks: AsksOfCaller,
+    pub asks: AssuranceRequirement,
     /// Remove this much of the path before forwarding (`/api/` makes `/api/users` `/users`).
     pub strip_prefix: Option<CanonicalPath>,
     /// Put the stripped prefix in front of the paths in `Location`, `Content-Location` and cookies of answers.
@@ -78,14 +78,14 @@ pub enum RouteRefusals {
 
 /// What a route asks of how its callers were authenticated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct AsksOfCaller {
+pub struct AssuranceRequirement {
     /// `route.second_factor = "required"`: several factors, or a password and a mailed code where these are taken.
     pub several_factors: bool,
     /// `route.fresh`: the last proof is no longer ago than this.
     pub fresh: Option<Duration>,
 }
 
-impl AsksOfCaller {
+impl AssuranceRequirement {
     /// Is it enough?
     pub fn is_met(self, assurance: Assurance, at: Timestamp) -> bool {
         if self.asks() && assurance.methods.has(AuthMethod::PersonalToken) {
@@ -129,7 +129,7 @@ impl Route {
             upstream,
             access: Access::SignedIn,
             groups: Vec::new(),
-            asks: AsksOfCaller::default(),
+            asks: AssuranceRequirement::default(),
             strip_prefix: None,
             rewrite_location: false,
             allow_ambiguous_path: Tolerance::NONE,
@@ -202,7 +202,7 @@ fn route(
                 .help("remove route.groups, or set access = \"signed-in\""),
         );
     }
-    let asks = AsksOfCaller {
+    let asks = AssuranceRequirement {
         several_factors: table.choice("second_factor", &SECOND_FACTOR).unwrap_or_default(),
         fresh: table.duration("fresh", mins(1)..=30 * DAY),
     };
@@ -260,22 +260,22 @@ const REDIRECTS: [(&str, SignInRedirect); 2] =
     [("gateway", SignInRedirect::Gateway), ("service", SignInRedirect::Service)];
 
 #[derive(Clone, Copy, PartialEq)]
-enum Words {
+enum RefusalStyleKey {
     Gateway,
     RestFramework,
 }
 
-const REFUSALS: [(&str, Words); 2] =
-    [("gateway", Words::Gateway), ("rest-framework", Words::RestFramework)];
+const REFUSALS: [(&str, RefusalStyleKey); 2] =
+    [("gateway", RefusalStyleKey::Gateway), ("rest-framework", RefusalStyleKey::RestFramework)];
 
 fn refusals(table: &RawTable<'_>) -> RouteRefusals {
-    match table.choice("refusals", &REFUSALS).unwrap_or(Words::Gateway) {
-        Words::Gateway => {
+    match table.choice("refusals", &REFUSALS).unwrap_or(RefusalStyleKey::Gateway) {
+        RefusalStyleKey::Gateway => {
             let help = "it is for refusals = \"rest-framework\"";
             table.refuse(&["challenge"], "the gateway's own refusals say theirs", help);
             RouteRefusals::Gateway
         }
-        Words::RestFramework => {
+        RefusalStyleKey::RestFramework => {
             RouteRefusals::RestFramework { challenge: table.text("challenge", challenge) }
         }
     }

@@ -9,13 +9,13 @@
 
 use ipnet::IpNet;
 
-use super::window::{Again, MarkValue, Windows};
+use super::window::{MarkValue, RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
 use crate::geo::Asn;
 use crate::store::counters::CounterKey;
 use crate::wire::client_ip::network_24_or_48;
 
-const KINDS: Windows<ClientUse> = Windows::new("client_change", Again::AfterWindow);
+const KINDS: Windows<ClientUse> = Windows::new("client_change", RepeatRule::AfterWindow);
 
 /// What kind of client, and from where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,13 +3,13 @@
 //! The lockout answers it (strangers wait longer and longer, known devices do not), so there is nothing to block; whose account
 //! it is should know. Only distinct networks (/24, /48) count: a person who forgot a password tries from one or two.
 
-use super::window::{Again, Windows};
+use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
 use crate::event::EventKind;
 use crate::store::counters::CounterKey;
 use crate::wire::client_ip::network_24_or_48;
 
-const NETWORKS: Windows<CounterKey> = Windows::new("distributed_guessing", Again::AfterWindow);
+const NETWORKS: Windows<CounterKey> = Windows::new("distributed_guessing", RepeatRule::AfterWindow);
 
 pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let EventKind::SignInFailed { account, .. } = &scene.event.what else { return None };

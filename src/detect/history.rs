@@ -33,7 +33,7 @@ const WAITING: usize = 10_000;
 
 /// What it is that was seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Trait<'a> {
+pub(super) enum HistoryKey<'a> {
     /// Anything of this sort at all.
     Any(&'static str),
     /// This one of the sort.
@@ -54,14 +54,14 @@ impl History {
     }
 
     /// Was it seen of this user, within [`KEPT`] and not voided since?
-    pub(super) fn has(&self, user: &UserKey, what: Trait<'_>, at: Timestamp) -> bool {
+    pub(super) fn has(&self, user: &UserKey, what: HistoryKey<'_>, at: Timestamp) -> bool {
         let voided = self.date(&void_key(user));
         self.date(&key(user, what))
             .is_some_and(|seen| at.since(seen) < KEPT && voided.is_none_or(|voided| seen > voided))
     }
 
     /// It is seen of this user now.
-    pub(super) fn note(&self, user: &UserKey, what: Trait<'_>, at: Timestamp) {
+    pub(super) fn note(&self, user: &UserKey, what: HistoryKey<'_>, at: Timestamp) {
         let key = key(user, what);
         let is_recent = |seen: Timestamp| at.since(seen) < WRITTEN_EVERY;
         if self.has(user, what, at) && self.date(&key).is_some_and(is_recent) {
@@ -76,14 +76,14 @@ impl History {
             && countries.iter().all(|country| {
                 [COUNTRY, TOLD_COUNTRY]
                     .iter()
-                    .any(|sort| self.has(user, Trait::One(sort, country.as_str()), at))
+                    .any(|sort| self.has(user, HistoryKey::One(sort, country.as_str()), at))
             })
     }
 
     /// The user is told of a use from these countries.
     pub(super) fn told(&self, user: &UserKey, countries: &[Country], at: Timestamp) {
         for country in countries {
-            self.note(user, Trait::One(TOLD_COUNTRY, country.as_str()), at);
+            self.note(user, HistoryKey::One(TOLD_COUNTRY, country.as_str()), at);
         }
     }
 
@@ -124,17 +124,17 @@ impl std::fmt::Debug for History {
     }
 }
 
-fn key(user: &UserKey, what: Trait<'_>) -> Digest {
+fn key(user: &UserKey, what: HistoryKey<'_>) -> Digest {
     let (sort, one) = match what {
-        Trait::Any(sort) => (sort, ""),
-        Trait::One(sort, one) => (sort, one),
+        HistoryKey::Any(sort) => (sort, ""),
+        HistoryKey::One(sort, one) => (sort, one),
     };
     let UserKey { directory, id } = user;
     Digest::of(format!("seen of a user\0{directory}\0{id}\0{sort}\0{one}").as_bytes())
 }
 
 fn void_key(user: &UserKey) -> Digest {
-    key(user, Trait::Any("voided"))
+    key(user, HistoryKey::Any("voided"))
 }
 
 #[cfg(test)]
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
     use crate::store::memory::Memory;
 
-    const KOREA: Trait<'_> = Trait::One("country", "KR");
+    const KOREA: HistoryKey<'_> = HistoryKey::One("country", "KR");
 
     #[tokio::test]
     async fn what_was_seen_is_known_at_once_and_after_a_restart() {
@@ -157,9 +157,9 @@ mod tests {
         let restarted = History::new(store);
         for (user, what, has) in [
             (&kim, KOREA, true),
-            (&kim, Trait::One("country", "US"), false),
-            (&kim, Trait::One("device", "KR"), false),
-            (&kim, Trait::Any("country"), false),
+            (&kim, HistoryKey::One("country", "US"), false),
+            (&kim, HistoryKey::One("device", "KR"), false),
+            (&kim, HistoryKey::Any("country"), false),
             (&lee, KOREA, false),
         ] {
             assert_eq!(restarted.has(user, what, at(2)), has, "{user} {what:?}");

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::certainty::Certainty;
 use super::client_version::ClientVersion;
-use super::window::{Again, MarkValue, Windows, time, told};
+use super::window::{MarkValue, RepeatRule, Windows, time, told};
 use super::{Finding, Scene, Subject};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
@@ -30,7 +30,7 @@ const TRAILS: CounterScope = CounterScope { name: "impossible_travel places", mo
 /// For so long they are remembered.
 const TRAIL_LASTS: Duration = Duration::from_secs(90 * 86_400);
 
-const JUMPS: Windows<()> = Windows::new("impossible_travel", Again::AfterWindow);
+const JUMPS: Windows<()> = Windows::new("impossible_travel", RepeatRule::AfterWindow);
 
 /// Places that one session is remembered to have been in.
 const PLACES: usize = 6;

@@ -3,12 +3,12 @@
 //! The first sign-in of all says nothing: everybody is somewhere. What is known outlives a restart ([`history`](super::history)),
 //! so that nobody is told again what they were told.
 
-use super::history::{COUNTRY as SORT, Trait};
-use super::window::{Again, MarkValue, Windows};
+use super::history::{COUNTRY as SORT, HistoryKey};
+use super::window::{MarkValue, RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
 use crate::geo::Country;
 
-const COUNTRIES: Windows<Country> = Windows::new("new_country", Again::AtThreshold);
+const COUNTRIES: Windows<Country> = Windows::new("new_country", RepeatRule::AtThreshold);
 
 impl MarkValue for Country {
     const BYTES: usize = 2;
@@ -26,7 +26,7 @@ pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let Scene { event, around, .. } = scene;
     let (session, user) = event.what.sign_in()?;
     let country = around.places.country(event.client?)?;
-    let (any, this) = (Trait::Any(SORT), Trait::One(SORT, country.as_str()));
+    let (any, this) = (HistoryKey::Any(SORT), HistoryKey::One(SORT, country.as_str()));
     let is_first = !around.history.has(user, any, event.at);
     let is_known = around.history.has(user, this, event.at);
     around.history.note(user, any, event.at);

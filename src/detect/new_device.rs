@@ -5,15 +5,15 @@
 //! a database knows it (a phone's addresses are a carrier's), else its /24 or /48. The first sign-in of all says nothing.
 
 use super::client_change::kind;
-use super::history::Trait;
-use super::window::{Again, Windows};
+use super::history::HistoryKey;
+use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
 use crate::event::EventKind;
 use crate::wire::client_ip::network_24_or_48;
 
 const SORT: &str = "device";
 
-const SIGN_INS: Windows<()> = Windows::new("new_device", Again::AtThreshold);
+const SIGN_INS: Windows<()> = Windows::new("new_device", RepeatRule::AtThreshold);
 
 pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let Scene { event, around, .. } = scene;
@@ -25,7 +25,7 @@ pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     };
     let kind = event.agent.as_deref().and_then(kind).unwrap_or_default();
     let device = format!("{kind}\0{network}");
-    let (any, this) = (Trait::Any(SORT), Trait::One(SORT, &device));
+    let (any, this) = (HistoryKey::Any(SORT), HistoryKey::One(SORT, &device));
     let is_first = !around.history.has(user, any, event.at);
     let is_known = around.history.has(user, this, event.at);
     let has_cookie = matches!(event.what, EventKind::SignedIn { known_device: true, .. });

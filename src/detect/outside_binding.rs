@@ -1,10 +1,10 @@
 //! A session's credential was used outside what `tokens.bind` ties it to. The use was refused; the person should know.
 
-use super::window::{Again, Windows};
+use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
 use crate::event::EventKind;
 
-const REFUSED: Windows<()> = Windows::new("outside_binding", Again::AfterWindow);
+const REFUSED: Windows<()> = Windows::new("outside_binding", RepeatRule::AfterWindow);
 
 pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let EventKind::OutsideBinding { session, user } = &scene.event.what else { return None };

@@ -6,11 +6,11 @@
 //!
 //! Names are as long as a client likes, so the history holds their hash and the finding the name of the last event.
 
-use super::window::{Again, Windows};
+use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
 use crate::event::EventKind;
 
-const FAILURES: Windows<()> = Windows::new("password_guessing", Again::AfterWindow);
+const FAILURES: Windows<()> = Windows::new("password_guessing", RepeatRule::AfterWindow);
 
 pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let EventKind::SignInFailed { account, .. } = &scene.event.what else { return None };

@@ -5,16 +5,16 @@
 //! (/24, /48), for those who spread an attack over it. Both have the same threshold. An attack from one address reaches
 //! both at once, and is told once, of the address. Only *distinct* accounts count: a user who forgot a password tries one.
 
-use super::window::{Again, Windows};
+use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
 use crate::event::EventKind;
 use crate::store::counters::CounterKey;
 use crate::wire::client_ip::{network_24_or_48, network_32_or_64};
 
 /// Accounts, as hashes: names are as long as a client likes.
-const ADDRESSES: Windows<CounterKey> = Windows::new("password_spraying", Again::AfterWindow);
+const ADDRESSES: Windows<CounterKey> = Windows::new("password_spraying", RepeatRule::AfterWindow);
 const NETWORKS: Windows<CounterKey> =
-    Windows::new("password_spraying by network", Again::AfterWindow);
+    Windows::new("password_spraying by network", RepeatRule::AfterWindow);
 
 pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let EventKind::SignInFailed { account, .. } = &scene.event.what else { return None };

@@ -3,11 +3,11 @@
 //!
 //! Callers that raced for one token and were given the same answer count once, as one rotation.
 
-use super::window::{Again, Windows};
+use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
 use crate::event::{EventKind, Refresh};
 
-const REFRESHES: Windows<()> = Windows::new("refresh_burst", Again::AfterWindow);
+const REFRESHES: Windows<()> = Windows::new("refresh_burst", RepeatRule::AfterWindow);
 
 pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let EventKind::Refreshed { session, user, how } = &scene.event.what else { return None };

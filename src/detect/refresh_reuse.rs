@@ -3,11 +3,11 @@
 //! The store ended the session in the very call that noticed, so `end_session` has nothing left to end here. Reuses are
 //! counted for each user: a session has one at most, and a threshold above 1 asks for several of the same user.
 
-use super::window::{Again, Windows};
+use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
 use crate::event::EventKind;
 
-const REUSES: Windows<()> = Windows::new("refresh_reuse", Again::AtThreshold);
+const REUSES: Windows<()> = Windows::new("refresh_reuse", RepeatRule::AtThreshold);
 
 pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let EventKind::RefreshReused { session, user } = &scene.event.what else { return None };

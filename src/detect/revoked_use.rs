@@ -3,13 +3,13 @@
 //! A token whose time is over, or whose session is, does not count: a page that was left open asks with one for hours. Both
 //! are refused like any other, and an attack that uses them learns nothing.
 
-use super::window::{Again, Windows};
+use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
 use crate::event::EventKind;
 use crate::refusal::Refusal;
 use crate::wire::client_ip::network_32_or_64;
 
-const REFUSED: Windows<()> = Windows::new("revoked_use", Again::AfterWindow);
+const REFUSED: Windows<()> = Windows::new("revoked_use", RepeatRule::AfterWindow);
 
 pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let EventKind::Refused { refusal, .. } = &scene.event.what else { return None };

@@ -3,14 +3,14 @@
 //! Only *distinct* paths count, whether no route takes them or the service says 404: a page with a broken link, or a client
 //! that polls for what is not there yet, asks for the same one.
 
-use super::window::{Again, Windows};
+use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
 use crate::event::EventKind;
 use crate::store::counters::CounterKey;
 use crate::wire::client_ip::network_32_or_64;
 
 /// Paths, as hashes: they are as long as a client likes.
-const MISSED: Windows<CounterKey> = Windows::new("scanning", Again::AfterWindow);
+const MISSED: Windows<CounterKey> = Windows::new("scanning", RepeatRule::AfterWindow);
 
 pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let EventKind::NotFound { path } = &scene.event.what else { return None };

@@ -9,11 +9,11 @@
 
 use super::certainty::Certainty;
 use super::client_version::{ClientVersion, Likeness};
-use super::window::{Again, MarkValue, Windows};
+use super::window::{MarkValue, RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
 use crate::geo::Country;
 
-const COUNTRIES: Windows<CountryUse> = Windows::new("token_countries", Again::AfterWindow);
+const COUNTRIES: Windows<CountryUse> = Windows::new("token_countries", RepeatRule::AfterWindow);
 
 /// From where, and by what client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

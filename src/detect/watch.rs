@@ -42,7 +42,7 @@ pub struct EventSink {
     dropped: Arc<AtomicU64>,
 }
 
-/// The other end, for [`Watch::run`].
+/// The other end, for [`DetectionParts::run`].
 #[derive(Debug)]
 pub struct EventQueue(Receiver<Event>);
 
@@ -99,7 +99,7 @@ pub struct DetectorRules {
 }
 
 /// The detectors with everything around them.
-pub struct Watch {
+pub struct DetectionParts {
     /// By what they judge now.
     pub rules: Arc<ArcSwap<DetectorRules>>,
     /// About whom nothing is done for a time.
@@ -115,8 +115,8 @@ pub struct Watch {
 }
 
 /// Detectors at work, and what they remember.
-pub struct Watching {
-    watch: Watch,
+pub struct Detection {
+    watch: DetectionParts,
     detectors: Detectors,
     restraint: Restraint,
 }
@@ -141,9 +141,9 @@ impl EventSink {
     }
 }
 
-impl Watching {
+impl Detection {
     /// They have seen nothing yet.
-    pub fn new(watch: Watch) -> Self {
+    pub fn new(watch: DetectionParts) -> Self {
         Self { watch, detectors: Detectors::default(), restraint: Restraint::default() }
     }
 
@@ -166,10 +166,10 @@ impl Watching {
     }
 }
 
-impl Watch {
+impl DetectionParts {
     /// Shows the detectors what is told, until nobody is left to tell anything.
     pub async fn run(self, mut queue: EventQueue) {
-        let mut watching = Watching::new(self);
+        let mut watching = Detection::new(self);
         while let Some(event) = queue.0.recv().await {
             watching.show(&event).await;
         }
@@ -421,7 +421,7 @@ mod tests {
         let (sink, queue) = queue(settings.queue);
         events.iter().cloned().for_each(|event| sink.tell(event));
         drop(sink);
-        let watch = Watch {
+        let watch = DetectionParts {
             rules: Arc::new(ArcSwap::from_pointee(DetectorRules {
                 settings,
                 places: Arc::new(FewCountries),

@@ -26,7 +26,7 @@ const REPORTED: u8 = 1;
 
 /// After a threshold was reached: when may the same key reach it again?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Again {
+pub(super) enum RepeatRule {
     /// When the window has passed, with marks that came after that. One attack that goes on is told once a window.
     AfterWindow,
     /// As soon as as many new marks have come.
@@ -94,7 +94,7 @@ impl<V: MarkValue> MarkValue for Option<V> {
 /// threshold says.
 pub(super) struct Windows<V> {
     scope: CounterScope,
-    again: Again,
+    again: RepeatRule,
     values: PhantomData<fn() -> V>,
 }
 
@@ -106,7 +106,7 @@ enum WindowHistory<V> {
 
 impl<V: MarkValue> Windows<V> {
     /// In a scope of this name, which no other has.
-    pub(super) const fn new(name: &'static str, again: Again) -> Self {
+    pub(super) const fn new(name: &'static str, again: RepeatRule) -> Self {
         Self { scope: CounterScope { name, most_bytes: MOST_BYTES }, again, values: PhantomData }
     }
 
@@ -205,8 +205,8 @@ impl<V: MarkValue> Windows<V> {
             let is_reached = marks.len() >= threshold;
             let reached = is_reached.then(|| std::mem::take(&mut marks));
             let next = match (is_reached, self.again) {
-                (true, Again::AfterWindow) => WindowHistory::Reported(at),
-                (true, Again::AtThreshold) | (false, _) => WindowHistory::Collecting(marks),
+                (true, RepeatRule::AfterWindow) => WindowHistory::Reported(at),
+                (true, RepeatRule::AtThreshold) | (false, _) => WindowHistory::Collecting(marks),
             };
             next.write(entry, entry.until.max(at.plus(window)));
             reached.map(|marks| marks.into_iter().map(|(_, value)| value).collect())
@@ -316,7 +316,7 @@ mod tests {
     }
 
     impl Marked {
-        fn new(threshold: u32, again: Again) -> Self {
+        fn new(threshold: u32, again: RepeatRule) -> Self {
             let counters = CountersInMemory::new();
             Self { windows: Windows::new("test", again), settings: detector(threshold), counters }
         }
@@ -348,7 +348,7 @@ mod tests {
     }
 
     /// The seconds at which marks of one key, at these seconds, reach the threshold.
-    fn reached(threshold: u32, again: Again, marks: &[u64]) -> Vec<u64> {
+    fn reached(threshold: u32, again: RepeatRule, marks: &[u64]) -> Vec<u64> {
         let marked = Marked::new(threshold, again);
         marks.iter().copied().filter(|secs| marked.count("a", *secs, *secs).is_some()).collect()
     }
@@ -366,21 +366,21 @@ mod tests {
             // The wall clock was set back by an hour: what is in the future does not count.
             (&[3600, 3601, 0], &[]),
         ] {
-            assert_eq!(reached(3, Again::AfterWindow, marks), expected, "{marks:?}");
+            assert_eq!(reached(3, RepeatRule::AfterWindow, marks), expected, "{marks:?}");
         }
     }
 
     #[test]
     fn a_reported_key_is_quiet_for_a_window_and_starts_anew_after_it() {
         let steady: Vec<u64> = (0..300).step_by(10).collect();
-        assert_eq!(reached(3, Again::AfterWindow, &steady), [20, 100, 180, 260]);
-        assert_eq!(reached(3, Again::AfterWindow, &[0, 1, 2, 3, 4, 61, 62, 63, 64]), [2, 64]);
+        assert_eq!(reached(3, RepeatRule::AfterWindow, &steady), [20, 100, 180, 260]);
+        assert_eq!(reached(3, RepeatRule::AfterWindow, &[0, 1, 2, 3, 4, 61, 62, 63, 64]), [2, 64]);
     }
 
     #[test]
     fn what_was_put_back_reaches_the_threshold_with_the_next() {
         for (threshold, expected) in [(1, vec![7]), (2, vec![2, 7]), (3, vec![1, 2, 7])] {
-            let marked = Marked::new(threshold, Again::AfterWindow);
+            let marked = Marked::new(threshold, RepeatRule::AfterWindow);
             for value in 0..3 {
                 marked.count("a", value, value);
             }
@@ -394,13 +394,13 @@ mod tests {
 
     #[test]
     fn or_it_may_reach_the_threshold_at_once_again() {
-        assert_eq!(reached(2, Again::AtThreshold, &[0, 1, 2, 3, 4]), [1, 3]);
-        assert_eq!(reached(1, Again::AtThreshold, &[0, 0, 1]), [0, 0, 1]);
+        assert_eq!(reached(2, RepeatRule::AtThreshold, &[0, 1, 2, 3, 4]), [1, 3]);
+        assert_eq!(reached(1, RepeatRule::AtThreshold, &[0, 0, 1]), [0, 0, 1]);
     }
 
     #[test]
     fn equal_values_count_once_and_are_made_younger() {
-        let marked = Marked::new(3, Again::AfterWindow);
+        let marked = Marked::new(3, RepeatRule::AfterWindow);
         let see = |value, secs| marked.distinct("a", value, secs);
         assert_eq!(see(7, 0), None);
         assert_eq!(see(8, 1), None);
@@ -414,7 +414,7 @@ mod tests {
 
     #[test]
     fn keys_are_counted_apart_and_forgotten_when_they_were_silent_for_a_window() {
-        let marked = Marked::new(2, Again::AfterWindow);
+        let marked = Marked::new(2, RepeatRule::AfterWindow);
         assert!(marked.count("a", 0, 0).is_none());
         assert!(marked.count("b", 0, 0).is_none());
         assert!(marked.count("a", 0, 1).is_some());
@@ -428,7 +428,7 @@ mod tests {
     /// Whoever invents names fills one window and no more, and who comes most keeps being counted.
     #[test]
     fn however_many_names_are_invented_so_much_is_held() {
-        let marked = Marked::new(10, Again::AfterWindow);
+        let marked = Marked::new(10, RepeatRule::AfterWindow);
         let mut found = 0;
         for n in 0..20_000 {
             marked.distinct(&format!("name {n}"), n, n / 2000);
@@ -446,7 +446,7 @@ mod tests {
             marks in prop::collection::vec((0_u32..40, 0_u64..5, 0_u64..200), 0..200),
             distinct: bool,
         ) {
-            let marked = Marked::new(5, Again::AfterWindow);
+            let marked = Marked::new(5, RepeatRule::AfterWindow);
             for (key, value, secs) in marks {
                 let key = key.to_string();
                 let reached = match distinct {

@@ -33,7 +33,7 @@ struct UsersFileInner {
     path: PathBuf,
     look_again: Duration,
     users: ArcSwap<FileUsers>,
-    looked: Mutex<Looked>,
+    looked: Mutex<FileCheck>,
 }
 
 struct FileUsers {
@@ -42,7 +42,7 @@ struct FileUsers {
     decoy: Secret,
 }
 
-struct Looked {
+struct FileCheck {
     at: Instant,
     /// The last version that was tried; none where there was no file.
     version: Option<Version>,
@@ -68,7 +68,7 @@ impl FileDirectory {
             path: path.to_owned(),
             look_again,
             users: ArcSwap::from_pointee(users),
-            looked: Mutex::new(Looked { at: Instant::now(), version: Some(version) }),
+            looked: Mutex::new(FileCheck { at: Instant::now(), version: Some(version) }),
         };
         Ok(Self { inner: Arc::new(inner) })
     }

@@ -25,7 +25,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::login::{Credentials, credentials, otp, username_field};
-use super::logout::{Extent, keeps_cookie};
+use super::logout::{LogoutScope, keeps_cookie};
 use super::refused::Refused;
 use super::{Endpoints, Served};
 use crate::config::{
@@ -48,7 +48,7 @@ const CSRF_LENGTH: usize = 32;
 
 /// What keeps a body from having a name and a password.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Lack {
+enum MissingCredential {
     /// One of them is not there.
     Missing,
     /// One of them cannot be anybody's.
@@ -118,7 +118,7 @@ impl Endpoints {
 
     async fn session_logout(&self, shape: &SessionShape, arrival: &Arrival) -> Served {
         // Such a view does not look at the body.
-        let ended = self.end(Extent::Session, arrival, None).await;
+        let ended = self.end(LogoutScope::Session, arrival, None).await;
         let mut served = match ended {
             Ok(true) => Served::reply(stated(&shape.answers.success)),
             Ok(false) => Served {
@@ -200,8 +200,8 @@ impl Endpoints {
         let fields = self.login_fields(arrival, body).map_err(refused)?;
         let field = username_field(&fields, &own.username_fields);
         let given = given(&fields, field).map_err(|lack| match lack {
-            Lack::Missing => says(missing, Refusal::BadBody),
-            Lack::Nobodys => says(wrong, Refusal::BadCredentials),
+            MissingCredential::Missing => says(missing, Refusal::BadBody),
+            MissingCredential::Nobodys => says(wrong, Refusal::BadCredentials),
         })?;
         self.sign_in_at_alias(arrival, &given, grants).await.map_err(|why| match why.refusal {
             Refusal::BadCredentials => says(wrong, Refusal::BadCredentials),
@@ -219,20 +219,22 @@ impl Endpoints {
 }
 
 /// Name and password as such a view reads them: byte for byte, and what is empty is not there.
-fn given<'f>(fields: &'f Fields, field: &str) -> Result<Credentials<'f>, Lack> {
+fn given<'f>(fields: &'f Fields, field: &str) -> Result<Credentials<'f>, MissingCredential> {
     let text = |name| {
         fields.text(name).map_err(|problem| match problem {
             FieldProblem::Required
             | FieldProblem::Null
             | FieldProblem::Blank
             | FieldProblem::NotAString
-            | FieldProblem::NotABoolean => Lack::Missing,
-            FieldProblem::NullCharacters | FieldProblem::Surrogate(_) => Lack::Nobodys,
+            | FieldProblem::NotABoolean => MissingCredential::Missing,
+            FieldProblem::NullCharacters | FieldProblem::Surrogate(_) => MissingCredential::Nobodys,
         })
     };
     let (username, password) = match (text(field), text("password")) {
         (Ok(username), Ok(password)) => (username, password),
-        (Err(Lack::Missing), _) | (_, Err(Lack::Missing)) => return Err(Lack::Missing),
+        (Err(MissingCredential::Missing), _) | (_, Err(MissingCredential::Missing)) => {
+            return Err(MissingCredential::Missing);
+        }
         (Err(lack), _) | (_, Err(lack)) => return Err(lack),
     };
     Ok(Credentials { username, password: Secret::new(password), is_typed: false, otp: otp(fields) })
@@ -272,7 +274,7 @@ fn csrf_token() -> Result<Secret, NoRandomness> {
 mod tests {
     use super::*;
 
-    fn lack(body: &str) -> Option<Lack> {
+    fn lack(body: &str) -> Option<MissingCredential> {
         let json = HeaderValue::from_static("application/json");
         given(&Fields::parse(Some(&json), body.as_bytes()).unwrap(), "username").err()
     }
@@ -288,13 +290,13 @@ mod tests {
             r#"{"username": [], "password": {}}"#,
             r#"{"username": "a\u0000b", "password": ""}"#,
         ] {
-            assert_eq!(lack(body), Some(Lack::Missing), "{body}");
+            assert_eq!(lack(body), Some(MissingCredential::Missing), "{body}");
         }
         for body in [
             r#"{"username": "a\u0000b", "password": "pw"}"#,
             r#"{"username": "\ud800", "password": "p"}"#,
         ] {
-            assert_eq!(lack(body), Some(Lack::Nobodys), "{body}");
+            assert_eq!(lack(body), Some(MissingCredential::Nobodys), "{body}");
         }
         for body in [
             r#"{"username": " kim ", "password": " "}"#,

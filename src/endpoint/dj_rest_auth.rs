@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::credentials::live;
 use super::login::{credentials, username_field};
-use super::logout::{Extent, keeps_cookie};
+use super::logout::{LogoutScope, keeps_cookie};
 use super::refused::Refused;
 use super::{Endpoints, Served, input};
 use crate::clock::Timestamp;
@@ -183,7 +183,7 @@ impl Endpoints {
             }
             Err(problem) => return Err(Refused::field("refresh", problem)),
         };
-        self.end(Extent::Session, arrival, refresh).await.map(drop)
+        self.end(LogoutScope::Session, arrival, refresh).await.map(drop)
     }
 
     /// The reply, which sets both tokens as cookies; one that stays good is not set anew.

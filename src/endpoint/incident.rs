@@ -19,7 +19,7 @@ use super::texts::Texts;
 use super::{Endpoints, Served, input, page};
 use crate::config::Config;
 use crate::event::{EndReason, EventKind};
-use crate::notify::{Described, IncidentQuestions, IncidentReply, Question, describe};
+use crate::notify::{IncidentQuestions, IncidentReply, IncidentText, Question, describe};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::store::{SessionSelection, StoreError};
@@ -65,7 +65,7 @@ struct IncidentTemplate<'a> {
 /// The question, and how it is answered.
 struct IncidentForm<'a> {
     account: &'a str,
-    described: Described,
+    described: IncidentText,
     action: &'a str,
     token: &'a str,
     answer: &'static str,

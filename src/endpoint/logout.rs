@@ -33,7 +33,7 @@ use crate::wire::reply::Reply;
 
 /// How much ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Extent {
+pub(super) enum LogoutScope {
     /// The sessions named.
     Session,
     /// All of their users.
@@ -42,7 +42,12 @@ pub(super) enum Extent {
 
 impl Endpoints {
     /// `POST /logout`, `POST /logout/all`.
-    pub(super) async fn logout(&self, extent: Extent, arrival: &Arrival, body: &Bytes) -> Served {
+    pub(super) async fn logout(
+        &self,
+        extent: LogoutScope,
+        arrival: &Arrival,
+        body: &Bytes,
+    ) -> Served {
         let ended = match self.logout_fields(arrival, body) {
             Ok(fields) => match refresh_token(&fields) {
                 Ok(refresh) => self.end(extent, arrival, refresh).await,
@@ -83,7 +88,7 @@ impl Endpoints {
     /// Ends what the request names. Was there anything?
     pub(super) async fn end(
         &self,
-        extent: Extent,
+        extent: LogoutScope,
         arrival: &Arrival,
         refresh: Option<&str>,
     ) -> Result<bool, Refused> {
@@ -120,7 +125,7 @@ impl Endpoints {
                 Ok(RefreshSubject::Session { session, .. }) => {
                     Ok(NamedCredential::Session(session))
                 }
-                Ok(RefreshSubject::Nothing(token)) if extent == Extent::User => {
+                Ok(RefreshSubject::Nothing(token)) if extent == LogoutScope::User => {
                     let good = self.issuers.may_begin(&token, arrival.at).await;
                     good.map(|()| NamedCredential::NotTakenOver(token))
                 }
@@ -208,7 +213,7 @@ enum EndTarget {
 
 /// What to end, from what each credential named; or why "signed out" cannot be said.
 fn to_end(
-    extent: Extent,
+    extent: LogoutScope,
     found: Vec<Result<NamedCredential, Refusal>>,
 ) -> Result<Vec<EndTarget>, Refusal> {
     let mut ends: Vec<EndTarget> = Vec::new();
@@ -217,24 +222,26 @@ fn to_end(
         match one {
             Ok(named) => {
                 let end = match (extent, named) {
-                    (Extent::Session, NamedCredential::Session(session)) => EndTarget::Sessions(
-                        SessionSelection::Session(session.id.clone()),
-                        EndReason::SignedOut,
-                    ),
-                    (Extent::Session, NamedCredential::Issued(issued, _)) => {
+                    (LogoutScope::Session, NamedCredential::Session(session)) => {
+                        EndTarget::Sessions(
+                            SessionSelection::Session(session.id.clone()),
+                            EndReason::SignedOut,
+                        )
+                    }
+                    (LogoutScope::Session, NamedCredential::Issued(issued, _)) => {
                         EndTarget::Issued(issued)
                     }
-                    (Extent::User, NamedCredential::Session(session)) => {
+                    (LogoutScope::User, NamedCredential::Session(session)) => {
                         everything_of(&session.identity.load().key)
                     }
-                    (Extent::User, NamedCredential::Issued(_, identity)) => {
+                    (LogoutScope::User, NamedCredential::Issued(_, identity)) => {
                         everything_of(&identity.key)
                     }
-                    (Extent::Session, NamedCredential::NotTakenOver(token)) => {
+                    (LogoutScope::Session, NamedCredential::NotTakenOver(token)) => {
                         EndTarget::NotTakenOver(token)
                     }
                     // It is refused from then on for the date at which all of its user's ended.
-                    (Extent::User, NamedCredential::NotTakenOver(token)) => {
+                    (LogoutScope::User, NamedCredential::NotTakenOver(token)) => {
                         everything_of(token.user())
                     }
                 };
@@ -261,7 +268,7 @@ fn to_end(
     );
     match (extent, problem) {
         _ if !ends.is_empty() => Ok(ends),
-        (Extent::Session, _) if is_over => Ok(ends),
+        (LogoutScope::Session, _) if is_over => Ok(ends),
         (_, problem) => Err(problem.unwrap_or(Refusal::NotAuthenticated)),
     }
 }
@@ -291,7 +298,7 @@ mod tests {
     }
 
     fn ends_of(
-        extent: Extent,
+        extent: LogoutScope,
         found: Vec<Result<Arc<Session>, Refusal>>,
     ) -> Result<Vec<(SessionSelection, EndReason)>, Refusal> {
         let found = found.into_iter().map(|one| one.map(NamedCredential::Session)).collect();
@@ -305,16 +312,20 @@ mod tests {
     #[test]
     fn every_live_session_that_is_named_ends_once() {
         for (extent, found, ends) in [
-            (Extent::Session, vec![Ok(session("a", "2"))], vec![one("a")]),
-            (Extent::Session, vec![Ok(session("a", "2")), Ok(session("a", "2"))], vec![one("a")]),
+            (LogoutScope::Session, vec![Ok(session("a", "2"))], vec![one("a")]),
             (
-                Extent::Session,
+                LogoutScope::Session,
+                vec![Ok(session("a", "2")), Ok(session("a", "2"))],
+                vec![one("a")],
+            ),
+            (
+                LogoutScope::Session,
                 vec![Ok(session("a", "2")), Ok(session("b", "3"))],
                 vec![one("a"), one("b")],
             ),
-            (Extent::User, vec![Ok(session("a", "2")), Ok(session("b", "2"))], vec![all("2")]),
+            (LogoutScope::User, vec![Ok(session("a", "2")), Ok(session("b", "2"))], vec![all("2")]),
             (
-                Extent::Session,
+                LogoutScope::Session,
                 vec![Err(Refusal::TokenExpired), Ok(session("a", "2"))],
                 vec![one("a")],
             ),
@@ -331,19 +342,19 @@ mod tests {
             vec![Err(Refusal::TokenBlacklisted)],
             vec![Err(Refusal::SessionEnded), Err(Refusal::TokenBlacklisted)],
         ] {
-            assert_eq!(ends_of(Extent::Session, found), Ok(vec![]));
+            assert_eq!(ends_of(LogoutScope::Session, found), Ok(vec![]));
         }
     }
 
     #[test]
     fn signed_out_is_only_said_where_it_is_true() {
         for (extent, found, refusal) in [
-            (Extent::Session, vec![Err(Refusal::TokenExpired)], Refusal::TokenExpired),
-            (Extent::Session, vec![Err(Refusal::TokenNotValid)], Refusal::TokenNotValid),
-            (Extent::User, vec![], Refusal::NotAuthenticated),
-            (Extent::User, vec![Err(Refusal::SessionEnded)], Refusal::SessionEnded),
+            (LogoutScope::Session, vec![Err(Refusal::TokenExpired)], Refusal::TokenExpired),
+            (LogoutScope::Session, vec![Err(Refusal::TokenNotValid)], Refusal::TokenNotValid),
+            (LogoutScope::User, vec![], Refusal::NotAuthenticated),
+            (LogoutScope::User, vec![Err(Refusal::SessionEnded)], Refusal::SessionEnded),
             (
-                Extent::Session,
+                LogoutScope::Session,
                 vec![Ok(session("a", "2")), Err(Refusal::StoreUnavailable)],
                 Refusal::StoreUnavailable,
             ),

@@ -8,7 +8,7 @@
 use askama::Template;
 use http::Method;
 
-use super::logout::Extent;
+use super::logout::LogoutScope;
 use super::texts::Texts;
 use super::{Endpoints, Served, page, wrong_method};
 use crate::issuer::credential::Credential;
@@ -30,7 +30,7 @@ struct LogoutTemplate<'a> {
 
 impl Endpoints {
     /// The page.
-    pub(super) async fn logout_page(&self, extent: Extent, arrival: &Arrival) -> Served {
+    pub(super) async fn logout_page(&self, extent: LogoutScope, arrival: &Arrival) -> Served {
         let is_browser = accept::is_navigation(&arrival.method, &arrival.headers)
             || accept::accepts_html(&arrival.headers);
         if !is_browser {
@@ -40,16 +40,16 @@ impl Endpoints {
         let name =
             match self.issuers.cookies(arrival, &crate::config::CredentialSelection::All).await {
                 Ok(found) => match who(found) {
-                    Who::Known(name) => Some(name),
-                    Who::Unknown => None,
-                    Who::Nobody => return Served::reply(self.landing()),
+                    PageVisitor::Known(name) => Some(name),
+                    PageVisitor::Unknown => None,
+                    PageVisitor::Nobody => return Served::reply(self.landing()),
                 },
                 Err(_) => None,
             };
         let texts = Texts::of(Language::negotiate(&arrival.headers));
         let (heading, message) = match extent {
-            Extent::Session => (texts.sign_out, texts.ends_here),
-            Extent::User => (texts.sign_out_everywhere, texts.ends_everywhere),
+            LogoutScope::Session => (texts.sign_out, texts.ends_here),
+            LogoutScope::User => (texts.sign_out_everywhere, texts.ends_everywhere),
         };
         Served::reply(page::reply(&LogoutTemplate {
             css: page::CSS,
@@ -63,19 +63,20 @@ impl Endpoints {
     }
 }
 
-enum Who {
+enum PageVisitor {
     Known(String),
     /// The store cannot be asked.
     Unknown,
     Nobody,
 }
 
-fn who(found: Vec<Result<Credential, Refusal>>) -> Who {
+fn who(found: Vec<Result<Credential, Refusal>>) -> PageVisitor {
     let is_down = |one: &Result<Credential, Refusal>| {
         one.as_ref().is_err_and(|refusal| refusal.status().is_server_error())
     };
-    let otherwise = if found.iter().any(is_down) { Who::Unknown } else { Who::Nobody };
-    found.iter().flatten().next().map_or(otherwise, |one| Who::Known(name_of(one)))
+    let otherwise =
+        if found.iter().any(is_down) { PageVisitor::Unknown } else { PageVisitor::Nobody };
+    found.iter().flatten().next().map_or(otherwise, |one| PageVisitor::Known(name_of(one)))
 }
 
 fn name_of(credential: &Credential) -> String {
@@ -95,12 +96,12 @@ mod tests {
     fn not_knowing_is_not_nobody() {
         let kim = || Ok(Credential::Session(session("a", "2"), Proof::SessionCookie));
         let name = session("a", "2").identity.load().name.clone();
-        assert!(matches!(who(vec![kim()]), Who::Known(known) if known == name));
+        assert!(matches!(who(vec![kim()]), PageVisitor::Known(known) if known == name));
         let down = Err(Refusal::StoreUnavailable);
-        assert!(matches!(who(vec![Err(Refusal::SessionEnded), kim()]), Who::Known(_)));
-        assert!(matches!(who(vec![Err(Refusal::SessionEnded), down]), Who::Unknown));
-        assert!(matches!(who(vec![Err(Refusal::SessionEnded)]), Who::Nobody));
-        assert!(matches!(who(vec![]), Who::Nobody));
+        assert!(matches!(who(vec![Err(Refusal::SessionEnded), kim()]), PageVisitor::Known(_)));
+        assert!(matches!(who(vec![Err(Refusal::SessionEnded), down]), PageVisitor::Unknown));
+        assert!(matches!(who(vec![Err(Refusal::SessionEnded)]), PageVisitor::Nobody));
+        assert!(matches!(who(vec![]), PageVisitor::Nobody));
     }
 
     #[test]

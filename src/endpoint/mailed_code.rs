@@ -27,7 +27,7 @@ use crate::notify::{CodeAsked, MailedCodes, Person};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::mailed_code::CodeOrder;
-use crate::session::{Due, Grants, SignedIn};
+use crate::session::{Grants, PendingStep, SignedIn};
 use crate::store::Session;
 use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
@@ -122,7 +122,7 @@ impl Endpoints {
             Err(refused) => refused,
         };
         if let Some(ticket) = refused.ticket.as_deref()
-            && ticket.due == Due::MailedCode
+            && ticket.due == PendingStep::MailedCode
         {
             let context = &arrival.context();
             let sessions = self.issuers.sessions();

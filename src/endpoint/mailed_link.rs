@@ -37,7 +37,7 @@ use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::lockout::folded;
 use crate::session::mailed_link::{ADMISSION, LinkOwner};
-use crate::session::{Due, SignInTicket};
+use crate::session::{PendingStep, SignInTicket};
 use crate::store::StoreError;
 use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
@@ -116,8 +116,9 @@ impl Endpoints {
         username: &str,
         arrival: &Arrival,
     ) -> Option<LinkOffer<'a>> {
-        let is_due =
-            |ticket: &SignInTicket| matches!(ticket.due, Due::Enrolment { takes_invitation: true });
+        let is_due = |ticket: &SignInTicket| {
+            matches!(ticket.due, PendingStep::Enrolment { takes_invitation: true })
+        };
         let sessions = self.issuers.sessions();
         let helps = refused.ticket.as_deref().is_some_and(is_due)
             || (refused.refusal == Refusal::TooManyAttempts

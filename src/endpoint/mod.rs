@@ -31,7 +31,7 @@ use self::account::AccountPaths;
 use self::cors::CorsPolicy;
 pub use self::held::LONGEST_HELD;
 use self::incident::Incidents;
-use self::logout::Extent;
+use self::logout::LogoutScope;
 use self::mailed_code::CodeMailing;
 use self::mailed_link::LinkMailing;
 use self::refused::Refused;
@@ -224,13 +224,13 @@ impl Endpoints {
             }
             OwnPath::Login => self.login_page(own, arrival).await,
             OwnPath::Logout if arrival.method != Method::POST => {
-                self.logout_page(Extent::Session, arrival).await
+                self.logout_page(LogoutScope::Session, arrival).await
             }
             OwnPath::LogoutAll if arrival.method != Method::POST => {
-                self.logout_page(Extent::User, arrival).await
+                self.logout_page(LogoutScope::User, arrival).await
             }
-            OwnPath::Logout => self.logout(Extent::Session, arrival, &body).await,
-            OwnPath::LogoutAll => self.logout(Extent::User, arrival, &body).await,
+            OwnPath::Logout => self.logout(LogoutScope::Session, arrival, &body).await,
+            OwnPath::LogoutAll => self.logout(LogoutScope::User, arrival, &body).await,
             OwnPath::Refresh => Served::of(self.refresh(own, arrival, &body).await, arrival),
             OwnPath::Verify => Served::of(self.verify(arrival, &body).await, arrival),
             OwnPath::Blacklist => Served::of(self.blacklist(arrival, &body).await, arrival),

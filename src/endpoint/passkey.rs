@@ -45,13 +45,13 @@ pub(super) enum PasskeyStep {
     /// A challenge for one that is set up.
     Begin,
     /// An authenticator used one.
-    Used(SaidByKey),
+    Used(AuthenticatorResponse),
     /// An authenticator made one.
-    Made(SaidByKey),
+    Made(AuthenticatorResponse),
 }
 
 /// What an authenticator said, and the token of its ceremony.
-pub(super) struct SaidByKey {
+pub(super) struct AuthenticatorResponse {
     token: Secret,
     credential: Secret,
 }
@@ -73,7 +73,7 @@ impl PasskeyStep {
         }
         let said = |name| {
             let token = Secret::new(text(fields, name)?);
-            Some(SaidByKey { token, credential: credential(fields, body)? })
+            Some(AuthenticatorResponse { token, credential: credential(fields, body)? })
         };
         if let Some(said) = said("ceremony") {
             return Some(Self::Used(said));
@@ -85,7 +85,7 @@ impl PasskeyStep {
     }
 }
 
-impl SaidByKey {
+impl AuthenticatorResponse {
     pub(super) const fn said(&self) -> PasskeySaid<'_> {
         PasskeySaid { token: &self.token, credential: &self.credential }
     }
@@ -169,7 +169,7 @@ impl Endpoints {
         own: &OwnPathEntry,
         arrival: &Arrival,
         (fields, wants_page): (&Fields, bool),
-        said: &SaidByKey,
+        said: &AuthenticatorResponse,
     ) -> Result<Reply, Refused> {
         let grants = self.grants(arrival, wants_page)?;
         let old = self.brought_sessions(arrival, grants).await?;
@@ -281,7 +281,7 @@ impl Endpoints {
     pub(super) async fn confirm_passkey(
         &self,
         arrival: &Arrival,
-        (fields, said): (&Fields, &SaidByKey),
+        (fields, said): (&Fields, &AuthenticatorResponse),
         session: &Session,
         wants_page: bool,
     ) -> Result<Reply, Refused> {
@@ -386,7 +386,7 @@ impl Endpoints {
 /// What a body says of a passkey that is set up.
 pub(super) fn new_passkey<'a>(
     fields: &'a Fields,
-    said: &'a SaidByKey,
+    said: &'a AuthenticatorResponse,
     invitation: Option<&'a Secret>,
 ) -> PasskeyEnrolment<'a> {
     let name = text(fields, "name").unwrap_or(FIRST_PASSKEY);

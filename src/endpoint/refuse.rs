@@ -173,7 +173,7 @@ mod tests {
             (true, Some(seconds(60)), ", acr_values=\"aal2\", max_age=\"60\""),
         ] {
             let mut route = crate::config::Route::new("app", path.clone(), 0);
-            route.asks = crate::config::AsksOfCaller { several_factors, fresh };
+            route.asks = crate::config::AssuranceRequirement { several_factors, fresh };
             let route = Some(std::sync::Arc::new(route));
             let denied = Denial::new(Refusal::InsufficientAuthentication, route);
             let asked = arrival("GET", "/app", SCRIPT);

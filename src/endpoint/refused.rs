@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::factor::OfferedFactors;
 use crate::refusal::Refusal;
-use crate::session::{Due, SignInRefused, SignInTicket};
+use crate::session::{PendingStep, SignInRefused, SignInTicket};
 use crate::wire::body::{BodyProblem, FieldProblem};
 use crate::wire::reply::Reply;
 
@@ -161,9 +161,9 @@ fn goes_on(refusal: Refusal, ticket: &SignInTicket) -> Map<String, Value> {
     say("detail", refusal.detail().into());
     say("ticket", ticket.ticket.expose().into());
     match ticket.due {
-        Due::Code => say("methods", methods(ticket, &["recovery_code"])),
-        Due::MailedCode => say("methods", methods(ticket, &[])),
-        Due::Enrolment { takes_invitation } => {
+        PendingStep::Code => say("methods", methods(ticket, &["recovery_code"])),
+        PendingStep::MailedCode => say("methods", methods(ticket, &[])),
+        PendingStep::Enrolment { takes_invitation } => {
             say("methods", methods(ticket, &[]));
             say("invitation_required", takes_invitation.into());
         }

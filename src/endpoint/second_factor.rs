@@ -30,7 +30,7 @@ use crate::issuer::credential::Credential;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::personal_token::PersonalTokenUse;
-use crate::session::{Due, EnrolmentStep, Grants, SecondStep, SignInTicket, SignedIn};
+use crate::session::{EnrolmentStep, Grants, PendingStep, SecondStep, SignInTicket, SignedIn};
 use crate::store::Session;
 use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
@@ -89,17 +89,17 @@ impl Endpoints {
         let action = self.second_factor_path.as_deref()?;
         let page = CodePage { offered: ticket.offered, ..self.code_page(arrival, action, next) };
         let reply = match ticket.due {
-            Due::Code => {
+            PendingStep::Code => {
                 let ticket = Some(ticket.ticket.expose());
                 CodePage { ticket, trust_days: self.trust_days(), ..page }
                     .reply(problem, &arrival.request_id)
             }
-            Due::MailedCode => {
+            PendingStep::MailedCode => {
                 let code = CodePage { ticket: Some(ticket.ticket.expose()), ..page };
                 let page = MailedCodePage { code, is_sent: false };
                 page.reply(problem, &arrival.request_id)
             }
-            Due::Enrolment { takes_invitation } => {
+            PendingStep::Enrolment { takes_invitation } => {
                 let link = self.link_for_enrolment(takes_invitation, arrival);
                 page.must_enrol(ticket.ticket.expose(), link)
             }

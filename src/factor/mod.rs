@@ -89,7 +89,7 @@ const LONGEST_NAME: usize = 64;
 
 /// What is due of somebody whose password was right.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Duty {
+pub enum FactorRequirement {
     /// Nothing.
     Nothing,
     /// A code of theirs.
@@ -100,7 +100,7 @@ pub enum Duty {
     MailOrEnrol,
 }
 
-impl Duty {
+impl FactorRequirement {
     /// Do they set up a first one?
     pub const fn may_enrol(self) -> bool {
         matches!(self, Self::Enrol | Self::MailOrEnrol)
@@ -247,37 +247,39 @@ impl Factors {
     /// # Errors
     /// [`Refusal::SecondFactorElsewhere`] of somebody who has one at their service that cannot be looked at here,
     /// [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
-    pub async fn duty(&self, user: &Identity, at: Timestamp) -> Result<Duty, Refusal> {
+    pub async fn duty(&self, user: &Identity, at: Timestamp) -> Result<FactorRequirement, Refusal> {
         let at_service = self.at_service(&user.key, at).await?;
         if at_service.is_elsewhere {
             return Err(Refusal::SecondFactorElsewhere);
         }
         if !at_service.usable.is_empty() {
-            return Ok(Duty::Prove);
+            return Ok(FactorRequirement::Prove);
         }
         let mode = self.settings.mode_of(user);
         if mode == FactorMode::Off {
-            return Ok(Duty::Nothing);
+            return Ok(FactorRequirement::Nothing);
         }
         let kept = self.of(&user.key).await?;
         if !kept.factors.is_empty() {
-            return Ok(Duty::Prove);
+            return Ok(FactorRequirement::Prove);
         }
         if kept.reset_at.is_some() {
-            return Ok(Duty::Enrol);
+            return Ok(FactorRequirement::Enrol);
         }
         if mode == FactorMode::Optional {
-            return Ok(Duty::Nothing);
+            return Ok(FactorRequirement::Nothing);
         }
         let grace = self.settings.grace_period;
         match kept.asked_at {
-            Some(asked_at) if at.since(asked_at) < grace => Ok(Duty::Nothing),
+            Some(asked_at) if at.since(asked_at) < grace => Ok(FactorRequirement::Nothing),
             None if !grace.is_zero() => {
                 self.change(&user.key, FactorChange::Asked(at)).await?;
-                Ok(Duty::Nothing)
+                Ok(FactorRequirement::Nothing)
             }
-            Some(_) | None if self.settings.takes_mailed_codes(user) => Ok(Duty::MailOrEnrol),
-            Some(_) | None => Ok(Duty::Enrol),
+            Some(_) | None if self.settings.takes_mailed_codes(user) => {
+                Ok(FactorRequirement::MailOrEnrol)
+            }
+            Some(_) | None => Ok(FactorRequirement::Enrol),
         }
     }
 

@@ -55,12 +55,12 @@ async fn what_is_due_follows_from_the_policy_and_from_what_they_have() {
     use FactorMode::*;
     let grace = Duration::from_secs(60);
     for (mode, grace, after, due, enrolled_due) in [
-        (Off, Duration::ZERO, 0, Duty::Nothing, Duty::Nothing),
-        (Optional, Duration::ZERO, 0, Duty::Nothing, Duty::Prove),
-        (Required, Duration::ZERO, 0, Duty::Enrol, Duty::Prove),
-        (Required, grace, 0, Duty::Nothing, Duty::Prove),
-        (Required, grace, 59, Duty::Nothing, Duty::Prove),
-        (Required, grace, 60, Duty::Enrol, Duty::Prove),
+        (Off, Duration::ZERO, 0, FactorRequirement::Nothing, FactorRequirement::Nothing),
+        (Optional, Duration::ZERO, 0, FactorRequirement::Nothing, FactorRequirement::Prove),
+        (Required, Duration::ZERO, 0, FactorRequirement::Enrol, FactorRequirement::Prove),
+        (Required, grace, 0, FactorRequirement::Nothing, FactorRequirement::Prove),
+        (Required, grace, 59, FactorRequirement::Nothing, FactorRequirement::Prove),
+        (Required, grace, 60, FactorRequirement::Enrol, FactorRequirement::Prove),
     ] {
         let store = Memory::new();
         let factors = factors(&store, mode, |settings| settings.grace_period = grace);
@@ -72,7 +72,8 @@ async fn what_is_due_follows_from_the_policy_and_from_what_they_have() {
         let duty = factors.duty(&identity("kim"), later(after)).await;
         assert_eq!(duty, Ok(enrolled_due), "{said}");
         factors.reset(&kim(), NOW).await.unwrap();
-        let expected = if mode == Off { Duty::Nothing } else { Duty::Enrol };
+        let expected =
+            if mode == Off { FactorRequirement::Nothing } else { FactorRequirement::Enrol };
         assert_eq!(factors.duty(&identity("kim"), NOW).await, Ok(expected), "{said}");
     }
 }

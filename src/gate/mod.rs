@@ -27,8 +27,8 @@ use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
 use memchr::memchr2;
 
-use self::permit::Keeps;
-pub use self::permit::{ForwardedCookies, Passage, Permit, Returned};
+use self::permit::ForwardedCredentials;
+pub use self::permit::{ForwardedCookies, Passage, Permit, ReturnedAnswers};
 pub use self::route::{RouteMatch, RouteTable, methods_of};
 use self::shadow::{AnswerReader, Opinion, ServiceAnswer};
 use crate::block::Block;
@@ -54,13 +54,13 @@ pub struct Gate {
     /// By route: does another one, one that is enforced, lead to the same upstream?
     shares_upstream: Vec<bool>,
     /// By issuer.
-    forwards: Arc<[Forwards]>,
+    forwards: Arc<[CredentialForwarding]>,
     /// Can a request bring several cookies of issuers'?
     has_several_cookies: bool,
 }
 
 /// Whether a good credential of an issuer's goes on to its service.
-struct Forwards {
+struct CredentialForwarding {
     issuer: IssuerName,
     is_on: bool,
     /// Empty: to all.
@@ -69,7 +69,7 @@ struct Forwards {
     is_header: bool,
 }
 
-impl Forwards {
+impl CredentialForwarding {
     fn goes_to(&self, upstream: usize) -> bool {
         self.is_on && (self.upstreams.is_empty() || self.upstreams.contains(&upstream))
     }
@@ -120,7 +120,7 @@ impl Gate {
             forwards: config
                 .issuers
                 .iter()
-                .map(|issuer| Forwards {
+                .map(|issuer| CredentialForwarding {
                     issuer: IssuerName::new(&issuer.name),
                     is_on: config.forwards(issuer),
                     upstreams: issuer.upstreams.clone(),
@@ -276,10 +276,11 @@ impl Gate {
     }
 
     /// Of the issuer that takes this proof: one by this name may read a header, and another a cookie.
-    fn forwards_of(&self, proof: Proof) -> Option<&Forwards> {
+    fn forwards_of(&self, proof: Proof) -> Option<&CredentialForwarding> {
         let issuer = proof.issuer()?;
-        let is_its_own =
-            |one: &&Forwards| one.issuer == issuer && one.is_header != proof.is_cookie();
+        let is_its_own = |one: &&CredentialForwarding| {
+            one.issuer == issuer && one.is_header != proof.is_cookie()
+        };
         self.forwards.iter().find(is_its_own)
     }
 
@@ -294,14 +295,15 @@ impl Gate {
         route: &Route,
         caller: &Caller,
         issued_cookies: ForwardedCookies,
-    ) -> Keeps {
+    ) -> ForwardedCredentials {
         // Nothing goes on from where an issuer's tokens come, unless it was found to be good: what was taken back here is still
         // good behind it. A Bearer that is looked at and nobody's was refused beside a good credential.
         let is_read = self.issuers.reads_authorization(&arrival.headers, &route.credentials)
             || (caller.known().is_none()
                 && route.credentials.bearer()
                 && has_broken_bearer(arrival));
-        let mut keeps = Keeps { authorization: !is_read, headers: Vec::new(), issued_cookies };
+        let mut keeps =
+            ForwardedCredentials { authorization: !is_read, headers: Vec::new(), issued_cookies };
         if let Some(known) = caller.known() {
             // All that a known caller brought in headers was judged, and is theirs.
             let looked_at = self.forwards.iter().enumerate().filter(|(_, one)| one.is_header);
@@ -313,8 +315,9 @@ impl Gate {
             }
             let is_its_own = match known.proof {
                 Proof::Issued(_) | Proof::Password(_) => {
-                    let goes_on =
-                        |one: &Forwards| one.is_authorization && one.goes_to(route.upstream);
+                    let goes_on = |one: &CredentialForwarding| {
+                        one.is_authorization && one.goes_to(route.upstream)
+                    };
                     self.forwards_of(known.proof).is_some_and(goes_on)
                 }
                 Proof::AccessToken

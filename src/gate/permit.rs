@@ -14,14 +14,14 @@ use crate::config::Route;
 pub struct Permit {
     route: Arc<Route>,
     caller: Caller,
-    keeps: Keeps,
+    keeps: ForwardedCredentials,
     passage: Passage,
-    answers: Returned,
+    answers: ReturnedAnswers,
 }
 
 /// Which answers go back to the client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Returned {
+pub enum ReturnedAnswers {
     /// All.
     All,
     /// A redirect alone: nobody is signed in, and the service says where they do that.
@@ -39,7 +39,7 @@ pub enum Passage {
 
 /// What goes on to an upstream that looks like a credential and was found to be none of ours.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Keeps {
+pub(super) struct ForwardedCredentials {
     /// What `Authorization` holds.
     pub(super) authorization: bool,
     /// The issuers whose credentials go on to their service in a header of their own.
@@ -59,8 +59,12 @@ pub enum ForwardedCookies {
 
 impl Permit {
     /// The gate's steps call it after the last check.
-    pub(super) const fn granted(route: Arc<Route>, caller: Caller, keeps: Keeps) -> Self {
-        Self { route, caller, keeps, passage: Passage::Checked, answers: Returned::All }
+    pub(super) const fn granted(
+        route: Arc<Route>,
+        caller: Caller,
+        keeps: ForwardedCredentials,
+    ) -> Self {
+        Self { route, caller, keeps, passage: Passage::Checked, answers: ReturnedAnswers::All }
     }
 
     /// For a browser that has to sign in, where the service says on which page.
@@ -68,9 +72,13 @@ impl Permit {
         Self {
             route,
             caller: Caller::Anonymous(Anonymous::NoCredential),
-            keeps: Keeps { authorization: false, headers: Vec::new(), issued_cookies },
+            keeps: ForwardedCredentials {
+                authorization: false,
+                headers: Vec::new(),
+                issued_cookies,
+            },
             passage: Passage::Checked,
-            answers: Returned::Redirect,
+            answers: ReturnedAnswers::Redirect,
         }
     }
 
@@ -79,13 +87,13 @@ impl Permit {
         Self {
             route,
             caller: Caller::Anonymous(Anonymous::NoCredential),
-            keeps: Keeps {
+            keeps: ForwardedCredentials {
                 authorization: false,
                 headers: Vec::new(),
                 issued_cookies: ForwardedCookies::These(Vec::new()),
             },
             passage: Passage::Checked,
-            answers: Returned::All,
+            answers: ReturnedAnswers::All,
         }
     }
 
@@ -98,13 +106,13 @@ impl Permit {
         Self {
             route,
             caller: Caller::Anonymous(Anonymous::NoCredential),
-            keeps: Keeps {
+            keeps: ForwardedCredentials {
                 authorization,
                 headers: Vec::new(),
                 issued_cookies: ForwardedCookies::All,
             },
             passage: Passage::Unchecked(opinion),
-            answers: Returned::All,
+            answers: ReturnedAnswers::All,
         }
     }
 
@@ -114,7 +122,7 @@ impl Permit {
     }
 
     /// What may come back.
-    pub const fn answers(&self) -> Returned {
+    pub const fn answers(&self) -> ReturnedAnswers {
         self.answers
     }
 

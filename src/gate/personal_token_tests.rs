@@ -182,7 +182,7 @@ fn nothing_that_a_token_proves_is_ever_enough_where_a_route_asks() {
     use crate::caller::{Assurance, AuthMethod};
     let fresh = Some(Duration::from_secs(900));
     for (several_factors, fresh) in [(true, None), (false, fresh), (true, fresh)] {
-        let asks = crate::config::AsksOfCaller { several_factors, fresh };
+        let asks = crate::config::AssuranceRequirement { several_factors, fresh };
         assert!(!asks.is_met(Assurance::BY_TOKEN, NOW));
         // Whatever else a record said, by a mistake of ours.
         let methods = Assurance::BY_TOKEN.methods.and(AuthMethod::MultipleFactors);

@@ -18,8 +18,8 @@ use crate::issuer::testkit::Kit;
 use crate::session::testkit::NOW;
 use crate::store::memory::Memory;
 use crate::store::{
-    Blocked, Blocks, NewSession, NewStamp, Once, Renewal, Session, SessionBy, SessionSelection,
-    Sessions, StoreError, Upkeep,
+    BeginOutcome, Blocked, Blocks, NewSession, NewStamp, Renewal, Session, SessionBy,
+    SessionSelection, Sessions, StoreError, Upkeep,
 };
 use crate::wire::client_ip::{ClientAddress, TrustedProxies};
 use crate::wire::host::Host;
@@ -143,10 +143,10 @@ impl Sessions for Down {
     ) -> Result<Option<Arc<Session>>, StoreError> {
         down()
     }
-    async fn create_once(&self, _: NewSession, _: NewStamp) -> Result<Once, StoreError> {
+    async fn create_once(&self, _: NewSession, _: NewStamp) -> Result<BeginOutcome, StoreError> {
         down()
     }
-    async fn adopt(&self, _: NewSession) -> Result<Once, StoreError> {
+    async fn adopt(&self, _: NewSession) -> Result<BeginOutcome, StoreError> {
         down()
     }
     async fn renew(&self, _: Renewal) -> Result<Option<Arc<Session>>, StoreError> {

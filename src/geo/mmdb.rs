@@ -66,13 +66,13 @@ pub struct GeoError {
 #[derive(Deserialize)]
 struct CountryRow<'a> {
     #[serde(borrow, default)]
-    country: Option<Nested<'a>>,
+    country: Option<NestedCountry<'a>>,
     #[serde(borrow, default)]
     country_code: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
-struct Nested<'a> {
+struct NestedCountry<'a> {
     #[serde(borrow, default)]
     iso_code: Option<&'a str>,
 }

@@ -30,7 +30,7 @@ use crate::context::RequestContext;
 use crate::event::{Adoption, EndReason, EventKind, IssuedRefusal};
 use crate::secret::{Digest, random_id};
 use crate::session::sign_in::{MAX_AGENT, cut};
-use crate::store::{NewSession, Once, Session, SessionBy, SessionSelection, StoreError};
+use crate::store::{BeginOutcome, NewSession, Session, SessionBy, SessionSelection, StoreError};
 
 /// Former credentials of sessions that are remembered.
 pub(super) const FORMER: usize = 16_384;
@@ -106,8 +106,8 @@ impl Issuers {
             kept: None,
         };
         let session = match self.store.adopt(new).await.map_err(down)? {
-            Once::Begun(session) => session,
-            Once::Before(session) => return session.ok_or(IssuedRefusal::Ended),
+            BeginOutcome::Begun(session) => session,
+            BeginOutcome::Before(session) => return session.ok_or(IssuedRefusal::Ended),
         };
         context.note(EventKind::Adopted {
             session: session.id.clone(),

@@ -25,7 +25,7 @@ use quick_cache::sync::Cache;
 
 use super::Issuers;
 use super::adopt::down;
-use super::{CheckMethod, JudgedCredential, Said, keyed};
+use super::{CheckMethod, JudgedCredential, TokenContent, keyed};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::context::{Events, RequestContext};
@@ -79,7 +79,7 @@ pub struct Adopting {
 
 /// Who was answered, and by whom.
 #[derive(Clone, Copy)]
-pub struct To<'a> {
+pub struct AnswerRecipient<'a> {
     /// The issuer's index in the configuration.
     pub issuer: usize,
     /// The upstream's.
@@ -135,7 +135,7 @@ impl Issuers {
     /// Notes which session the tokens in an answer belong to. The rest, [`Self::adopt_given`], can be done a moment later.
     pub fn tokens_given(
         &self,
-        to: To<'_>,
+        to: AnswerRecipient<'_>,
         presented: Option<PresentedRefresh>,
         content_type: Option<&HeaderValue>,
         body: &[u8],
@@ -314,8 +314,8 @@ impl super::OneIssuer {
     fn access(&self, token: &str, at: Timestamp) -> Option<JudgedCredential> {
         let CheckMethod::Said(issuer) = &self.way else { return None };
         match issuer.judge(token, at).ok()? {
-            Said::All(judged) => Some(judged),
-            Said::Session { .. } => None,
+            TokenContent::All(judged) => Some(judged),
+            TokenContent::Session { .. } => None,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::context::Events;
 use crate::directory::PasswordAttempt;
 use crate::event::IssuedRefusal;
-use crate::factor::Duty;
+use crate::factor::FactorRequirement;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::SignInRefused;
@@ -62,8 +62,12 @@ impl Issuers {
             Ok(VerifiedPassword { checked, attempt }) => {
                 // Where a second factor is due, a password in each request is no way past it.
                 match self.sessions.duty(&checked, at).await {
-                    Ok(Duty::Nothing) => {}
-                    Ok(Duty::Prove | Duty::Enrol | Duty::MailOrEnrol)
+                    Ok(FactorRequirement::Nothing) => {}
+                    Ok(
+                        FactorRequirement::Prove
+                        | FactorRequirement::Enrol
+                        | FactorRequirement::MailOrEnrol,
+                    )
                     | Err(Refusal::SecondFactorElsewhere) => {
                         attempt.take_back();
                         return Err(IssuedRefusal::SecondFactorRequired);
@@ -104,7 +108,7 @@ mod tests {
 
     use super::*;
     use crate::config::{CredentialPlace, IssuerKind, IssuerSettings};
-    use crate::issuer::Shown;
+    use crate::issuer::PresentedCredential;
     use crate::issuer::testkit::Kit;
     use crate::session::testkit::{CLIENT, NOW, cheap};
 
@@ -131,7 +135,7 @@ mod tests {
     /// The user, or the refusal.
     async fn present(kit: &Kit, user_pass: &str, after: u64) -> Result<Arc<str>, Refusal> {
         let credential = STANDARD.encode(user_pass);
-        let shown = Shown::alone(&credential, &[0]);
+        let shown = PresentedCredential::alone(&credential, &[0]);
         let at = NOW.plus(Duration::from_secs(after));
         let events = Events::default();
         let found = kit.issuers.issued(&shown, Some(CLIENT), at, &events).await;
@@ -170,7 +174,7 @@ mod tests {
         kit.directory.accounts.lock()[0].active = false;
         assert_eq!(present(&kit, "kim:right", 60).await, Err(Refusal::TokenNotValid));
         let credential = STANDARD.encode("kim:other");
-        let shown = Shown::alone(&credential, &[0]);
+        let shown = PresentedCredential::alone(&credential, &[0]);
         let found = kit.issuers.issued(&shown, None, NOW, &Events::default()).await;
         assert_eq!(found.map(drop).map_err(|(refusal, _)| refusal), Err(Refusal::TokenNotValid));
     }

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use super::Issuers;
-use super::{IssuedCredential, Shown, Unreadable};
+use super::{IssuedCredential, PresentedCredential, Unreadable};
 use crate::caller::{Identity, Known, Proof, UserKey};
 use crate::clock::Timestamp;
 use crate::config::CredentialSelection;
@@ -169,7 +169,7 @@ impl Issuers {
         let names: Vec<Arc<str>> = self.registry.names().map(Arc::clone).collect();
         let mut all = Vec::with_capacity(names.len());
         for (index, name) in names.into_iter().enumerate() {
-            let shown = Shown::alone(credential, std::slice::from_ref(&index));
+            let shown = PresentedCredential::alone(credential, std::slice::from_ref(&index));
             let judged = match self.issued(&shown, None, at, events).await {
                 Ok(found) => Ok(found.used(NOWHERE, at, events)),
                 Err((refusal, _)) => Err(refusal),
@@ -182,7 +182,7 @@ impl Issuers {
     /// A credential of an issuer's as its caller's.
     async fn own_of(
         &self,
-        shown: &Shown<'_>,
+        shown: &PresentedCredential<'_>,
         arrival: &Arrival,
     ) -> Result<Credential, (Refusal, Proof)> {
         let found =
@@ -279,7 +279,8 @@ impl Issuers {
             });
         }
         // A front end sends the token that it got where its service reads tokens, whatever is in it.
-        let is_own = |shown: &&Shown<'_>| looks_at.bearer() && looks_like_ours(shown.token);
+        let is_own =
+            |shown: &&PresentedCredential<'_>| looks_at.bearer() && looks_like_ours(shown.token);
         let among = shown.iter().filter(is_own).map(|shown| shown.token);
         for token in own.into_iter().chain(among) {
             let (client, at) = (arrival.client_ip(), arrival.at);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::key::{IssuerKeyError, IssuerKeyProblem};
-use super::{CredentialCheck, JudgedCredential, Noted, Password, all_there};
+use super::{CredentialCheck, JudgedCredential, Password, SessionAuthHash, all_there};
 use crate::clock::Timestamp;
 use crate::config::{DjangoSessionIssuer, IssuerSettings, SessionEngine};
 use crate::django::session::{self, DjangoLogin, UnreadableSession};
@@ -24,17 +24,19 @@ use crate::private_file;
 use crate::secret::Secret;
 use crate::service::cache::ServiceCache;
 use crate::service::database::dates::seconds;
-use crate::service::database::{DatabaseAccess, Databases, Needed, ServiceDatabase, Statement};
+use crate::service::database::{
+    DatabaseAccess, Databases, RequiredColumns, ServiceDatabase, Statement,
+};
 
 /// A service's sessions.
 pub(super) struct DjangoSessions {
     keys: Arc<SecretKeys>,
     backends: Vec<String>,
     max_age: Duration,
-    kept: KeptIn,
+    kept: SessionBackend,
 }
 
-enum KeptIn {
+enum SessionBackend {
     Rows { database: Arc<ServiceDatabase>, select: Arc<str>, table: String },
     Cache { cache: ServiceCache, before_key: String },
     Cookie,
@@ -64,16 +66,16 @@ impl DjangoSessions {
                 let database = databases.open(database, DatabaseAccess::Read);
                 let select = select(&database, table)
                     .map_err(|why| problem(IssuerKeyProblem::Database(why)))?;
-                KeptIn::Rows { database, select, table: table.clone() }
+                SessionBackend::Rows { database, select, table: table.clone() }
             }
-            SessionEngine::Cache(cache) => KeptIn::Cache {
+            SessionEngine::Cache(cache) => SessionBackend::Cache {
                 before_key: format!(
                     "{}:{}:django.contrib.sessions.cache",
                     cache.prefix, cache.version
                 ),
                 cache: ServiceCache::new(cache),
             },
-            SessionEngine::SignedCookies => KeptIn::Cookie,
+            SessionEngine::SignedCookies => SessionBackend::Cookie,
         };
         Ok(Self {
             keys: Arc::new(keys),
@@ -85,7 +87,7 @@ impl DjangoSessions {
 
     async fn find(&self, cookie: &str, at: Timestamp) -> Result<FoundSession, IssuedRefusal> {
         match &self.kept {
-            KeptIn::Rows { database, select, .. } => {
+            SessionBackend::Rows { database, select, .. } => {
                 let key = session_key(cookie)?.to_owned();
                 let statement = Statement { sql: Arc::clone(select), parameters: vec![key] };
                 let rows = database.ask(vec![statement]).await.map_err(unavailable)?;
@@ -100,7 +102,7 @@ impl DjangoSessions {
                 let saved_at = login.as_ref().and_then(|login| login.saved_at);
                 Ok(FoundSession { id: id.clone(), login, saved_at, expires_at: Some(expires_at) })
             }
-            KeptIn::Cache { cache, before_key } => {
+            SessionBackend::Cache { cache, before_key } => {
                 let key = session_key(cookie)?;
                 let entry = cache.get(&format!("{before_key}{key}")).await.map_err(unavailable)?;
                 let entry = entry.ok_or(IssuedRefusal::NotFound)?;
@@ -114,7 +116,7 @@ impl DjangoSessions {
                     expires_at: entry.stays.map(|stays| at.plus(stays)),
                 })
             }
-            KeptIn::Cookie => {
+            SessionBackend::Cookie => {
                 let login = session::read_cookie(cookie, &self.keys, at, self.max_age)?;
                 let saved_at = login.as_ref().and_then(|login| login.saved_at);
                 let expires_at = saved_at.map(|saved_at| saved_at.plus(self.max_age));
@@ -142,22 +144,25 @@ impl CredentialCheck for DjangoSessions {
             token_id: Some(found.id),
             // Saved by a request on its way, it may live on under its key.
             deny_for: self.max_age,
-            password: Password::Noted(Box::new(Noted::new(login, Arc::clone(&self.keys)))),
+            password: Password::Noted(Box::new(SessionAuthHash::new(
+                login,
+                Arc::clone(&self.keys),
+            ))),
             max_age: None,
         })
     }
 
     async fn try_out(&self) -> Result<(), String> {
         match &self.kept {
-            KeptIn::Rows { database, select, table } => {
+            SessionBackend::Rows { database, select, table } => {
                 let columns = ["session_key", "session_data", "expire_date"];
-                all_there(database.missing(&[Needed::new(table, columns)]).await?)?;
+                all_there(database.missing(&[RequiredColumns::new(table, columns)]).await?)?;
                 let parameters = vec![String::new()];
                 let statement = Statement { sql: Arc::clone(select), parameters };
                 database.ask(vec![statement]).await.map(drop)
             }
-            KeptIn::Cache { cache, before_key } => cache.get(before_key).await.map(drop),
-            KeptIn::Cookie => Ok(()),
+            SessionBackend::Cache { cache, before_key } => cache.get(before_key).await.map(drop),
+            SessionBackend::Cookie => Ok(()),
         }
     }
 }

@@ -19,7 +19,9 @@ use crate::clock::Timestamp;
 use crate::config::{Database, IssuerSettings};
 use crate::event::IssuedRefusal;
 use crate::service::database::dates::seconds;
-use crate::service::database::{DatabaseAccess, Databases, Needed, ServiceDatabase, Statement};
+use crate::service::database::{
+    DatabaseAccess, Databases, RequiredColumns, ServiceDatabase, Statement,
+};
 
 /// No column of keys is longer: Django's own takes 40 characters.
 const MAX_KEY: usize = 1024;
@@ -73,7 +75,7 @@ impl CredentialCheck for DrfTokens {
     }
 
     async fn try_out(&self) -> Result<(), String> {
-        let needed = Needed::new(&self.table, ["key", "user_id", "created"]);
+        let needed = RequiredColumns::new(&self.table, ["key", "user_id", "created"]);
         all_there(self.database.missing(&[needed]).await?)?;
         let statement =
             Statement { sql: Arc::clone(&self.select), parameters: vec![String::new()] };

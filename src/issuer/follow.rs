@@ -27,7 +27,7 @@ use http::HeaderMap;
 use super::Issuers;
 use super::adopt::down;
 use super::verify::VerifiedCredential;
-use super::{IssuedCredential, Shown};
+use super::{IssuedCredential, PresentedCredential};
 use crate::caller::{Caller, Known, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::context::{Events, RequestContext};
@@ -59,7 +59,7 @@ pub struct FollowedAnswer<'a> {
 
 /// What follows for the answer on its way to the client.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Followed {
+pub struct AnswerOutcome {
     /// Somebody else is signed in from now on; the session of before has ended.
     pub replaced: bool,
     /// Cookies that are set although a form gave one of this name, or the gateway has its own under it.
@@ -71,7 +71,7 @@ pub struct Followed {
 }
 
 /// What a service's cookie says.
-enum Says {
+enum CookieHolder {
     Nothing,
     Nobody,
     Somebody(Arc<IssuedCredential>),
@@ -79,8 +79,8 @@ enum Says {
 
 impl Issuers {
     /// Follows what an answer says. What cannot be done now is done at the cookie's first use.
-    pub async fn follow(&self, answer: FollowedAnswer<'_>) -> Followed {
-        let mut followed = Followed::default();
+    pub async fn follow(&self, answer: FollowedAnswer<'_>) -> AnswerOutcome {
+        let mut followed = AnswerOutcome::default();
         for (name, issuers) in self.registry.readings.by_cookie() {
             let last =
                 CookieChange::all(answer.headers, answer.at).filter(|change| change.name == name);
@@ -98,7 +98,7 @@ impl Issuers {
         &self,
         answer: FollowedAnswer<'_>,
         cookie: IssuerCookie<'_>,
-        followed: &mut Followed,
+        followed: &mut AnswerOutcome,
     ) -> Result<(), IssuedRefusal> {
         let FollowedAnswer { arrival, caller, at, .. } = answer;
         let sent = CookieNames::theirs(&arrival.headers, cookie.name)
@@ -111,19 +111,19 @@ impl Issuers {
         }
         let says = match set {
             Some(value) => self.says(value, cookie.issuers, at).await?,
-            None => Says::Nobody,
+            None => CookieHolder::Nobody,
         };
         let former = own.and_then(|known| self.registry.space_of(known.proof)).zip(sent);
         match (says, own) {
-            (Says::Nothing, Some(_)) => {
+            (CookieHolder::Nothing, Some(_)) => {
                 // Whether there still is such a session is for the service to say.
                 if let Some((space, sent)) = former {
                     self.verified.forget(space, sent);
                 }
                 Ok(())
             }
-            (Says::Nothing | Says::Nobody, None) => Ok(()),
-            (Says::Nobody, Some(known)) => {
+            (CookieHolder::Nothing | CookieHolder::Nobody, None) => Ok(()),
+            (CookieHolder::Nobody, Some(known)) => {
                 let Some((space, sent)) = former else { return Ok(()) };
                 let before = self.verified.recall(space, sent);
                 self.verified.forget(space, sent);
@@ -132,7 +132,7 @@ impl Issuers {
                 }
                 Ok(())
             }
-            (Says::Somebody(issued), own) => {
+            (CookieHolder::Somebody(issued), own) => {
                 let one = self.registry.of(&issued);
                 if !one.is_some_and(|one| one.believes(answer.upstream)) {
                     followed.held_back.push(cookie.name.to_owned());
@@ -155,7 +155,7 @@ impl Issuers {
         issued: &Arc<IssuedCredential>,
         before: Option<&Known>,
         former: Option<(Space, &str)>,
-        followed: &mut Followed,
+        followed: &mut AnswerOutcome,
     ) -> Result<(), IssuedRefusal> {
         let FollowedAnswer { arrival, at, .. } = answer;
         let context = &RequestContext { at, ..arrival.context() };
@@ -208,16 +208,19 @@ impl Issuers {
         value: &str,
         issuers: &[usize],
         at: Timestamp,
-    ) -> Result<Says, IssuedRefusal> {
+    ) -> Result<CookieHolder, IssuedRefusal> {
         // A refusal is no news: whoever sends it meets the same one.
-        match self.issued(&Shown::alone(value, issuers), None, at, &Events::default()).await {
-            Ok(VerifiedCredential::Itself(issued, _)) => Ok(Says::Somebody(issued)),
-            Ok(VerifiedCredential::Session(..)) => Ok(Says::Nothing),
-            Err((Refusal::NotAuthenticated, _)) => Ok(Says::Nobody),
+        match self
+            .issued(&PresentedCredential::alone(value, issuers), None, at, &Events::default())
+            .await
+        {
+            Ok(VerifiedCredential::Itself(issued, _)) => Ok(CookieHolder::Somebody(issued)),
+            Ok(VerifiedCredential::Session(..)) => Ok(CookieHolder::Nothing),
+            Err((Refusal::NotAuthenticated, _)) => Ok(CookieHolder::Nobody),
             Err((refusal, _)) if refusal.status().is_server_error() => {
                 Err(IssuedRefusal::Unavailable)
             }
-            Err(_) => Ok(Says::Nothing),
+            Err(_) => Ok(CookieHolder::Nothing),
         }
     }
 
@@ -228,7 +231,7 @@ impl Issuers {
         sent: &IssuedCredential,
         name: &str,
         answer: FollowedAnswer<'_>,
-        followed: &mut Followed,
+        followed: &mut AnswerOutcome,
     ) -> Result<(), IssuedRefusal> {
         let (at, events) = (answer.at, &answer.arrival.events);
         let Some(id) = &known.session else {

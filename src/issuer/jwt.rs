@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Issuer, JudgedCredential, Password, Said};
+use super::{Issuer, JudgedCredential, Password, TokenContent};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::config::IssuerSignature;
@@ -35,14 +35,14 @@ impl HandMade {
 }
 
 impl Issuer for HandMade {
-    fn judge(&self, token: &str, at: Timestamp) -> Result<Said, NotAccepted> {
+    fn judge(&self, token: &str, at: Timestamp) -> Result<TokenContent, NotAccepted> {
         let made = verify_hand_made(&self.key, &self.claim, &self.expected, token, at)?;
         let expires_at = made.expires_at.map(|end| end.plus(self.expected.leeway));
         if let Some(session) = made.session {
             let session = SessionId::new(&session);
-            return Ok(Said::Session { session, user: made.user, expires_at });
+            return Ok(TokenContent::Session { session, user: made.user, expires_at });
         }
-        Ok(Said::All(JudgedCredential {
+        Ok(TokenContent::All(JudgedCredential {
             user: made.user,
             issued_at: made.issued_at,
             expires_at,

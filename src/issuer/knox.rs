@@ -21,7 +21,9 @@ use crate::clock::Timestamp;
 use crate::config::{Database, IssuerSettings, KnoxVersion};
 use crate::event::IssuedRefusal;
 use crate::service::database::dates::{millis, seconds};
-use crate::service::database::{DatabaseAccess, Databases, Needed, ServiceDatabase, Statement};
+use crate::service::database::{
+    DatabaseAccess, Databases, RequiredColumns, ServiceDatabase, Statement,
+};
 
 /// A longer one is nobody's: the setting is 64, and a prefix has 10 characters at most.
 const MAX_LENGTH: usize = 1024;
@@ -93,7 +95,7 @@ impl CredentialCheck for KnoxTokens {
 
     async fn try_out(&self) -> Result<(), String> {
         let columns = ["digest", "token_key", "user_id", "created", "expiry"];
-        all_there(self.database.missing(&[Needed::new(&self.table, columns)]).await?)?;
+        all_there(self.database.missing(&[RequiredColumns::new(&self.table, columns)]).await?)?;
         self.rows(Stored { digest: String::new(), key: String::new() }).await.map(drop)
     }
 }
@@ -142,7 +144,7 @@ mod tests {
     use super::*;
     use crate::config::{CredentialPlace, IssuerKind};
     use crate::context::Events;
-    use crate::issuer::Shown;
+    use crate::issuer::PresentedCredential;
     use crate::issuer::testkit::Kit;
     use crate::refusal::Refusal;
     use crate::session::testkit::{CLIENT, NOW};
@@ -231,7 +233,7 @@ mod tests {
         }
 
         async fn present(&self, token: &str, after: u64) -> Result<String, Refusal> {
-            let shown = Shown::alone(token, &[0]);
+            let shown = PresentedCredential::alone(token, &[0]);
             let at = NOW.plus(Duration::from_secs(after));
             let events = Events::default();
             let found = self.kit.issuers.issued(&shown, Some(CLIENT), at, &events).await;
@@ -283,7 +285,7 @@ mod tests {
     async fn one_that_was_signed_out_stays_so_however_the_service_extends_it() {
         let service = service(KnoxVersion::Five);
         service.keep(FIVE, KnoxVersion::Five, Some(100));
-        let shown = Shown::alone(FIVE, &[0]);
+        let shown = PresentedCredential::alone(FIVE, &[0]);
         let events = Events::default();
         let found = service.kit.issuers.issued(&shown, Some(CLIENT), NOW, &events).await;
         let Ok(crate::issuer::verify::VerifiedCredential::Itself(issued, _)) = found else {

@@ -17,7 +17,7 @@ pub(super) struct LastLook {
 }
 
 /// Who asks again. Dropped without an answer, it leaves the turn to the next.
-pub(super) struct Turn<'a>(&'a LastLook);
+pub(super) struct RecheckTurn<'a>(&'a LastLook);
 
 impl LastLook {
     /// It was asked then.
@@ -26,15 +26,15 @@ impl LastLook {
     }
 
     /// Whether it is time to ask again, and nobody else does.
-    pub(super) fn turn(&self, every: Duration, at: Timestamp) -> Option<Turn<'_>> {
+    pub(super) fn turn(&self, every: Duration, at: Timestamp) -> Option<RecheckTurn<'_>> {
         let asked_at = Timestamp::from_millis(self.asked_at.load(Ordering::Relaxed));
         let is_due = at.since(asked_at) >= every.min(ASK_AGAIN);
         let is_first = || !self.is_asking.swap(true, Ordering::AcqRel);
-        (is_due && is_first()).then_some(Turn(self))
+        (is_due && is_first()).then_some(RecheckTurn(self))
     }
 }
 
-impl Turn<'_> {
+impl RecheckTurn<'_> {
     /// The answer changed nothing; the next look is due as long from now.
     pub(super) fn done(self, at: Timestamp) {
         self.0.asked_at.store(at.as_millis(), Ordering::Relaxed);
@@ -47,7 +47,7 @@ impl Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for RecheckTurn<'_> {
     fn drop(&mut self) {
         self.0.is_asking.store(false, Ordering::Release);
     }

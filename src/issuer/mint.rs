@@ -18,7 +18,7 @@ use crate::secret::{Secret, random_id};
 use crate::session::{Mint, MintTokens};
 use crate::store::Session;
 
-use super::{IssuerKeyError, Issuers, Shown, key};
+use super::{IssuerKeyError, Issuers, PresentedCredential, key};
 
 /// The keys of the issuers under which tokens can be made, by the issuers' indexes.
 pub(crate) struct Mints(Vec<Option<MintForm>>);
@@ -133,7 +133,7 @@ impl Issuers {
         let one =
             self.mints.0.get(mint.issuer).and_then(Option::as_ref).ok_or(Refusal::Internal)?;
         let MintKind::Sliding { verifying, .. } = &one.kind else { return Err(Refusal::Internal) };
-        let shown = Shown::alone(token, std::slice::from_ref(&mint.issuer));
+        let shown = PresentedCredential::alone(token, std::slice::from_ref(&mint.issuer));
         let found = self.issued(&shown, Some(client), at, events).await;
         let credential = found.map_err(|(refusal, _)| refusal)?.used(client, at, events);
         let until = at.plus(mint.lifetime);

@@ -63,19 +63,19 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 
-pub use self::answer_tokens::{Adopting, PresentedRefresh, To};
+pub use self::answer_tokens::{Adopting, AnswerRecipient, PresentedRefresh};
 use self::blacklisted::blacklist;
 use self::django_session::DjangoSessions;
 pub use self::door::{IssuerParts, Issuers};
 use self::drf_token::DrfTokens;
-pub use self::follow::{Followed, FollowedAnswer};
+pub use self::follow::{AnswerOutcome, FollowedAnswer};
 pub use self::key::IssuerKeyError;
 use self::knox::KnoxTokens;
 use self::look::LastLook;
 pub(crate) use self::mint::Mints;
 pub(crate) use self::outstanding::Outstanding;
 use self::reading::Readings;
-pub(crate) use self::reading::{Shown, Unreadable};
+pub(crate) use self::reading::{PresentedCredential, Unreadable};
 pub(crate) use self::refused::{is_anothers, public};
 use self::simplejwt::{SimpleJwt, refresh_tokens, take_over};
 pub use self::state::IssuerState;
@@ -103,12 +103,12 @@ use crate::store::{Session, Stamps};
 /// Verifies the tokens of one kind.
 pub(crate) trait Issuer: Send + Sync {
     /// Everything about a token but its user.
-    fn judge(&self, token: &str, at: Timestamp) -> Result<Said, NotAccepted>;
+    fn judge(&self, token: &str, at: Timestamp) -> Result<TokenContent, NotAccepted>;
 }
 
 /// What a good token says.
 #[derive(Debug)]
-pub(crate) enum Said {
+pub(crate) enum TokenContent {
     /// All that there is to know.
     All(JudgedCredential),
     /// That it is the gateway's own (`mint`), and of this session; whether it counts is for that to say.
@@ -162,7 +162,7 @@ enum Password {
     /// This print, or nothing; it must be the present password's.
     Print(Option<String>),
     /// A session's note of it.
-    Noted(Box<Noted>),
+    Noted(Box<SessionAuthHash>),
     /// It was this one, which was given with it.
     Checked(Digest),
     /// It ends with no password.
@@ -171,7 +171,7 @@ enum Password {
 
 /// What Django notes of the password in a session, and under which keys.
 #[derive(Debug)]
-struct Noted {
+struct SessionAuthHash {
     login: DjangoLogin,
     keys: Arc<SecretKeys>,
     /// The password that it was last held against, and that it is of.
@@ -372,8 +372,8 @@ impl IssuerRegistry {
     }
 
     /// A token as if it had come where its issuers' come. None: there are no issuers whose tokens say what they are.
-    pub(crate) fn as_posted<'a>(&'a self, token: &'a str) -> Option<Shown<'a>> {
-        (!self.verified.is_empty()).then_some(Shown::alone(token, &self.verified))
+    pub(crate) fn as_posted<'a>(&'a self, token: &'a str) -> Option<PresentedCredential<'a>> {
+        (!self.verified.is_empty()).then_some(PresentedCredential::alone(token, &self.verified))
     }
 
     /// The same issuers, who know the same users; what is found out from there on is known here alone.
@@ -524,7 +524,7 @@ impl Password {
     }
 }
 
-impl Noted {
+impl SessionAuthHash {
     const fn new(login: DjangoLogin, keys: Arc<SecretKeys>) -> Self {
         Self { login, keys, proved: OnceLock::new() }
     }

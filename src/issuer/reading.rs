@@ -29,7 +29,7 @@ struct TokenPlace {
 }
 
 /// A credential in a request.
-pub(crate) struct Shown<'a> {
+pub(crate) struct PresentedCredential<'a> {
     pub(crate) token: &'a str,
     /// Those who are asked, one after another.
     pub(super) issuers: &'a [usize],
@@ -37,7 +37,7 @@ pub(crate) struct Shown<'a> {
     pub(super) looks_at: &'a CredentialSelection,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> PresentedCredential<'a> {
     /// To these issuers, wherever it was.
     pub(crate) const fn alone(token: &'a str, issuers: &'a [usize]) -> Self {
         Self { token, issuers, looks_at: &CredentialSelection::All }
@@ -56,7 +56,7 @@ pub(crate) struct CredentialCookies<'a> {
     /// Access tokens of the gateway's own, where an alias puts them or an issuer's come.
     pub(crate) tokens: Vec<&'a str>,
     /// Those that are issuers', each with its name.
-    pub(crate) issued: Vec<(&'a str, Shown<'a>)>,
+    pub(crate) issued: Vec<(&'a str, PresentedCredential<'a>)>,
 }
 
 /// Something that is no token, or two, where one of an issuer's should be.
@@ -158,7 +158,7 @@ impl Readings {
         headers: &'a HeaderMap,
         has_own: bool,
         looks_at: &'a CredentialSelection,
-    ) -> Result<Vec<Shown<'a>>, Unreadable> {
+    ) -> Result<Vec<PresentedCredential<'a>>, Unreadable> {
         let mut shown = Vec::new();
         for reading in self.headers.iter().filter(|one| looks_at.any_of(&one.issuers)) {
             if has_own && reading.header == AUTHORIZATION {
@@ -172,7 +172,7 @@ impl Readings {
             match held {
                 AuthorizationContent::Nothing => {}
                 AuthorizationContent::Token(token) => {
-                    shown.push(Shown { token, issuers: &reading.issuers, looks_at })
+                    shown.push(PresentedCredential { token, issuers: &reading.issuers, looks_at })
                 }
                 AuthorizationContent::NotAToken => {
                     let mut asked = reading.issuers.iter().filter(|one| looks_at.issuer(**one));
@@ -197,7 +197,7 @@ impl Readings {
         for (name, issuers) in self.cookies.iter().filter(|(_, all)| looks_at.any_of(all)) {
             let Some(value) = theirs(headers, name) else { continue };
             cookies.own.retain(|own| own.trim_matches('"') != value);
-            cookies.issued.push((name, Shown { token: value, issuers, looks_at }));
+            cookies.issued.push((name, PresentedCredential { token: value, issuers, looks_at }));
         }
         let among = cookies.issued.iter().map(|(_, shown)| shown.token);
         let tokens = own.access_tokens(headers, among);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::key::{self, IssuerKeyError};
-use super::{Issuer, JudgedCredential, Password, Said};
+use super::{Issuer, JudgedCredential, Password, TokenContent};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::config::{IssuerKind, IssuerSettings, SimpleJwtIssuer};
@@ -97,16 +97,16 @@ pub(super) fn refresh_tokens(
 }
 
 impl Issuer for SimpleJwt {
-    fn judge(&self, token: &str, at: Timestamp) -> Result<Said, NotAccepted> {
+    fn judge(&self, token: &str, at: Timestamp) -> Result<TokenContent, NotAccepted> {
         let verified = simplejwt::verify(&self.key, &self.rules, token, at)?;
         let leeway = self.rules.expected.leeway;
         match (&verified.session, &verified.user) {
-            (Some(session), Some(user)) => Ok(Said::Session {
+            (Some(session), Some(user)) => Ok(TokenContent::Session {
                 session: SessionId::new(session),
                 user: user.clone(),
                 expires_at: Some(verified.expires_at.plus(leeway)),
             }),
-            (_, _) => self.judged(verified, at).map(Said::All),
+            (_, _) => self.judged(verified, at).map(TokenContent::All),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! its own `exp`, with rotation it is spent for a successor of ours, within the grace window its callers get one answer,
 //! and after it its return is a reuse.
 //!
-//! - **Once.** The session begins together with its mark, in one step of the store ([`Once`]); a crash between this step
+//! - **Once.** The session begins together with its mark, in one step of the store ([`BeginOutcome`]); a crash between this step
 //!   and the rotation leaves a session whose token is unspent. Whatever ends the session, the mark keeps the token from
 //!   beginning another.
 //! - **Like a sign-in.** The user is looked up at that moment, and the service's blacklist is asked if there is one. What
@@ -27,7 +27,7 @@ use crate::session::refresh_token::PresentedRefreshToken;
 use crate::session::sign_in::{MAX_AGENT, cut};
 use crate::session::{looks_like_ours, store_failed};
 use crate::store::{
-    NewRefreshToken, NewSession, Once, RefreshState, Session, SessionBy, SessionSelection,
+    BeginOutcome, NewRefreshToken, NewSession, RefreshState, Session, SessionBy, SessionSelection,
 };
 
 /// A refresh token that verifies.
@@ -159,13 +159,13 @@ impl Issuers {
         };
         let begun = self.store.create_once(new, token.new_mark(at)).await;
         let session = match begun.map_err(store_failed)? {
-            Once::Begun(session) => {
+            BeginOutcome::Begun(session) => {
                 let (id, user) = (session.id.clone(), token.user.clone());
                 let issuer = Arc::clone(&token.issuer);
                 context.note(EventKind::TakenOver { session: id, user, issuer });
                 session
             }
-            Once::Before(session) => return Ok(session),
+            BeginOutcome::Before(session) => return Ok(session),
         };
         // Everything of its user's may have ended between the look and the beginning: then this has too.
         if self.registry.is_ended(token).is_err() {

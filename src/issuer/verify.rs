@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::Issuers;
 use super::refused::{in_words_of_jwt, in_words_of_tables, is_anothers, public};
 use super::{
-    CheckMethod, CredentialCheck, IssuedCredential, JudgedCredential, OneIssuer, Password, Said,
-    Shown,
+    CheckMethod, CredentialCheck, IssuedCredential, JudgedCredential, OneIssuer, Password,
+    PresentedCredential, TokenContent,
 };
 use crate::caller::{Identity, Proof, SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -81,7 +81,7 @@ impl Issuers {
     /// A [`Refusal`]; [`Refusal::NotAuthenticated`] for a session in which nobody is signed in, which is no credential.
     pub(crate) async fn issued(
         &self,
-        shown: &Shown<'_>,
+        shown: &PresentedCredential<'_>,
         client: Option<IpAddr>,
         at: Timestamp,
         events: &Events,
@@ -131,7 +131,7 @@ impl Issuers {
 
     /// Of several issuers, the one that has verified this before: it is asked first, since the others have verified it in vain
     /// then. One alone is asked at once.
-    fn who_remembers(&self, shown: &Shown<'_>) -> Option<usize> {
+    fn who_remembers(&self, shown: &PresentedCredential<'_>) -> Option<usize> {
         shown.asked().nth(1)?;
         let spaces =
             shown.asked().filter_map(|index| Some((index, self.registry.all.get(index)?.space)));
@@ -206,11 +206,11 @@ impl Issuers {
                 Ok(VerifiedCredential::Itself(issued, identity))
             }
             (CheckMethod::Said(issuer), None) => match issuer.judge(credential, at)? {
-                Said::All(judged) => {
+                TokenContent::All(judged) => {
                     self.registry.refuse_taken_back(one, &judged, at).await?;
                     self.remember(one, index, credential, judged, at).await
                 }
-                Said::Session { session, user, expires_at } => {
+                TokenContent::Session { session, user, expires_at } => {
                     let live = self.of_session(one, &session, &user, at).await?;
                     let expires_at = expires_at.unwrap_or(live.expires_at);
                     let live =

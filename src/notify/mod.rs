@@ -28,11 +28,12 @@ pub use self::channel::{Channel, Channels, Deliver, Delivery, Pace, Parcel};
 pub use self::codes::{CodeAsked, IssueCodes, MailedCodes};
 pub use self::links::{LINK, LinkAsked, MailedLink, MailedLinks, hash_text};
 pub use self::mail::{
-    CodeMail, Described, LinkMail, Mail, MailParts, Question, describe, device, time,
+    CodeMail, IncidentText, LinkMail, Mail, MailParts, Question, describe, device, time,
     what_was_found,
 };
 pub use self::news::{
-    AssuranceNews, Changed, Ended, FactorNews, IncidentReply, News, NewsKind, Person, ToldIncident,
+    AssuranceNews, FactorNews, IncidentReply, News, NewsKind, PasswordChangeNews, Person,
+    SessionEndNews, ToldIncident,
 };
 pub use self::queue::{NewsQueue, NewsSink, queue};
 pub use self::requested::RequestedLetters;

@@ -20,9 +20,9 @@ pub enum News {
     /// A person answered the question in the mail about an incident.
     Answered(IncidentReply),
     /// A session was ended, by whomever and for whatever but time.
-    SessionEnded(Ended),
+    SessionEnded(SessionEndNews),
     /// The directory has another password for a user.
-    PasswordChanged(Changed),
+    PasswordChanged(PasswordChangeNews),
     /// What a user has as second factors changed.
     FactorChanged(FactorNews),
     /// A personal access token of a user's was made, or ended before its time.
@@ -108,7 +108,7 @@ pub struct IncidentReply {
 
 /// A session that was ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Ended {
+pub struct SessionEndNews {
     /// Which.
     pub session: String,
     /// Whose.
@@ -121,7 +121,7 @@ pub struct Ended {
 
 /// A password that was changed.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Changed {
+pub struct PasswordChangeNews {
     /// Whose.
     pub user: Person,
     /// When it was noticed, in milliseconds since 1970.
@@ -326,13 +326,13 @@ mod tests {
                 &incident("password_guessing", None, None),
             )),
             News::Answered(IncidentReply { incident: told, was_me: false, ended: 2, at: 5 }),
-            News::SessionEnded(Ended {
+            News::SessionEnded(SessionEndNews {
                 session: "s1".into(),
                 user: user.clone(),
                 why: "detected".into(),
                 at: 5,
             }),
-            News::PasswordChanged(Changed { user: user.clone(), at: 5 }),
+            News::PasswordChanged(PasswordChangeNews { user: user.clone(), at: 5 }),
             News::FactorChanged(FactorNews { user: user.clone(), change: "added".into(), at: 5 }),
             News::PersonalTokenChanged(PersonalTokenNews {
                 user: user.clone(),

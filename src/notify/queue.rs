@@ -8,8 +8,8 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::channel::Channels;
 use super::news::{
-    AssuranceNews, Changed, Ended, FactorNews, News, NewsKind, Person, PersonalTokenNews,
-    ToldIncident,
+    AssuranceNews, FactorNews, News, NewsKind, PasswordChangeNews, Person, PersonalTokenNews,
+    SessionEndNews, ToldIncident,
 };
 use super::{Incident, IncidentReply, Notices};
 use crate::caller::{SessionId, UserKey};
@@ -59,7 +59,7 @@ impl NewsSink {
         why: EndReason,
         at: Timestamp,
     ) {
-        self.put(News::SessionEnded(Ended {
+        self.put(News::SessionEnded(SessionEndNews {
             session: session.to_string(),
             user: Person::of(user),
             why: why.name().to_owned(),
@@ -69,7 +69,10 @@ impl NewsSink {
 
     /// The directory has another password for this user.
     pub fn password_changed(&self, user: &UserKey, at: Timestamp) {
-        self.put(News::PasswordChanged(Changed { user: Person::of(user), at: at.as_millis() }));
+        self.put(News::PasswordChanged(PasswordChangeNews {
+            user: Person::of(user),
+            at: at.as_millis(),
+        }));
     }
 
     /// What a user has as second factors changed.

@@ -224,7 +224,7 @@ fn initiated_by(why: &str) -> &'static str {
 mod tests {
     use std::time::Duration;
 
-    use super::super::news::{Changed, Ended, FactorNews};
+    use super::super::news::{FactorNews, PasswordChangeNews, SessionEndNews};
     use super::*;
 
     struct Plain;
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn an_ended_session_is_revoked_by_its_id_and_its_user() {
-        let news = News::SessionEnded(Ended {
+        let news = News::SessionEnded(SessionEndNews {
             session: "s1".into(),
             user: person(),
             why: "detected".into(),
@@ -288,7 +288,9 @@ mod tests {
 
     #[test]
     fn another_password_is_a_credential_change_and_an_incident_is_no_event() {
-        let changed = claims(News::PasswordChanged(Changed { user: person(), at: 7_000 })).unwrap();
+        let changed =
+            claims(News::PasswordChanged(PasswordChangeNews { user: person(), at: 7_000 }))
+                .unwrap();
         let kind = "https://schemas.openid.net/secevent/caep/event-type/credential-change";
         assert_eq!(changed["events"][kind]["change_type"], "update");
         assert_eq!(changed["events"][kind]["event_timestamp"], 7);

@@ -19,7 +19,7 @@ use reqwest::{Client, Url};
 use serde_json::{Value, json};
 
 use super::channel::{Deliver, Delivery, Parcel};
-use super::news::{Ended, News, ToldIncident};
+use super::news::{News, SessionEndNews, ToldIncident};
 use super::post;
 use crate::clock::Timestamp;
 use crate::config::WebhookSettings;
@@ -100,7 +100,7 @@ fn body(news: &News) -> Value {
             "was_me": answered.was_me,
             "sessions_ended": answered.ended,
         }),
-        News::SessionEnded(Ended { session, user, why, .. }) => {
+        News::SessionEnded(SessionEndNews { session, user, why, .. }) => {
             json!({ "session": session, "user": user, "reason": why })
         }
         News::PasswordChanged(changed) => json!({ "user": changed.user }),
@@ -158,7 +158,7 @@ mod tests {
     fn the_signature_is_that_of_the_specification() {
         // The example of the specification's own libraries.
         let webhook = webhook("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
-        let news = News::PasswordChanged(super::super::Changed {
+        let news = News::PasswordChanged(super::super::PasswordChangeNews {
             user: super::super::Person { directory: "d".into(), id: "7".into() },
             at: 0,
         });

@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 
 /// How long a client may take for a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Within {
+pub(super) enum BodyTimeout {
     /// For all of it.
     All(Duration),
     /// For each part of it, as where it is forwarded unread.
@@ -77,7 +77,7 @@ async fn read_all(session: &mut Session, limit: usize, within: Duration) -> Resu
 pub(super) async fn buffer(
     session: &mut Session,
     limit: usize,
-    within: Within,
+    within: BodyTimeout,
     too_long: Refusal,
     waited: &mut Duration,
     see: impl FnMut(&[u8]) + Send,
@@ -91,7 +91,7 @@ pub(super) async fn buffer(
 async fn buffer_all(
     session: &mut Session,
     limit: usize,
-    within: Within,
+    within: BodyTimeout,
     too_long: Refusal,
     mut see: impl FnMut(&[u8]) + Send,
 ) -> Result<usize, Refusal> {
@@ -114,7 +114,7 @@ async fn buffer_all(
     within.all(all).await
 }
 
-impl Within {
+impl BodyTimeout {
     async fn part<T>(self, read: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
         match self {
             Self::All(_) => read.await,

@@ -36,7 +36,7 @@ pub(super) struct HeadRules {
 
 /// Where a request came from, as the connection has it.
 #[derive(Clone, Copy)]
-pub(super) struct Came {
+pub(super) struct ConnectionInfo {
     /// The address at the other end.
     pub(super) peer: IpAddr,
     /// Over TLS that ends here?
@@ -45,40 +45,40 @@ pub(super) struct Came {
 
 /// A head that is refused, and why, for the operator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Unread {
+pub(super) struct RejectedHead {
     pub(super) refusal: Refusal,
     pub(super) why: &'static str,
     /// Where the next request begins is not known for certain.
     pub(super) ends_connection: bool,
 }
 
-impl Came {
+impl ConnectionInfo {
     /// As this session's connection says.
     pub(super) fn of(session: &Session) -> Self {
         Self { peer: peer(session), tls: is_tls(session) }
     }
 }
 
-impl From<Refusal> for Unread {
+impl From<Refusal> for RejectedHead {
     fn from(refusal: Refusal) -> Self {
         Self { refusal, why: refusal.code(), ends_connection: false }
     }
 }
 
-impl From<framing::FramingProblem> for Unread {
+impl From<framing::FramingProblem> for RejectedHead {
     fn from(problem: framing::FramingProblem) -> Self {
         let ends_connection = problem.is_of_length();
         Self { refusal: problem.refusal(), why: problem.name(), ends_connection }
     }
 }
 
-impl From<HostProblem> for Unread {
+impl From<HostProblem> for RejectedHead {
     fn from(problem: HostProblem) -> Self {
         Self { refusal: problem.refusal(), why: problem.name(), ends_connection: false }
     }
 }
 
-impl From<TargetProblem> for Unread {
+impl From<TargetProblem> for RejectedHead {
     fn from(problem: TargetProblem) -> Self {
         Self { refusal: problem.refusal(), why: problem.name(), ends_connection: false }
     }
@@ -100,11 +100,11 @@ pub(super) fn is_tls(session: &Session) -> bool {
 /// Reads the head of a request.
 pub(super) fn arrival(
     session: &Session,
-    came: Came,
+    came: ConnectionInfo,
     rules: &HeadRules,
     at: Timestamp,
     request_id: &Arc<str>,
-) -> Result<Arrival, Unread> {
+) -> Result<Arrival, RejectedHead> {
     let request = session.req_header();
     let http1 = session.as_http1().is_some();
     let limits = rules.limits(request.raw_path());
@@ -114,7 +114,7 @@ pub(super) fn arrival(
         let target = std::str::from_utf8(request.raw_path()).map_err(|_| Refusal::BadTarget)?;
         framing::check_fields(&request.method, target, &request.headers, &limits, &rules.methods)
     }
-    .map_err(Unread::from)?;
+    .map_err(RejectedHead::from)?;
     if forward::connection_nominates(&request.headers, &rules.protected) {
         return Err(Refusal::BadConnection.into());
     }
@@ -177,7 +177,7 @@ pub(super) fn asks_about_the_server(request: &RequestHeader) -> bool {
 
 /// The target in origin form (RFC 9112 section 3.2.1). An absolute one (section 3.2.2) must name the host that `Host`
 /// names; `*` stands for the root where it may occur at all.
-fn origin_form(request: &RequestHeader) -> Result<Cow<'_, [u8]>, Unread> {
+fn origin_form(request: &RequestHeader) -> Result<Cow<'_, [u8]>, RejectedHead> {
     let target = request.raw_path();
     if asks_about_the_server(request) {
         return Ok(Cow::Borrowed(b"/"));
@@ -191,14 +191,14 @@ fn origin_form(request: &RequestHeader) -> Result<Cow<'_, [u8]>, Unread> {
     };
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
     let (authority, path) = rest.split_at_checked(end).unwrap_or((rest, b""));
-    if Host::parse(authority).map_err(Unread::from)? != asked_host(request)? {
+    if Host::parse(authority).map_err(RejectedHead::from)? != asked_host(request)? {
         return Err(Refusal::BadHost.into());
     }
     Ok(if path.starts_with(b"/") { Cow::Borrowed(path) } else { Cow::Owned([b"/", path].concat()) })
 }
 
 /// `Host`, or `:authority` in HTTP/2; where both are there, they agree (RFC 9113 section 8.3.1).
-fn asked_host(request: &RequestHeader) -> Result<Host, Unread> {
+fn asked_host(request: &RequestHeader) -> Result<Host, RejectedHead> {
     let mut named = request.headers.get_all(HOST).iter();
     let field = named.next().map(HeaderValue::as_bytes);
     if named.next().is_some() {
@@ -208,7 +208,7 @@ fn asked_host(request: &RequestHeader) -> Result<Host, Unread> {
         Version::HTTP_2 => request.uri.authority().map(|authority| authority.as_str().as_bytes()),
         _ => None,
     };
-    let parse = |text: &[u8]| Host::parse(text).map_err(Unread::from);
+    let parse = |text: &[u8]| Host::parse(text).map_err(RejectedHead::from);
     match (field, authority) {
         (Some(field), Some(authority)) => {
             let host = parse(authority)?;

@@ -41,13 +41,13 @@ pub(super) struct Countdown {
     /// When the next byte must be there.
     next: Option<Instant>,
     end: Option<Instant>,
-    late: Option<Late>,
+    late: Option<ExpiredTimeout>,
     sleep: Pin<Box<Sleep>>,
 }
 
 /// Which time was over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Late {
+pub(super) enum ExpiredTimeout {
     /// The server sent nothing for too long.
     Silent,
     /// The whole took too long, whoever's fault that is.
@@ -131,7 +131,7 @@ impl Countdown {
     }
 
     /// Which time was over, if one was.
-    pub(super) const fn late(&self) -> Option<Late> {
+    pub(super) const fn late(&self) -> Option<ExpiredTimeout> {
         self.late
     }
 
@@ -158,9 +158,9 @@ impl Countdown {
     }
 
     /// What is due next.
-    fn due(&self) -> Option<(Instant, Late)> {
-        let next = self.next.map(|next| (next, Late::Silent));
-        let end = self.end.map(|end| (end, Late::Whole));
+    fn due(&self) -> Option<(Instant, ExpiredTimeout)> {
+        let next = self.next.map(|next| (next, ExpiredTimeout::Silent));
+        let end = self.end.map(|end| (end, ExpiredTimeout::Whole));
         next.into_iter().chain(end).min_by_key(|(at, _)| *at)
     }
 }
@@ -235,16 +235,25 @@ mod tests {
             end: (total > 0).then(|| Instant::now() + milli * total),
         };
         let mut clock = of(20, 9_000, 0).clock();
-        assert_eq!((tick(&mut clock).await, clock.late()), (Tick::RunsOut, Some(Late::Silent)));
+        assert_eq!(
+            (tick(&mut clock).await, clock.late()),
+            (Tick::RunsOut, Some(ExpiredTimeout::Silent))
+        );
         assert_eq!(tick(&mut clock).await, Tick::Over);
         let mut clock = of(9_000, 9_000, 20).clock();
-        assert_eq!((tick(&mut clock).await, clock.late()), (Tick::RunsOut, Some(Late::Whole)));
+        assert_eq!(
+            (tick(&mut clock).await, clock.late()),
+            (Tick::RunsOut, Some(ExpiredTimeout::Whole))
+        );
         // After the head the time between two bytes counts, and begins anew with each.
         let limits = of(9_000, 20, 0);
         let mut clock = limits.clock();
         assert_eq!(poll_fn(|cx| Poll::Ready(clock.poll(cx))).await, Tick::Goes);
         clock.came(&limits);
-        assert_eq!((tick(&mut clock).await, clock.late()), (Tick::RunsOut, Some(Late::Silent)));
+        assert_eq!(
+            (tick(&mut clock).await, clock.late()),
+            (Tick::RunsOut, Some(ExpiredTimeout::Silent))
+        );
         // And where the first byte had the shorter one, there is no more to wait for.
         let limits = of(20, 9_000, 0);
         let mut clock = limits.clock();

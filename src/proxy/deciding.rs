@@ -11,8 +11,8 @@ use pingora::Result;
 use pingora::protocols::http::HttpTask;
 use pingora::proxy::Session;
 
-use super::body::{self, Within};
-use super::convert::{self, Came};
+use super::body::{self, BodyTimeout};
+use super::convert::{self, ConnectionInfo};
 use super::deadline::ServiceTimes;
 use super::exchange::{bound_connection, chunked, is_refused_tunnel, orders};
 use super::service::ProxyService;
@@ -30,7 +30,7 @@ static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 impl ProxyService {
     /// Reads the head, decides, and answers what is ours to answer. `true`: answered.
     pub(super) async fn arrive(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
-        let came = Came::of(session);
+        let came = ConnectionInfo::of(session);
         let arrival = match convert::arrival(
             session,
             came,
@@ -154,7 +154,7 @@ impl ProxyService {
             && buffered.is_none()
             && chunked(session, ctx.arrival.as_ref())
         {
-            let within = Within::EachPart(ctx.generation.listen.read_timeout);
+            let within = BodyTimeout::EachPart(ctx.generation.listen.read_timeout);
             let most = most.and_then(|most| usize::try_from(most).ok());
             let (limit, too_long) = match most.filter(|most| *most <= settings.buffer_limit) {
                 Some(most) => (most, Refusal::BodyTooLarge),

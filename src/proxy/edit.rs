@@ -21,9 +21,9 @@ use super::upstream::Place;
 use crate::caller::{Anonymous, Caller, Known};
 use crate::config::{HeaderEdits, Route, ServiceHost};
 use crate::gate::{ForwardedCookies, Passage};
-use crate::identity::forms::{Clears, FormIdentity};
+use crate::identity::forms::{FormIdentity, RemovedCredentials};
 use crate::identity::{IdentityForms, IdentityHeaders};
-use crate::issuer::Followed;
+use crate::issuer::AnswerOutcome;
 use crate::refusal::Refusal;
 use crate::session::cookies::CookieNames;
 use crate::session::looks_like_ours;
@@ -257,7 +257,7 @@ impl EditRules {
         response: &mut ResponseHeader,
         arrival: &Arrival,
         forwarding: &ForwardPlan,
-        followed: &Followed,
+        followed: &AnswerOutcome,
     ) {
         let known = forwarding.permit.caller().known().is_some();
         let mut headers = Edited(response);
@@ -281,7 +281,7 @@ impl EditRules {
         answer: &HeaderMap,
         arrival: &'a Arrival,
         forwarding: &'a ForwardPlan,
-        followed: &'a Followed,
+        followed: &'a AnswerOutcome,
     ) -> Vec<&'a str> {
         let caller = forwarding.permit.caller();
         let is_over =
@@ -419,7 +419,7 @@ fn restore_prefix(headers: &mut impl EditHeaders, arrival: &Arrival, route: &Rou
 
 /// The cookies of a route's forms, and those that this caller was given.
 fn cookies_of<'a>(
-    clears: Option<&'a Clears>,
+    clears: Option<&'a RemovedCredentials>,
     given: &'a FormIdentity,
 ) -> impl Iterator<Item = &'a str> {
     let theirs = clears.map_or(&[][..], |clears| &clears.cookies);

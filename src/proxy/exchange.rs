@@ -13,7 +13,7 @@ use super::connection::{ClientStream, Follows, Orders};
 use super::generation::Generation;
 use super::stage::Ctx;
 use crate::caller::Known;
-use crate::gate::{Permit, Returned};
+use crate::gate::{Permit, ReturnedAnswers};
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
 
@@ -114,11 +114,13 @@ pub(super) fn held_back(
 ) -> Option<(Refusal, &'static str)> {
     let (status, headers) = (response.status, &response.headers);
     match permit.answers() {
-        Returned::Redirect if status.is_redirection() && headers.contains_key(LOCATION) => None,
-        Returned::Redirect => {
+        ReturnedAnswers::Redirect if status.is_redirection() && headers.contains_key(LOCATION) => {
+            None
+        }
+        ReturnedAnswers::Redirect => {
             Some((Refusal::NotAuthenticated, "the service sends nobody to sign in"))
         }
-        Returned::All => {
+        ReturnedAnswers::All => {
             let observed = &generation.observed;
             let loops = &generation.redirect_loops;
             loops

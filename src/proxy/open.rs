@@ -29,11 +29,11 @@ use futures_util::task::AtomicWaker;
 use ipnet::IpNet;
 use parking_lot::Mutex;
 
-use super::deadline::{Countdown, Late, ServiceTimes, Tick};
+use super::deadline::{Countdown, ExpiredTimeout, ServiceTimes, Tick};
 use crate::block::{Block, BlockSubject};
 use crate::caller::SessionId;
 use crate::store::Session;
-use crate::store::notifying::{SessionEnded, SomebodyBlocked};
+use crate::store::notifying::{BlockListener, SessionEnded};
 
 /// An answer that is complete within this time after the end of its session is given.
 const GRACE: Duration = Duration::from_millis(800);
@@ -88,7 +88,7 @@ impl Hasher for IdHasher {
 
 /// Whose exchange it is.
 #[derive(Clone, Debug)]
-pub(super) struct Whose {
+pub(super) struct ExchangeOwner {
     /// Of this session, if of any.
     pub(super) session: Option<SessionId>,
     /// From where. None: no address cuts it.
@@ -128,7 +128,11 @@ impl OpenExchanges {
     }
 
     /// The request that this task serves is open from now on.
-    pub(super) fn enter(self: &Arc<Self>, whose: Whose, request_id: &Arc<str>) -> Registered {
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        whose: ExchangeOwner,
+        request_id: &Arc<str>,
+    ) -> Registered {
         let key = whose.session.unwrap_or_else(|| SessionId::new(request_id));
         let exchange = Arc::new(Exchange {
             request_id: Arc::clone(request_id),
@@ -197,7 +201,7 @@ impl SessionEnded for OpenExchanges {
     }
 }
 
-impl SomebodyBlocked for OpenExchanges {
+impl BlockListener for OpenExchanges {
     fn blocked(&self, block: &Block, sessions: &[SessionId]) {
         match &block.subject {
             BlockSubject::Address(network) => self.end_from(network),
@@ -252,7 +256,7 @@ pub(super) fn a_part_came(limits: &ServiceTimes) {
 }
 
 /// Which time of the request that this task serves is over, if one is.
-pub(super) fn late() -> Option<Late> {
+pub(super) fn late() -> Option<ExpiredTimeout> {
     let late =
         |current: &ExchangeEnds| current.clock.borrow().as_ref().and_then(|clock| clock.late());
     CURRENT.try_with(late).ok().flatten()
@@ -260,26 +264,26 @@ pub(super) fn late() -> Option<Late> {
 
 impl ExchangeEnds {
     /// Does anything end the exchange now? `again`: what serves it has to look.
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Cut> {
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Interruption> {
         if let Some(clock) = &mut *self.clock.borrow_mut() {
             match clock.poll(cx) {
                 Tick::Goes => {}
-                Tick::RunsOut => return Poll::Ready(Cut::Again),
-                Tick::Over => return Poll::Ready(Cut::Late),
+                Tick::RunsOut => return Poll::Ready(Interruption::Again),
+                Tick::Over => return Poll::Ready(Interruption::Late),
             }
         }
         let exchange = self.exchange.borrow();
         let Some(exchange) = exchange.as_ref() else { return Poll::Pending };
         exchange.waker.register(cx.waker());
         match exchange.ended.load(Ordering::Acquire) {
-            true => Poll::Ready(Cut::SessionEnded),
+            true => Poll::Ready(Interruption::SessionEnded),
             false => Poll::Pending,
         }
     }
 }
 
 /// What ends an exchange.
-enum Cut {
+enum Interruption {
     /// Whoever serves it is to look whether it can go on.
     Again,
     Late,
@@ -299,11 +303,11 @@ pub(super) async fn until_its_session_ends<T>(served: impl Future<Output = T>) -
                     }
                     match CURRENT.with(|current| current.poll(cx)) {
                         Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Cut::Again) => {}
-                        Poll::Ready(Cut::Late) => {
+                        Poll::Ready(Interruption::Again) => {}
+                        Poll::Ready(Interruption::Late) => {
                             return Poll::Ready(Err("its route's time was over"));
                         }
-                        Poll::Ready(Cut::SessionEnded) => {
+                        Poll::Ready(Interruption::SessionEnded) => {
                             return Poll::Ready(Err("its session ended, or somebody was blocked"));
                         }
                     }
@@ -336,17 +340,17 @@ pub(super) async fn until_its_session_ends<T>(served: impl Future<Output = T>) -
 mod tests {
     use super::*;
 
-    fn of(session: &SessionId) -> Whose {
+    fn of(session: &SessionId) -> ExchangeOwner {
         let client = Some("192.0.2.7".parse().unwrap());
-        Whose { session: Some(session.clone()), client, is_checked: true }
+        ExchangeOwner { session: Some(session.clone()), client, is_checked: true }
     }
 
     #[test]
     fn a_block_ends_whom_it_is_of() {
         let register = Arc::new(OpenExchanges::new());
         let session = SessionId::new("s-1");
-        let shadowed = Whose { client: None, is_checked: false, ..of(&session) };
-        let anonymous = Whose { session: None, ..of(&session) };
+        let shadowed = ExchangeOwner { client: None, is_checked: false, ..of(&session) };
+        let anonymous = ExchangeOwner { session: None, ..of(&session) };
         for (kind, subject, ended) in [
             ("address", "192.0.2.0/24", [true, false, true]),
             ("address", "192.0.3.0/24", [false; 3]),

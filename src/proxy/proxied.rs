@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use crate::config::ProxyProtocol;
 use crate::telemetry::ConnectionFailure;
-use crate::wire::proxy_protocol::{Announced, HeaderReading, NoHeader, read};
+use crate::wire::proxy_protocol::{HeaderReading, NoHeader, ProxiedAddress, read};
 
 /// Where the client's connection came from.
 ///
@@ -27,12 +27,14 @@ pub(super) async fn client(
     }
     let announced = tokio::time::timeout(rules.timeout, announced(socket)).await;
     match announced.unwrap_or(Err((ConnectionFailure::ProxyHeader, "it did not come in time")))? {
-        Announced::From(client) => Ok(client),
-        Announced::Itself => Ok(peer),
+        ProxiedAddress::From(client) => Ok(client),
+        ProxiedAddress::Itself => Ok(peer),
     }
 }
 
-async fn announced(socket: &mut TcpStream) -> Result<Announced, (ConnectionFailure, &'static str)> {
+async fn announced(
+    socket: &mut TcpStream,
+) -> Result<ProxiedAddress, (ConnectionFailure, &'static str)> {
     let wrong = |no: NoHeader| (ConnectionFailure::ProxyHeader, no.name());
     let mut bytes = Vec::new();
     loop {

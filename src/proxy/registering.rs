@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 
-use super::open::{OpenExchanges, Whose};
+use super::open::{ExchangeOwner, OpenExchanges};
 use super::stage::{Ctx, Stage};
 use crate::caller::Known;
 use crate::gate::{Passage, Permit};
@@ -30,8 +30,11 @@ impl Ctx {
         }
         let is_checked = matches!(permit.passage(), Passage::Checked);
         let client = self.arrival.as_ref().map(|arrival| arrival.client_ip());
-        let whose =
-            Whose { session: session.cloned(), client: client.filter(|_| is_checked), is_checked };
+        let whose = ExchangeOwner {
+            session: session.cloned(),
+            client: client.filter(|_| is_checked),
+            is_checked,
+        };
         self.open = Some(exchanges.enter(whose, &self.request_id));
         // Somebody's session has ended since the request came, or somebody was blocked: was it this one, after it had been
         // looked at?
@@ -57,7 +60,7 @@ impl Ctx {
             return;
         }
         let Some(client) = self.arrival.as_ref().map(|arrival| arrival.client_ip()) else { return };
-        let whose = Whose { session: None, client: Some(client), is_checked };
+        let whose = ExchangeOwner { session: None, client: Some(client), is_checked };
         let open = self.open.insert(exchanges.enter(whose, &self.request_id));
         let blocks = self.generation.sessions().blocks();
         if exchanges.ends() != self.ends && blocks.of_address(client, self.at).is_some() {

@@ -39,7 +39,7 @@ use super::{edit, guard, open, request_id::RequestIds, trying, unread};
 use crate::clock::Clock;
 use crate::gate::{Denial, Passage};
 use crate::identity::forms::FormOutcome;
-use crate::issuer::{Followed, FollowedAnswer};
+use crate::issuer::{AnswerOutcome, FollowedAnswer};
 use crate::refusal::Refusal;
 use crate::wire::cookie;
 use crate::wire::forward::{self, EditHeaders};
@@ -152,7 +152,7 @@ impl ProxyHttp for ProxyService {
         let begun = Instant::now();
         trying::head_came(session, ctx, response)?;
         trying::replace_error(ctx, response)?;
-        let (mut ended, mut followed) = (false, Followed::default());
+        let (mut ended, mut followed) = (false, AnswerOutcome::default());
         // An upgrade's `Connection` nominates `Upgrade`, and both are for the client.
         if !is_upgrade(response.status) {
             let status = response.status;

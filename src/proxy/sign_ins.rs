@@ -9,13 +9,13 @@ use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 
-use super::body::{self, Within};
+use super::body::{self, BodyTimeout};
 use super::service::ProxyService;
 use super::stage::{BodyReading, Ctx, RequestLabel, Stage, WatchedSignIn};
 use crate::config::{ObservedKind, Route};
 use crate::context::Events;
 use crate::gate::{Denial, Passage, Permit};
-use crate::issuer::{Followed, Issuers, To};
+use crate::issuer::{AnswerOutcome, AnswerRecipient, Issuers};
 use crate::refusal::Refusal;
 use crate::session::SignInRefused;
 use crate::session::observe::ObservedOutcome;
@@ -55,7 +55,7 @@ impl ProxyService {
         if arrival.has_body {
             let listen = &ctx.generation.listen;
             let limit = listen.max_body_bytes;
-            let within = Within::All(listen.own_body_timeout);
+            let within = BodyTimeout::All(listen.own_body_timeout);
             let see = |part: &[u8]| body.extend_from_slice(part);
             let (too_long, waited) = (Refusal::BodyTooLarge, &mut ctx.waited);
             match body::buffer(session, limit, within, too_long, waited, see).await {
@@ -99,7 +99,7 @@ impl ProxyService {
         else {
             return;
         };
-        let to = To {
+        let to = AnswerRecipient {
             issuer,
             upstream: forwarding.permit.route().upstream,
             client: arrival.client_ip(),
@@ -147,7 +147,7 @@ impl ProxyService {
 pub(super) fn saw(
     issuers: &Issuers,
     watched: &mut WatchedSignIn,
-    followed: &Followed,
+    followed: &AnswerOutcome,
     response: &ResponseHeader,
     arrival: &Arrival,
 ) -> bool {

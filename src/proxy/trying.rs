@@ -21,7 +21,7 @@ use pingora::proxy::Session;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorSource, ErrorType, Result, RetryType};
 
-use super::deadline::Late;
+use super::deadline::ExpiredTimeout;
 use super::edit::forget_spellings;
 use super::exchange::{is_upgrade, refused};
 use super::open;
@@ -173,12 +173,12 @@ pub(super) fn broke(
         return error;
     }
     match open::late() {
-        Some(Late::Silent) => {
+        Some(ExpiredTimeout::Silent) => {
             forwarding.pool.failed(place, Failure::Timeout);
             return error;
         }
         // Whoever took so long: it need not have been the server.
-        Some(Late::Whole) => return error,
+        Some(ExpiredTimeout::Whole) => return error,
         None => {}
     }
     let name = Arc::clone(place.name());

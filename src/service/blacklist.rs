@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::database::{Needed, ServiceDatabase, Statement};
+use super::database::{RequiredColumns, ServiceDatabase, Statement};
 
 /// Every refresh token that was issued.
 const OUTSTANDING: &str = "token_blacklist_outstandingtoken";
@@ -41,8 +41,10 @@ impl TokenBlacklist {
     /// # Errors
     /// Why that cannot be asked.
     pub async fn missing(&self) -> Result<Vec<String>, String> {
-        let needed =
-            [Needed::new(OUTSTANDING, ["id", "jti"]), Needed::new(BLACKLISTED, ["token_id"])];
+        let needed = [
+            RequiredColumns::new(OUTSTANDING, ["id", "jti"]),
+            RequiredColumns::new(BLACKLISTED, ["token_id"]),
+        ];
         self.database.missing(&needed).await
     }
 

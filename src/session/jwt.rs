@@ -93,16 +93,16 @@ pub(super) fn says_ours(token: &[u8]) -> bool {
 /// What the first parts of tokens said that this thread read last. All tokens of one key begin alike, each request looks at
 /// its own several times, and reading JSON costs as much as all else that is done for it.
 #[derive(Default)]
-struct LastSaid {
+struct LastHeaders {
     ours: Vec<u8>,
     anothers: Vec<u8>,
 }
 
 thread_local! {
-    static LAST_SAID: RefCell<LastSaid> = RefCell::default();
+    static LAST_SAID: RefCell<LastHeaders> = RefCell::default();
 }
 
-impl LastSaid {
+impl LastHeaders {
     /// An empty first part is nobody's, and so is one that has not been read.
     fn of(&self, encoded: &[u8]) -> Option<bool> {
         if encoded == self.ours {

@@ -11,7 +11,9 @@ use super::{Checked, SessionManager, SignInRefused};
 use crate::caller::{AuthMethod, Identity, UserKey};
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
-use crate::factor::{CeremonyPlace, Duty, MAILED_CODE, MailedCodeAttempt, OfferedFactors};
+use crate::factor::{
+    CeremonyPlace, FactorRequirement, MAILED_CODE, MailedCodeAttempt, OfferedFactors,
+};
 use crate::notify::hash_text;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
@@ -44,7 +46,7 @@ impl SessionManager {
         context: &RequestContext<'_>,
     ) -> Result<CodeOrder, SignInRefused> {
         let (checked, begun) = self.open_ticket(ticket, context).await?;
-        if self.duty(&checked, context.at).await? != Duty::MailOrEnrol {
+        if self.duty(&checked, context.at).await? != FactorRequirement::MailOrEnrol {
             return Err(Refusal::BadBody.into());
         }
         let device = self.device_of(&checked, context.at);

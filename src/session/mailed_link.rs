@@ -23,7 +23,7 @@ use super::{Checked, SessionManager, SignInRefused, store_failed};
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
-use crate::factor::Duty;
+use crate::factor::FactorRequirement;
 use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret, random_bytes};
 use crate::store::{Keep, NewStamp, Stamps, StoreError};
@@ -153,8 +153,12 @@ impl SessionManager {
     ) -> Result<(UserKey, Arc<str>), SignInRefused> {
         let checked = self.of_ticket(ticket, context).await?;
         match self.duty(&checked, context.at).await? {
-            Duty::Enrol | Duty::MailOrEnrol => Ok((checked.user().clone(), checked.name)),
-            Duty::Nothing | Duty::Prove => Err(Refusal::TicketNotValid.into()),
+            FactorRequirement::Enrol | FactorRequirement::MailOrEnrol => {
+                Ok((checked.user().clone(), checked.name))
+            }
+            FactorRequirement::Nothing | FactorRequirement::Prove => {
+                Err(Refusal::TicketNotValid.into())
+            }
         }
     }
 

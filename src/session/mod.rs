@@ -56,7 +56,7 @@ pub use ports::{EndIssued, MintTokens};
 use quick_cache::sync::Cache;
 pub use read_only::RefreshLook;
 pub use recheck::WatchedDirectory;
-pub use second_factor::{Due, EnrolmentStep, SecondStep, SignInTicket};
+pub use second_factor::{EnrolmentStep, PendingStep, SecondStep, SignInTicket};
 pub use state::SessionState;
 pub use steps::{Checked, Grants};
 pub use under_way::UnderWay;

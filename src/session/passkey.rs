@@ -20,7 +20,7 @@ use crate::context::RequestContext;
 use crate::directory::Directory;
 use crate::event::{EventKind, FactorEvent, FactorRefusal, SignInFailure};
 use crate::factor::{
-    CeremonyPlace, Duty, EnrolledPasskey, NewPasskey, OfferedFactors, PasskeyAnswer,
+    CeremonyPlace, EnrolledPasskey, FactorRequirement, NewPasskey, OfferedFactors, PasskeyAnswer,
     PasskeyAttempt, PasskeyCeremony,
 };
 use crate::refusal::Refusal;
@@ -99,7 +99,7 @@ impl SessionManager {
         context: &RequestContext<'_>,
     ) -> Result<OfferedFactors, SignInRefused> {
         let checked = self.of_ticket(ticket, context).await?;
-        if self.duty(&checked, context.at).await? == Duty::MailOrEnrol {
+        if self.duty(&checked, context.at).await? == FactorRequirement::MailOrEnrol {
             return Ok(MAIL);
         }
         Ok(self.factors.offered(&self.factors.all_of(checked.user(), context.at).await?))

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::mailed_code::MAIL;
-use super::steps::{Missing, Pending, SignInStep};
+use super::steps::{MissingStep, Pending, SignInStep};
 use super::{Checked, Grants, SessionManager, SignInRefused, SignedIn};
 use crate::caller::{AuthMethod, AuthMethods, Identity, UserKey};
 use crate::clock::Timestamp;
@@ -28,8 +28,8 @@ use crate::directory::Account;
 use crate::event::{EventKind, FactorEvent, FactorRefusal, SignInFailure};
 use crate::factor::ticket::TICKET;
 use crate::factor::{
-    CodeAttempt, CodeKind, CodeRefused, Confirmed, Duty, Enrolment, Factors, MAILED_CODE,
-    OfferedFactors,
+    CodeAttempt, CodeKind, CodeRefused, Confirmed, Enrolment, FactorRequirement, Factors,
+    MAILED_CODE, OfferedFactors,
 };
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -44,7 +44,7 @@ pub struct SignInTicket {
     /// Brings it on.
     pub ticket: Secret,
     /// What is due.
-    pub due: Due,
+    pub due: PendingStep,
     /// Who signs in, as they are called.
     pub name: String,
     /// By what they go on; where they set one up, by what they may.
@@ -53,7 +53,7 @@ pub struct SignInTicket {
 
 /// What is due before a session begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Due {
+pub enum PendingStep {
     /// A code.
     Code,
     /// A code that is mailed to them; or they set a factor up.
@@ -120,13 +120,19 @@ impl SessionManager {
     ///
     /// # Errors
     /// [`Refusal::SecondFactorElsewhere`], [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
-    pub(crate) async fn duty(&self, checked: &Checked, at: Timestamp) -> Result<Duty, Refusal> {
+    pub(crate) async fn duty(
+        &self,
+        checked: &Checked,
+        at: Timestamp,
+    ) -> Result<FactorRequirement, Refusal> {
         if !self.factors.is_on() {
-            return Ok(Duty::Nothing);
+            return Ok(FactorRequirement::Nothing);
         }
         let user = &checked.account.identity;
         match self.factors.duty(user, at).await? {
-            Duty::MailOrEnrol if !self.has_own_address(user).await? => Ok(Duty::Enrol),
+            FactorRequirement::MailOrEnrol if !self.has_own_address(user).await? => {
+                Ok(FactorRequirement::Enrol)
+            }
             duty => Ok(duty),
         }
     }
@@ -148,17 +154,27 @@ impl SessionManager {
             due => due?,
         };
         match (due, otp) {
-            (Duty::Nothing, _) => Ok(checked),
-            (Duty::Prove, Some(code)) => Ok(self.prove(checked, code, context).await?.0),
-            (Duty::Prove, None) if self.is_trusted(&checked, context.at).await? => Ok(checked),
-            (Duty::Prove, None) => Err(self.pending(checked, Due::Code, context).await),
-            (Duty::MailOrEnrol, Some(code)) => {
+            (FactorRequirement::Nothing, _) => Ok(checked),
+            (FactorRequirement::Prove, Some(code)) => {
+                Ok(self.prove(checked, code, context).await?.0)
+            }
+            (FactorRequirement::Prove, None) if self.is_trusted(&checked, context.at).await? => {
+                Ok(checked)
+            }
+            (FactorRequirement::Prove, None) => {
+                Err(self.pending(checked, PendingStep::Code, context).await)
+            }
+            (FactorRequirement::MailOrEnrol, Some(code)) => {
                 self.prove_by_mail(checked, None, code, context).await
             }
-            (Duty::MailOrEnrol, None) => Err(self.pending(checked, Due::MailedCode, context).await),
-            (Duty::Enrol, _) => {
+            (FactorRequirement::MailOrEnrol, None) => {
+                Err(self.pending(checked, PendingStep::MailedCode, context).await)
+            }
+            (FactorRequirement::Enrol, _) => {
                 let takes_invitation = !self.may_enrol_from(&checked, context.at).await;
-                Err(self.pending(checked, Due::Enrolment { takes_invitation }, context).await)
+                Err(self
+                    .pending(checked, PendingStep::Enrolment { takes_invitation }, context)
+                    .await)
             }
         }
     }
@@ -175,15 +191,16 @@ impl SessionManager {
     ) -> Result<SignedIn, SignInRefused> {
         let checked = self.of_ticket(step.ticket, context).await?;
         let (checked, kind) = match self.duty(&checked, context.at).await? {
-            Duty::Enrol => {
-                let refused = self.pending_again(&checked, Duty::Enrol, step.ticket, context.at);
+            FactorRequirement::Enrol => {
+                let refused =
+                    self.pending_again(&checked, FactorRequirement::Enrol, step.ticket, context.at);
                 return Err(refused.await);
             }
-            Duty::MailOrEnrol => {
+            FactorRequirement::MailOrEnrol => {
                 let (ticket, code) = (step.ticket, step.code);
                 (self.prove_by_mail(checked, Some(ticket), code, context).await?, None)
             }
-            Duty::Nothing | Duty::Prove => {
+            FactorRequirement::Nothing | FactorRequirement::Prove => {
                 let (checked, kind) = self.prove(checked, step.code, context).await?;
                 (checked, Some(kind))
             }
@@ -338,13 +355,13 @@ impl SessionManager {
     async fn pending(
         &self,
         checked: Checked,
-        due: Due,
+        due: PendingStep,
         context: &RequestContext<'_>,
     ) -> SignInRefused {
-        let pending = Pending::new(checked, Missing::SecondFactor);
+        let pending = Pending::new(checked, MissingStep::SecondFactor);
         let checked = pending.checked();
         let bytes = TicketContent::of(checked, context).to_bytes();
-        let lifetime = if due == Due::MailedCode { MAILED_CODE } else { TICKET };
+        let lifetime = if due == PendingStep::MailedCode { MAILED_CODE } else { TICKET };
         let given = match bytes {
             Some(bytes) => self.factors.give_ticket(PURPOSE, &bytes, lifetime, context.at).await,
             None => Err(Refusal::Internal),
@@ -364,14 +381,16 @@ impl SessionManager {
     pub(super) async fn pending_again(
         &self,
         checked: &Checked,
-        duty: Duty,
+        duty: FactorRequirement,
         ticket: &Secret,
         at: Timestamp,
     ) -> SignInRefused {
         let takes_invitation = !self.may_enrol_from(checked, at).await;
         let due = match duty {
-            Duty::MailOrEnrol => Due::MailedCode,
-            Duty::Nothing | Duty::Prove | Duty::Enrol => Due::Enrolment { takes_invitation },
+            FactorRequirement::MailOrEnrol => PendingStep::MailedCode,
+            FactorRequirement::Nothing | FactorRequirement::Prove | FactorRequirement::Enrol => {
+                PendingStep::Enrolment { takes_invitation }
+            }
         };
         self.with_ticket(checked, ticket.clone(), due, at).await
     }
@@ -380,16 +399,16 @@ impl SessionManager {
         &self,
         checked: &Checked,
         ticket: Secret,
-        due: Due,
+        due: PendingStep,
         at: Timestamp,
     ) -> SignInRefused {
         let offered = match due {
-            Due::Code => {
+            PendingStep::Code => {
                 let all = self.factors.all_of(checked.user(), at).await;
                 all.map(|all| self.factors.offered(&all))
             }
-            Due::MailedCode => Ok(MAIL),
-            Due::Enrolment { .. } => {
+            PendingStep::MailedCode => Ok(MAIL),
+            PendingStep::Enrolment { .. } => {
                 let passkey = self.factors.has_passkeys();
                 Ok(OfferedFactors { app: true, passkey, mail: false })
             }
@@ -466,7 +485,7 @@ impl SessionManager {
 /// The step that was missing, done.
 pub(super) fn proved(checked: Checked, method: AuthMethod) -> Result<Checked, SignInRefused> {
     let step = SignInStep::SecondFactor(method);
-    let pending = Pending::new(checked, Missing::SecondFactor);
+    let pending = Pending::new(checked, MissingStep::SecondFactor);
     pending.with(step).map_err(|_| Refusal::Internal.into())
 }
 
@@ -484,7 +503,7 @@ pub(crate) const fn refusal_of(why: FactorRefusal) -> Refusal {
     }
 }
 
-impl Due {
+impl PendingStep {
     const fn refusal(self) -> Refusal {
         match self {
             Self::Code | Self::MailedCode => Refusal::SecondFactorRequired,

@@ -50,12 +50,12 @@ pub struct Grants {
 #[derive(Debug)]
 pub struct Pending {
     checked: Checked,
-    missing: Missing,
+    missing: MissingStep,
 }
 
 /// The step that is missing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Missing {
+pub enum MissingStep {
     /// Another factor.
     SecondFactor,
     /// A password in place of the one that was right and is not to be used any more.
@@ -112,12 +112,12 @@ impl fmt::Debug for Checked {
 
 impl Pending {
     /// Nothing begins before this step.
-    pub const fn new(checked: Checked, missing: Missing) -> Self {
+    pub const fn new(checked: Checked, missing: MissingStep) -> Self {
         Self { checked, missing }
     }
 
     /// What is missing.
-    pub const fn missing(&self) -> Missing {
+    pub const fn missing(&self) -> MissingStep {
         self.missing
     }
 
@@ -138,7 +138,7 @@ impl Pending {
     pub fn with(self, step: SignInStep) -> Result<Checked, Box<Self>> {
         let Self { checked, missing } = self;
         match (missing, step) {
-            (Missing::SecondFactor, SignInStep::SecondFactor(method))
+            (MissingStep::SecondFactor, SignInStep::SecondFactor(method))
                 if !checked.methods.has(method) =>
             {
                 let methods = match checked.methods.and(method) {
@@ -148,12 +148,12 @@ impl Pending {
                 };
                 Ok(Checked { methods, ..checked })
             }
-            (Missing::NewPassword, SignInStep::NewPassword(account))
+            (MissingStep::NewPassword, SignInStep::NewPassword(account))
                 if account.identity.key == *checked.user() =>
             {
                 Ok(Checked { account: *account, ..checked })
             }
-            (Missing::Consent, SignInStep::Consent) => Ok(checked),
+            (MissingStep::Consent, SignInStep::Consent) => Ok(checked),
             (_, _) => Err(Box::new(Self { checked, missing })),
         }
     }
@@ -166,7 +166,7 @@ mod tests {
 
     const PASSWORD: AuthMethods = AuthMethods::only(AuthMethod::Password);
 
-    fn pending(missing: Missing) -> Pending {
+    fn pending(missing: MissingStep) -> Pending {
         Pending::new(Checked::by(account("7", "Kim", "right"), PASSWORD), missing)
     }
 
@@ -182,9 +182,9 @@ mod tests {
     #[test]
     fn only_the_missing_step_leads_on() {
         let table = [
-            (Missing::SecondFactor, [true, false, false, false]),
-            (Missing::NewPassword, [false, true, false, false]),
-            (Missing::Consent, [false, false, false, true]),
+            (MissingStep::SecondFactor, [true, false, false, false]),
+            (MissingStep::NewPassword, [false, true, false, false]),
+            (MissingStep::Consent, [false, false, false, true]),
         ];
         for (missing, leads_on) in table {
             for (step, leads_on) in steps().into_iter().zip(leads_on) {
@@ -203,14 +203,14 @@ mod tests {
     #[test]
     fn a_second_factor_is_another_one_and_both_are_said() {
         let step = SignInStep::SecondFactor(AuthMethod::OneTimePassword);
-        let checked = pending(Missing::SecondFactor).with(step).unwrap();
+        let checked = pending(MissingStep::SecondFactor).with(step).unwrap();
         assert_eq!(checked.methods().to_string(), "pwd otp mfa");
         let mailed = SignInStep::SecondFactor(AuthMethod::Mail);
-        let mailed = pending(Missing::SecondFactor).with(mailed).unwrap();
+        let mailed = pending(MissingStep::SecondFactor).with(mailed).unwrap();
         assert_eq!(mailed.methods().to_string(), "pwd mail", "it stands for one and is none");
         let same = SignInStep::SecondFactor(AuthMethod::Password);
-        assert!(pending(Missing::SecondFactor).with(same).is_err(), "a password twice");
-        for missing in [Missing::NewPassword, Missing::Consent] {
+        assert!(pending(MissingStep::SecondFactor).with(same).is_err(), "a password twice");
+        for missing in [MissingStep::NewPassword, MissingStep::Consent] {
             for step in steps() {
                 if let Ok(checked) = pending(missing).with(step) {
                     assert_eq!(checked.methods(), PASSWORD, "{missing:?} proves nothing more");
@@ -223,7 +223,7 @@ mod tests {
     fn another_password_is_the_one_that_counts_from_then_on() {
         let new = account("7", "Kim", "new");
         let step = SignInStep::NewPassword(Box::new(new.clone()));
-        let checked = pending(Missing::NewPassword).with(step).unwrap();
+        let checked = pending(MissingStep::NewPassword).with(step).unwrap();
         assert_eq!(checked.account.password_mark(), new.password_mark());
     }
 }

@@ -16,9 +16,9 @@ use super::live::LiveSessions;
 use super::outbox::Outgoing;
 use super::records::RecordTables;
 use super::{
-    Backup, Former, NewRefreshToken, NewSession, NewStamp, Once, RefreshState, RefreshTokens,
-    Renewal, Rotate, RotationOutcome, Session, SessionAttachments, SessionBy, SessionSelection,
-    Sessions, Stamps, StoreError, StoredPlaces, Upkeep,
+    Backup, BeginOutcome, Former, NewRefreshToken, NewSession, NewStamp, RefreshState,
+    RefreshTokens, Renewal, Rotate, RotationOutcome, Session, SessionAttachments, SessionBy,
+    SessionSelection, Sessions, Stamps, StoreError, StoredPlaces, Upkeep,
 };
 use crate::block::{Block, BlockSubject};
 use crate::caller::{Identity, SessionId, UserKey};
@@ -107,31 +107,35 @@ impl Sessions for Memory {
         self.begin(&mut tokens, &new).map(Some)
     }
 
-    async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
+    async fn create_once(
+        &self,
+        new: NewSession,
+        mark: NewStamp,
+    ) -> Result<BeginOutcome, StoreError> {
         let mut tokens = self.tokens.lock();
         if self.live.stamp(&mark.key).is_some() {
-            return Ok(Once::Before(self.live.find(SessionBy::Id(&new.id), new.at)));
+            return Ok(BeginOutcome::Before(self.live.find(SessionBy::Id(&new.id), new.at)));
         }
         let session = self.begin(&mut tokens, &new)?;
         self.live.put_stamp(mark.key, self.live.merged(&mark));
-        Ok(Once::Begun(session))
+        Ok(BeginOutcome::Begun(session))
     }
 
-    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
+    async fn adopt(&self, new: NewSession) -> Result<BeginOutcome, StoreError> {
         let mut tokens = self.tokens.lock();
         if let Some(cookie) = &new.cookie {
             if self.live.stamp(cookie).is_some() {
-                return Ok(Once::Before(None));
+                return Ok(BeginOutcome::Before(None));
             }
             if let Some(there) = self.live.with_cookie(cookie) {
                 if there.is_live(new.at) {
-                    return Ok(Once::Before(Some(there)));
+                    return Ok(BeginOutcome::Before(Some(there)));
                 }
                 // Its time ran out, and upkeep has not come by.
                 self.end_one(&mut tokens, &there.id);
             }
         }
-        self.begin(&mut tokens, &new).map(Once::Begun)
+        self.begin(&mut tokens, &new).map(BeginOutcome::Begun)
     }
 
     async fn renew(&self, renewal: Renewal) -> Result<Option<Arc<Session>>, StoreError> {

@@ -183,7 +183,7 @@ pub enum RefreshState {
 
 /// What came of a session that can begin only once.
 #[derive(Clone, Debug)]
-pub enum Once {
+pub enum BeginOutcome {
     /// It has begun, durably, and cannot begin again.
     Begun(Arc<Session>),
     /// It had begun before, or was never to begin: here it is if it lives.
@@ -268,15 +268,19 @@ pub trait Sessions: Send + Sync {
     ) -> Result<Option<Arc<Session>>, StoreError>;
 
     /// Begins a session unless there is a date under the key of `mark`, and puts that date, in one step: of many parallel
-    /// calls with one mark exactly one is [`Once::Begun`], and whatever ends that session, none is again while the mark is
+    /// calls with one mark exactly one is [`BeginOutcome::Begun`], and whatever ends that session, none is again while the mark is
     /// kept. Who sees the date finds the session, if it has not ended. Durable when this returns.
-    async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError>;
+    async fn create_once(
+        &self,
+        new: NewSession,
+        mark: NewStamp,
+    ) -> Result<BeginOutcome, StoreError>;
 
     /// Begins a session for a credential that a service issued, whose digest is `new.cookie`, in one step: unless one lives
     /// by it, or there is a date under that digest, which is its end. [`Sessions::end`] puts that date, so that a credential
     /// whose session was ended adopts none again while the service may still take it (`idle_timeout` from the end on); time
     /// that runs out puts none. Durable when this returns.
-    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError>;
+    async fn adopt(&self, new: NewSession) -> Result<BeginOutcome, StoreError>;
 
     /// Gives a live session another proof: the same session in a new record, and whoever holds the old one finds it ended
     /// and looks again. `None`: the session has ended. Durable when this returns.

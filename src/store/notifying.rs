@@ -5,8 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{
-    BlockList, Blocked, Blocks, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal,
-    Rotate, RotationOutcome, Session, SessionBy, SessionSelection, Sessions, StoreError, Upkeep,
+    BeginOutcome, BlockList, Blocked, Blocks, NewSession, NewStamp, RefreshState, RefreshTokens,
+    Renewal, Rotate, RotationOutcome, Session, SessionBy, SessionSelection, Sessions, StoreError,
+    Upkeep,
 };
 use crate::block::{Block, BlockSubject, Demand};
 use crate::caller::{SessionId, UserKey};
@@ -30,7 +31,7 @@ impl SessionEnded for Vec<Arc<dyn SessionEnded>> {
 }
 
 /// Wants to know when somebody is refused from now on, to cut what they have open. Must not wait.
-pub trait SomebodyBlocked: Send + Sync {
+pub trait BlockListener: Send + Sync {
     /// They are, durably. `sessions`: theirs, of a user or of a session.
     fn blocked(&self, block: &Block, sessions: &[SessionId]);
 }
@@ -39,7 +40,7 @@ pub trait SomebodyBlocked: Send + Sync {
 pub struct NotifyingBlocks {
     blocks: Arc<dyn Blocks>,
     sessions: Arc<dyn Sessions>,
-    told: Arc<dyn SomebodyBlocked>,
+    told: Arc<dyn BlockListener>,
 }
 
 impl NotifyingBlocks {
@@ -47,7 +48,7 @@ impl NotifyingBlocks {
     pub fn new(
         blocks: Arc<dyn Blocks>,
         sessions: Arc<dyn Sessions>,
-        told: Arc<dyn SomebodyBlocked>,
+        told: Arc<dyn BlockListener>,
     ) -> Self {
         Self { blocks, sessions, told }
     }
@@ -119,11 +120,15 @@ impl<S: Sessions + ?Sized> Sessions for NotifyingStore<S> {
         self.store.create_token(new, most).await
     }
 
-    async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
+    async fn create_once(
+        &self,
+        new: NewSession,
+        mark: NewStamp,
+    ) -> Result<BeginOutcome, StoreError> {
         self.store.create_once(new, mark).await
     }
 
-    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
+    async fn adopt(&self, new: NewSession) -> Result<BeginOutcome, StoreError> {
         self.store.adopt(new).await
     }
 

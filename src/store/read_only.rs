@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::counters::{CounterChange, CounterEntry, CounterKey, CounterScope, Counters};
 use super::{
-    Keep, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal, Rotate,
+    BeginOutcome, Keep, NewSession, NewStamp, RefreshState, RefreshTokens, Renewal, Rotate,
     RotationOutcome, Session, SessionBy, SessionSelection, Sessions, Stamps, StoreError, Upkeep,
 };
 use crate::caller::{SessionId, UserKey};
@@ -77,19 +77,19 @@ impl<S: Sessions + ?Sized> Sessions for ReadOnlyStore<S> {
         not_here()
     }
 
-    async fn create_once(&self, _: NewSession, _: NewStamp) -> Result<Once, StoreError> {
+    async fn create_once(&self, _: NewSession, _: NewStamp) -> Result<BeginOutcome, StoreError> {
         not_here()
     }
 
-    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
+    async fn adopt(&self, new: NewSession) -> Result<BeginOutcome, StoreError> {
         let there = match &new.cookie {
             Some(cookie) => self.0.find(SessionBy::Cookie(cookie), new.at).await?,
             None => None,
         };
         // It would begin, and is nowhere but in the answer.
         Ok(there.map_or_else(
-            || Once::Begun(Session::begin(&new)),
-            |session| Once::Before(Some(session.copy())),
+            || BeginOutcome::Begun(Session::begin(&new)),
+            |session| BeginOutcome::Before(Some(session.copy())),
         ))
     }
 

@@ -27,9 +27,9 @@ use crate::store::outbox::{
 use crate::store::passkeys::{PasskeyStore, PasskeyUse, PasskeyUsed, SpentChallenge};
 use crate::store::records::{AccountRecords, RecordNote, StoredDevice, StoredEntry};
 use crate::store::{
-    Backup, BlockList, Blocked, Blocks, NewSession, NewStamp, Once, RefreshState, RefreshTokens,
-    Renewal, Rotate, RotationOutcome, Session, SessionAttachments, SessionBy, SessionSelection,
-    Sessions, Stamps, StoreError, Upkeep,
+    Backup, BeginOutcome, BlockList, Blocked, Blocks, NewSession, NewStamp, RefreshState,
+    RefreshTokens, Renewal, Rotate, RotationOutcome, Session, SessionAttachments, SessionBy,
+    SessionSelection, Sessions, Stamps, StoreError, Upkeep,
 };
 use crate::wire::jar::Jar;
 
@@ -78,11 +78,15 @@ impl<S: Sessions + ?Sized> Sessions for TimedStore<S> {
         self.timed(StoreOperation::Create, self.store.create_token(new, most)).await
     }
 
-    async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
+    async fn create_once(
+        &self,
+        new: NewSession,
+        mark: NewStamp,
+    ) -> Result<BeginOutcome, StoreError> {
         self.timed(StoreOperation::Create, self.store.create_once(new, mark)).await
     }
 
-    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
+    async fn adopt(&self, new: NewSession) -> Result<BeginOutcome, StoreError> {
         self.timed(StoreOperation::Create, self.store.adopt(new)).await
     }
 
@@ -432,12 +436,16 @@ mod tests {
             self.answer(Some(Session::begin(&new)))
         }
 
-        async fn create_once(&self, new: NewSession, _: NewStamp) -> Result<Once, StoreError> {
-            self.answer(Once::Begun(Session::begin(&new)))
+        async fn create_once(
+            &self,
+            new: NewSession,
+            _: NewStamp,
+        ) -> Result<BeginOutcome, StoreError> {
+            self.answer(BeginOutcome::Begun(Session::begin(&new)))
         }
 
-        async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
-            self.answer(Once::Begun(Session::begin(&new)))
+        async fn adopt(&self, new: NewSession) -> Result<BeginOutcome, StoreError> {
+            self.answer(BeginOutcome::Begun(Session::begin(&new)))
         }
 
         async fn renew(&self, _: Renewal) -> Result<Option<Arc<Session>>, StoreError> {

@@ -19,7 +19,7 @@ const MAX_DIGITS: u8 = 15;
 /// A chunked body in the middle of being read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Chunks {
-    at: At,
+    at: ChunkState,
     size: u64,
     /// Of the current line, or of all trailers.
     line: usize,
@@ -31,7 +31,7 @@ pub struct Chunks {
 pub struct NotChunked;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum At {
+enum ChunkState {
     Size { digits: u8 },
     SpaceAfterSize,
     ExtensionName { any: bool },
@@ -54,12 +54,12 @@ enum At {
 impl Chunks {
     /// Before the first size.
     pub const fn new() -> Self {
-        Self { at: At::Size { digits: 0 }, size: 0, line: 0, overhead: 0 }
+        Self { at: ChunkState::Size { digits: 0 }, size: 0, line: 0, overhead: 0 }
     }
 
     /// Has the last byte of the body been taken?
     pub fn is_ended(&self) -> bool {
-        self.at == At::End
+        self.at == ChunkState::End
     }
 
     /// Takes bytes up to the end of the body, and says how many belong to it.
@@ -70,12 +70,13 @@ impl Chunks {
         let mut taken = 0;
         while let Some(&byte) = bytes.get(taken) {
             match self.at {
-                At::End => break,
-                At::Data { left } => {
+                ChunkState::End => break,
+                ChunkState::Data { left } => {
                     let here = u64::try_from(bytes.len() - taken).unwrap_or(u64::MAX).min(left);
                     taken += usize::try_from(here).map_err(|_| NotChunked)?;
                     let left = left - here;
-                    self.at = if left == 0 { At::DataCr } else { At::Data { left } };
+                    self.at =
+                        if left == 0 { ChunkState::DataCr } else { ChunkState::Data { left } };
                 }
                 at => {
                     self.at = self.step(at, byte)?;
@@ -86,12 +87,14 @@ impl Chunks {
         Ok(taken)
     }
 
-    fn step(&mut self, at: At, byte: u8) -> Result<At, NotChunked> {
+    fn step(&mut self, at: ChunkState, byte: u8) -> Result<ChunkState, NotChunked> {
         self.line += 1;
         let limit = match at {
-            At::TrailerStart | At::TrailerName | At::TrailerValue | At::TrailerLf | At::EndLf => {
-                MAX_TRAILERS
-            }
+            ChunkState::TrailerStart
+            | ChunkState::TrailerName
+            | ChunkState::TrailerValue
+            | ChunkState::TrailerLf
+            | ChunkState::EndLf => MAX_TRAILERS,
             _ => MAX_LINE,
         };
         if self.line > limit {
@@ -99,65 +102,87 @@ impl Chunks {
         }
         let is_space = byte == b' ' || byte == b'\t';
         Ok(match (at, byte) {
-            (At::Size { digits }, byte) if byte.is_ascii_hexdigit() && digits < MAX_DIGITS => {
+            (ChunkState::Size { digits }, byte)
+                if byte.is_ascii_hexdigit() && digits < MAX_DIGITS =>
+            {
                 let digit = char::from(byte).to_digit(16).ok_or(NotChunked)?;
                 self.size = self.size << 4 | u64::from(digit);
-                At::Size { digits: digits + 1 }
+                ChunkState::Size { digits: digits + 1 }
             }
-            (At::Size { digits: 1.. } | At::SpaceAfterSize, _) if is_space => At::SpaceAfterSize,
+            (ChunkState::Size { digits: 1.. } | ChunkState::SpaceAfterSize, _) if is_space => {
+                ChunkState::SpaceAfterSize
+            }
             (
-                At::Size { digits: 1.. }
-                | At::SpaceAfterSize
-                | At::ExtensionName { any: true }
-                | At::SpaceAfterName
-                | At::ExtensionValue { any: true }
-                | At::SpaceAfterValue,
+                ChunkState::Size { digits: 1.. }
+                | ChunkState::SpaceAfterSize
+                | ChunkState::ExtensionName { any: true }
+                | ChunkState::SpaceAfterName
+                | ChunkState::ExtensionValue { any: true }
+                | ChunkState::SpaceAfterValue,
                 b';',
-            ) => At::ExtensionName { any: false },
+            ) => ChunkState::ExtensionName { any: false },
             (
-                At::Size { digits: 1.. }
-                | At::SpaceAfterSize
-                | At::ExtensionName { any: true }
-                | At::SpaceAfterName
-                | At::ExtensionValue { any: true }
-                | At::SpaceAfterValue,
+                ChunkState::Size { digits: 1.. }
+                | ChunkState::SpaceAfterSize
+                | ChunkState::ExtensionName { any: true }
+                | ChunkState::SpaceAfterName
+                | ChunkState::ExtensionValue { any: true }
+                | ChunkState::SpaceAfterValue,
                 b'\r',
-            ) => At::SizeLf,
-            (At::ExtensionName { any: false }, _) if is_space => At::ExtensionName { any: false },
-            (At::ExtensionName { .. }, _) if is_token(byte) => At::ExtensionName { any: true },
-            (At::ExtensionName { any: true } | At::SpaceAfterName, b'=') => {
-                At::ExtensionValue { any: false }
+            ) => ChunkState::SizeLf,
+            (ChunkState::ExtensionName { any: false }, _) if is_space => {
+                ChunkState::ExtensionName { any: false }
             }
-            (At::ExtensionName { any: true } | At::SpaceAfterName, _) if is_space => {
-                At::SpaceAfterName
+            (ChunkState::ExtensionName { .. }, _) if is_token(byte) => {
+                ChunkState::ExtensionName { any: true }
             }
-            (At::ExtensionValue { any: false }, b'"') => At::Quoted { escaped: false },
-            (At::ExtensionValue { any: false }, _) if is_space => At::ExtensionValue { any: false },
-            (At::ExtensionValue { .. }, _) if is_token(byte) => At::ExtensionValue { any: true },
-            (At::ExtensionValue { any: true } | At::SpaceAfterValue, _) if is_space => {
-                At::SpaceAfterValue
+            (ChunkState::ExtensionName { any: true } | ChunkState::SpaceAfterName, b'=') => {
+                ChunkState::ExtensionValue { any: false }
             }
-            (At::Quoted { escaped: false }, b'"') => At::SpaceAfterValue,
-            (At::Quoted { escaped: false }, b'\\') => At::Quoted { escaped: true },
-            (At::Quoted { .. }, _) if is_text(byte) => At::Quoted { escaped: false },
-            (At::SizeLf, b'\n') => self.size_line_ends()?,
-            (At::DataCr, b'\r') => At::DataLf,
-            (At::DataLf, b'\n') => {
+            (ChunkState::ExtensionName { any: true } | ChunkState::SpaceAfterName, _)
+                if is_space =>
+            {
+                ChunkState::SpaceAfterName
+            }
+            (ChunkState::ExtensionValue { any: false }, b'"') => {
+                ChunkState::Quoted { escaped: false }
+            }
+            (ChunkState::ExtensionValue { any: false }, _) if is_space => {
+                ChunkState::ExtensionValue { any: false }
+            }
+            (ChunkState::ExtensionValue { .. }, _) if is_token(byte) => {
+                ChunkState::ExtensionValue { any: true }
+            }
+            (ChunkState::ExtensionValue { any: true } | ChunkState::SpaceAfterValue, _)
+                if is_space =>
+            {
+                ChunkState::SpaceAfterValue
+            }
+            (ChunkState::Quoted { escaped: false }, b'"') => ChunkState::SpaceAfterValue,
+            (ChunkState::Quoted { escaped: false }, b'\\') => ChunkState::Quoted { escaped: true },
+            (ChunkState::Quoted { .. }, _) if is_text(byte) => {
+                ChunkState::Quoted { escaped: false }
+            }
+            (ChunkState::SizeLf, b'\n') => self.size_line_ends()?,
+            (ChunkState::DataCr, b'\r') => ChunkState::DataLf,
+            (ChunkState::DataLf, b'\n') => {
                 self.line = 0;
-                At::Size { digits: 0 }
+                ChunkState::Size { digits: 0 }
             }
-            (At::TrailerStart, b'\r') => At::EndLf,
-            (At::TrailerStart | At::TrailerName, _) if is_token(byte) => At::TrailerName,
-            (At::TrailerName, b':') => At::TrailerValue,
-            (At::TrailerValue, b'\r') => At::TrailerLf,
-            (At::TrailerValue, _) if is_text(byte) => At::TrailerValue,
-            (At::TrailerLf, b'\n') => At::TrailerStart,
-            (At::EndLf, b'\n') => At::End,
+            (ChunkState::TrailerStart, b'\r') => ChunkState::EndLf,
+            (ChunkState::TrailerStart | ChunkState::TrailerName, _) if is_token(byte) => {
+                ChunkState::TrailerName
+            }
+            (ChunkState::TrailerName, b':') => ChunkState::TrailerValue,
+            (ChunkState::TrailerValue, b'\r') => ChunkState::TrailerLf,
+            (ChunkState::TrailerValue, _) if is_text(byte) => ChunkState::TrailerValue,
+            (ChunkState::TrailerLf, b'\n') => ChunkState::TrailerStart,
+            (ChunkState::EndLf, b'\n') => ChunkState::End,
             _ => return Err(NotChunked),
         })
     }
 
-    fn size_line_ends(&mut self) -> Result<At, NotChunked> {
+    fn size_line_ends(&mut self) -> Result<ChunkState, NotChunked> {
         let line = u64::try_from(self.line).map_err(|_| NotChunked)?;
         let size = std::mem::take(&mut self.size);
         self.line = 0;
@@ -168,7 +193,7 @@ impl Chunks {
         if self.overhead > MAX_OVERHEAD {
             return Err(NotChunked);
         }
-        Ok(if size == 0 { At::TrailerStart } else { At::Data { left: size } })
+        Ok(if size == 0 { ChunkState::TrailerStart } else { ChunkState::Data { left: size } })
     }
 }
 

@@ -21,7 +21,7 @@ const LINE: &[u8] = b"PROXY ";
 
 /// What a header says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Announced {
+pub enum ProxiedAddress {
     /// Where the client's connection came from.
     From(SocketAddr),
     /// Nothing: the connection is the proxy's own, or of no kind that has addresses here.
@@ -34,7 +34,7 @@ pub enum HeaderReading {
     /// At least so many bytes, those that are there included, belong to the header.
     Needs(usize),
     /// It is whole, and as long as what was read.
-    Whole(Announced),
+    Whole(ProxiedAddress),
 }
 
 /// Why it is no header.
@@ -104,7 +104,7 @@ fn read_one(bytes: &[u8]) -> Result<HeaderReading, NoHeader> {
     }
     let line = std::str::from_utf8(line).map_err(|_| NoHeader::Malformed)?;
     if line == "UNKNOWN" || line.starts_with("UNKNOWN ") {
-        return Ok(HeaderReading::Whole(Announced::Itself));
+        return Ok(HeaderReading::Whole(ProxiedAddress::Itself));
     }
     let mut words = line.split(' ');
     let (Some(family), Some(from), Some(to), Some(from_port), Some(to_port), None) =
@@ -119,7 +119,7 @@ fn read_one(bytes: &[u8]) -> Result<HeaderReading, NoHeader> {
     };
     let (from, _) = address(from).zip(address(to)).ok_or(NoHeader::Malformed)?;
     let (port, _) = port(from_port).zip(port(to_port)).ok_or(NoHeader::Malformed)?;
-    Ok(HeaderReading::Whole(Announced::From(SocketAddr::new(from, port))))
+    Ok(HeaderReading::Whole(ProxiedAddress::From(SocketAddr::new(from, port))))
 }
 
 /// Digits alone, without a zero before them.
@@ -152,7 +152,7 @@ fn read_two(bytes: &[u8]) -> Result<HeaderReading, NoHeader> {
         return Err(NoHeader::Malformed);
     }
     if is_local {
-        return Ok(HeaderReading::Whole(Announced::Itself));
+        return Ok(HeaderReading::Whole(ProxiedAddress::Itself));
     }
     let port = |at: usize| match rest.get(at..at + 2) {
         Some(&[high, low]) => Ok(u16::from_be_bytes([high, low])),
@@ -169,10 +169,10 @@ fn read_two(bytes: &[u8]) -> Result<HeaderReading, NoHeader> {
             SocketAddr::new(IpAddr::from(octets), port(32)?)
         }
         // Nobody knows, or a socket of the proxy's machine.
-        0x00 | 0x31 => return Ok(HeaderReading::Whole(Announced::Itself)),
+        0x00 | 0x31 => return Ok(HeaderReading::Whole(ProxiedAddress::Itself)),
         _ => return Err(NoHeader::Malformed),
     };
-    Ok(HeaderReading::Whole(Announced::From(from)))
+    Ok(HeaderReading::Whole(ProxiedAddress::From(from)))
 }
 
 fn slice<const N: usize>(bytes: &[u8]) -> Result<[u8; N], NoHeader> {
@@ -229,7 +229,7 @@ mod tests {
     use super::*;
 
     /// As a reader does: never a byte more than is needed.
-    fn read_all(bytes: &[u8]) -> (Result<Announced, Option<NoHeader>>, usize) {
+    fn read_all(bytes: &[u8]) -> (Result<ProxiedAddress, Option<NoHeader>>, usize) {
         let mut taken = 0;
         loop {
             let Some(so_far) = bytes.get(..taken) else { return (Err(None), taken) };
@@ -244,13 +244,13 @@ mod tests {
         }
     }
 
-    fn from(text: &str) -> Result<Announced, Option<NoHeader>> {
-        Ok(Announced::From(text.parse().unwrap()))
+    fn from(text: &str) -> Result<ProxiedAddress, Option<NoHeader>> {
+        Ok(ProxiedAddress::From(text.parse().unwrap()))
     }
 
     #[test]
     fn a_line_is_read_up_to_its_end() {
-        let itself = || Ok(Announced::Itself);
+        let itself = || Ok(ProxiedAddress::Itself);
         let malformed = || Err(Some(NoHeader::Malformed));
         for (line, expected) in [
             ("PROXY TCP4 192.0.2.1 198.51.100.2 1234 443\r\n", from("192.0.2.1:1234")),
@@ -279,7 +279,7 @@ mod tests {
             assert!(read.is_err() || taken == line.len(), "{line}: {taken}");
         }
         let long = format!("PROXY UNKNOWN {}\r\n", "x".repeat(LONGEST_LINE - 16));
-        assert_eq!((long.len(), read_all(long.as_bytes()).0), (107, Ok(Announced::Itself)));
+        assert_eq!((long.len(), read_all(long.as_bytes()).0), (107, Ok(ProxiedAddress::Itself)));
         let longer = format!("PROXY UNKNOWN {}\r\n", "x".repeat(LONGEST_LINE - 15));
         assert_eq!(read_all(longer.as_bytes()).0, Err(Some(NoHeader::TooLong)));
     }
@@ -299,11 +299,11 @@ mod tests {
             (two(0x21, 0x11, &four), from("192.0.2.1:1234")),
             (two(0x21, 0x11, &extended), from("192.0.2.1:1234")),
             (two(0x21, 0x21, &six), from("[2001:db8::1]:1")),
-            (two(0x20, 0x11, &four), Ok(Announced::Itself)),
-            (two(0x20, 0x00, &[]), Ok(Announced::Itself)),
-            (two(0x20, 0xFF, &[1; 300]), Ok(Announced::Itself)),
-            (two(0x21, 0x00, &[]), Ok(Announced::Itself)),
-            (two(0x21, 0x31, &[0; 216]), Ok(Announced::Itself)),
+            (two(0x20, 0x11, &four), Ok(ProxiedAddress::Itself)),
+            (two(0x20, 0x00, &[]), Ok(ProxiedAddress::Itself)),
+            (two(0x20, 0xFF, &[1; 300]), Ok(ProxiedAddress::Itself)),
+            (two(0x21, 0x00, &[]), Ok(ProxiedAddress::Itself)),
+            (two(0x21, 0x31, &[0; 216]), Ok(ProxiedAddress::Itself)),
             (two(0x21, 0x12, &four), malformed),
             (two(0x21, 0x11, &four[..11]), malformed),
             (two(0x21, 0x21, &six[..35]), malformed),
@@ -334,10 +334,10 @@ mod tests {
                 // What the client says comes right behind it, and is not touched.
                 let (read, taken) = read_all(&[&header[..], &rest].concat());
                 prop_assert_eq!(taken, header.len());
-                let Ok(Announced::From(read)) = read else { panic!("{read:?}") };
+                let Ok(ProxiedAddress::From(read)) = read else { panic!("{read:?}") };
                 prop_assert_eq!(canonical(read), canonical(from));
                 let header = write(version, None);
-                prop_assert_eq!(read_all(&header), (Ok(Announced::Itself), header.len()));
+                prop_assert_eq!(read_all(&header), (Ok(ProxiedAddress::Itself), header.len()));
             }
         }
 

@@ -296,7 +296,7 @@ fn traffic() {
             upstream: 1,
             access: Access::Optional,
             groups: vec![],
-            asks: AsksOfCaller::default(),
+            asks: AssuranceRequirement::default(),
             strip_prefix: Some(path("/api")),
             rewrite_location: true,
             allow_ambiguous_path: Tolerance::NONE.with(Ambiguity::Semicolon),

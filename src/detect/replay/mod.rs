@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use self::reading::Reading;
 use super::history::History;
 use super::respond::TakenAction;
-use super::watch::{DetectorRules, FindingSink, NotDone, Respond, Watch, Watching};
+use super::watch::{Detection, DetectionParts, DetectorRules, FindingSink, NotDone, Respond};
 use super::{DetectorName, Finding};
 use crate::block::Block;
 use crate::caller::{SessionId, UserKey};
@@ -66,7 +66,7 @@ pub async fn replay(
     lines: impl BufRead,
 ) -> io::Result<Replayed> {
     let recorded = Arc::new(Recorded::default());
-    let mut watching = Watching::new(Watch {
+    let mut watching = Detection::new(DetectionParts {
         rules: Arc::new(ArcSwap::from_pointee(rules)),
         history: Arc::new(History::new(stamps)),
         counters,

@@ -28,7 +28,7 @@ use crate::directory::second_factors::{
 use crate::django::allauth::{RecoveryRow, RecoverySettings, totp_secret};
 use crate::hotp::{hotp, is_code};
 use crate::service::database::dates::millis;
-use crate::service::database::{Dialect, Needed, QueryTexts, ServiceDatabase, Statement};
+use crate::service::database::{Dialect, QueryTexts, RequiredColumns, ServiceDatabase, Statement};
 
 const COLUMNS: [&str; 5] = ["id", "type", "data", "last_used_at", "user_id"];
 
@@ -267,7 +267,7 @@ impl FactorsAtService for Allauth {
         let columns = COLUMNS.into_iter().filter(|column| *column != "user_id");
         let columns = columns.chain([self.settings.user_column.as_str()]);
         let table = &self.settings.table;
-        let missing = self.read.missing(&[Needed::new(table, columns)]).await;
+        let missing = self.read.missing(&[RequiredColumns::new(table, columns)]).await;
         let mut missing = missing.map_err(|reason| self.failed(reason))?;
         if missing.is_empty() && !self.may_write().await.map_err(|reason| self.failed(reason))? {
             missing.push(format!(

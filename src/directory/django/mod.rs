@@ -33,7 +33,7 @@ use crate::config::{
 };
 use crate::django::hashers::{DEFAULT_DUMMY, PasswordHasher, dummy_like};
 use crate::secret::Secret;
-use crate::service::database::{Dialect, Needed, ServiceDatabase, Statement};
+use crate::service::database::{Dialect, RequiredColumns, ServiceDatabase, Statement};
 
 pub mod allauth;
 mod changes;
@@ -56,7 +56,7 @@ pub struct DjangoDirectory {
     ask_type: AskType,
     spelling: OnceLock<Spelling>,
     keeps_at_upgrade: bool,
-    needed: Vec<Needed>,
+    needed: Vec<RequiredColumns>,
     hashers: Arc<[PasswordHasher]>,
     /// The newest usable password that was seen, and its decoy.
     decoy: ArcSwap<(String, Secret)>,
@@ -221,7 +221,7 @@ impl Users for DjangoDirectory {
 }
 
 /// Every table that is read, with its columns.
-fn needed(settings: &Settings) -> Vec<Needed> {
+fn needed(settings: &Settings) -> Vec<RequiredColumns> {
     let of = |conditions: &[Condition]| -> Vec<String> {
         conditions.iter().map(|condition| condition.column.clone()).collect()
     };
@@ -237,18 +237,18 @@ fn needed(settings: &Settings) -> Vec<Needed> {
         &columns.email,
     ];
     let own = own.into_iter().chain(&conditions).map(String::as_str);
-    let mut needed = vec![Needed::new(&settings.user_table, own)];
+    let mut needed = vec![RequiredColumns::new(&settings.user_table, own)];
     if let Some(groups) = &settings.groups {
-        needed.push(Needed::new(&groups.group_table, ["id", "name"]));
+        needed.push(RequiredColumns::new(&groups.group_table, ["id", "name"]));
         let both = [groups.user_column.as_str(), &groups.group_column];
-        needed.push(Needed::new(&groups.membership_table, both));
+        needed.push(RequiredColumns::new(&groups.membership_table, both));
     }
     let here: Vec<SecondFactorTable> =
         settings.taken_over.iter().flat_map(TakenOver::tables).collect();
     for factor in settings.second_factors.iter().chain(&here) {
         let conditions = of(&factor.conditions);
         let columns = std::iter::once(&factor.user_column).chain(&conditions);
-        needed.push(Needed::new(&factor.table, columns.map(String::as_str)));
+        needed.push(RequiredColumns::new(&factor.table, columns.map(String::as_str)));
     }
     needed
 }

@@ -7,7 +7,7 @@
 use std::io;
 
 use super::http::{ProbeRequest, ProbedService};
-use super::server::{Does, KnownServer};
+use super::server::{KnownServer, ServerCapability};
 use crate::doctor::finding::{DoctorReport, Weight};
 use crate::secret::random_id;
 
@@ -20,7 +20,7 @@ const BODY: [u8; 7919] = [b'd'; 7919];
 
 /// What was found out, for the proposals.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub(super) struct Reaches {
+pub(super) struct EchoFacts {
     /// Does a chunked body arrive? Not known if none.
     pub(super) chunked: Option<bool>,
 }
@@ -30,7 +30,7 @@ pub(super) fn look(
     echo: Option<&str>,
     known: Option<KnownServer>,
     report: &mut DoctorReport,
-) -> io::Result<Reaches> {
+) -> io::Result<EchoFacts> {
     let Some(path) = echo else {
         report.add(
             Weight::Note,
@@ -39,24 +39,26 @@ pub(super) fn look(
         );
         by_name(known, report);
         let chunked = known.and_then(|known| match known.chunked {
-            Does::Yes => Some(true),
-            Does::No => Some(false),
-            Does::Depends(_) => None,
+            ServerCapability::Yes => Some(true),
+            ServerCapability::No => Some(false),
+            ServerCapability::Depends(_) => None,
         });
-        return Ok(Reaches { chunked });
+        return Ok(EchoFacts { chunked });
     };
     spellings(service, path, report)?;
     forwarded(service, path, report)?;
-    Ok(Reaches { chunked: chunked(service, path, report)? })
+    Ok(EchoFacts { chunked: chunked(service, path, report)? })
 }
 
 fn by_name(known: Option<KnownServer>, report: &mut DoctorReport) {
     let Some(known) = known else { return };
     let name = known.name;
     let (mark, says) = match known.folds {
-        Does::No => (Weight::Fine, format!("{name} does not take X_User_Id for X-User-Id")),
-        Does::Yes => (Weight::Warning, format!("{name} takes X_User_Id for X-User-Id")),
-        Does::Depends(how) => {
+        ServerCapability::No => {
+            (Weight::Fine, format!("{name} does not take X_User_Id for X-User-Id"))
+        }
+        ServerCapability::Yes => (Weight::Warning, format!("{name} takes X_User_Id for X-User-Id")),
+        ServerCapability::Depends(how) => {
             (Weight::Note, format!("{name} takes X_User_Id for X-User-Id: {how}"))
         }
     };
@@ -67,14 +69,16 @@ fn by_name(known: Option<KnownServer>, report: &mut DoctorReport) {
         "The gateway drops names with \"_\" and joins none. It matters to whoever gets past it.",
     );
     match known.chunked {
-        Does::Yes => report.add(Weight::Fine, "chunked", format!("{name} hands chunked bodies on")),
-        Does::No => report.tell(
+        ServerCapability::Yes => {
+            report.add(Weight::Fine, "chunked", format!("{name} hands chunked bodies on"))
+        }
+        ServerCapability::No => report.tell(
             Weight::Warning,
             "chunked",
             format!("behind {name} Django sees a chunked body empty"),
             "buffer_chunked = true in [[upstream]].",
         ),
-        Does::Depends(how) => report.tell(
+        ServerCapability::Depends(how) => report.tell(
             Weight::Note,
             "chunked",
             format!("{name} hands chunked bodies on: {how}"),
@@ -82,14 +86,14 @@ fn by_name(known: Option<KnownServer>, report: &mut DoctorReport) {
         ),
     }
     match known.forwarded {
-        Does::No => report.tell(
+        ServerCapability::No => report.tell(
             Weight::Note,
             "forwarded",
             format!("{name} does not look at X-Forwarded-Proto"),
             "Over TLS Django needs SECURE_PROXY_SSL_HEADER = (\"HTTP_X_FORWARDED_PROTO\", \"https\").",
         ),
-        Does::Yes => report.add(Weight::Note, "forwarded", format!("{name} believes X-Forwarded-Proto from everybody")),
-        Does::Depends(how) => {
+        ServerCapability::Yes => report.add(Weight::Note, "forwarded", format!("{name} believes X-Forwarded-Proto from everybody")),
+        ServerCapability::Depends(how) => {
             report.add(Weight::Note, "forwarded", format!("{name} believes X-Forwarded-Proto: {how}"));
         }
     }

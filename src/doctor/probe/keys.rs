@@ -7,7 +7,7 @@ use std::io;
 
 use super::classes::FoundClasses;
 use super::http::{ProbeRequest, ProbedService};
-use crate::app::examine::{DirectoryReply, Examined, Gives, examine};
+use crate::app::examine::{DirectoryReply, Examined, FormTrial, examine};
 use crate::command::CommandFailure;
 use crate::config::{Config, FormEngine, FormKind, IssuerKind, SessionEngine};
 use crate::doctor::finding::{DoctorReport, Weight};
@@ -72,7 +72,7 @@ pub(in crate::doctor) fn here(
     }
     for (form, gives) in &examined.forms {
         match gives {
-            Ok(Gives::Refused(why)) => report.add(
+            Ok(FormTrial::Refused(why)) => report.add(
                 Weight::Warning,
                 "form",
                 format!("{form}: gives nothing for {name}: {why}"),
@@ -145,7 +145,7 @@ pub(super) fn at_service(
 ) -> io::Result<()> {
     let plain = service.get(path)?;
     for (form, gives) in &examined.forms {
-        let Ok(Gives::Headers(fields)) = gives else { continue };
+        let Ok(FormTrial::Headers(fields)) = gives else { continue };
         let mut request = ProbeRequest::new("GET", path);
         for (name, value) in fields {
             if let Ok(value) = value.to_str() {

@@ -19,7 +19,7 @@ mod server;
 
 use classes::FoundClasses;
 use http::ProbedService;
-use paths::Own;
+use paths::ProbedOwnPath;
 
 /// What is looked at.
 pub(super) struct ProbeTarget<'a> {
@@ -102,9 +102,9 @@ fn look(
     Ok(Ok(()))
 }
 
-fn own_paths(config: Option<&Config>) -> Vec<Own> {
+fn own_paths(config: Option<&Config>) -> Vec<ProbedOwnPath> {
     let default = |own: OwnPath| {
-        own.default_path().map(|path| Own { path: path.to_owned(), own, is_alias: false })
+        own.default_path().map(|path| ProbedOwnPath { path: path.to_owned(), own, is_alias: false })
     };
     let Some(config) = config else {
         return OwnPath::ALL.into_iter().filter_map(default).collect();
@@ -117,7 +117,7 @@ fn own_paths(config: Option<&Config>) -> Vec<Own> {
         seen.push(entry.own);
         // One with `*` is no path that could be asked for.
         if entry.path.is_literal() {
-            all.push(Own { path: entry.path.to_string(), own: entry.own, is_alias });
+            all.push(ProbedOwnPath { path: entry.path.to_string(), own: entry.own, is_alias });
         }
     }
     all

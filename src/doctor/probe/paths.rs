@@ -32,7 +32,7 @@ const PUBLIC: [(&str, &str); 18] = [
 ];
 
 /// One path that the gateway answers itself.
-pub(super) struct Own {
+pub(super) struct ProbedOwnPath {
     pub(super) path: String,
     pub(super) own: OwnPath,
     /// Written as an alias, and so meant to hide the service's.
@@ -42,7 +42,7 @@ pub(super) struct Own {
 /// Asks the service for each of the gateway's own paths.
 pub(super) fn collisions(
     service: &ProbedService,
-    own: &[Own],
+    own: &[ProbedOwnPath],
     report: &mut DoctorReport,
 ) -> io::Result<()> {
     let nowhere = service.get(NOWHERE)?.status;
@@ -56,7 +56,7 @@ pub(super) fn collisions(
         return Ok(());
     }
     let mut free = Vec::new();
-    for Own { path, own, is_alias } in own {
+    for ProbedOwnPath { path, own, is_alias } in own {
         let status = service.get(path)?.status;
         match (status, is_alias) {
             (404, false) => free.push(path.as_str()),

@@ -4,21 +4,21 @@
 use std::fmt::Write as _;
 
 use super::SeenService;
-use super::server::{Does, KnownServer};
+use super::server::{KnownServer, ServerCapability};
 use crate::doctor::finding::{DoctorReport, Weight};
 
 /// The three lines for services that take the caller from a header, and how a client could forge it there.
 pub(super) fn remote_user(known: Option<KnownServer>, report: &mut DoctorReport) {
     let mut ways = String::new();
     match known {
-        Some(KnownServer { name, folds: Does::No, .. }) => {
+        Some(KnownServer { name, folds: ServerCapability::No, .. }) => {
             let _ = writeln!(ways, "- by another spelling: not on {name}.");
         }
-        Some(KnownServer { name, folds: Does::Yes, .. }) => {
+        Some(KnownServer { name, folds: ServerCapability::Yes, .. }) => {
             let _ =
                 writeln!(ways, "- by another spelling: {name} takes Remote_User for Remote-User.");
         }
-        Some(KnownServer { name, folds: Does::Depends(how), .. }) => {
+        Some(KnownServer { name, folds: ServerCapability::Depends(how), .. }) => {
             let _ = writeln!(ways, "- by another spelling (Remote_User): {name}, {how}.");
         }
         None => {

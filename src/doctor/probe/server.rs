@@ -14,23 +14,23 @@ pub(super) struct KnownServer {
     /// What begins its `Server` header, in lower case.
     sign: &'static str,
     /// Does `X_User_Id` become the same variable as `X-User-Id`?
-    pub(super) folds: Does,
+    pub(super) folds: ServerCapability,
     /// Does a chunked body reach a Django application?
-    pub(super) chunked: Does,
+    pub(super) chunked: ServerCapability,
     /// Does it take the scheme from `X-Forwarded-Proto`?
-    pub(super) forwarded: Does,
+    pub(super) forwarded: ServerCapability,
 }
 
 /// An answer, as far as there is one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Does {
+pub(super) enum ServerCapability {
     Yes,
     No,
     /// It depends on its settings or version, which are not to be seen from outside.
     Depends(&'static str),
 }
 
-use Does::{Depends, No, Yes};
+use ServerCapability::{Depends, No, Yes};
 
 const SERVERS: [KnownServer; 9] = [
     KnownServer {

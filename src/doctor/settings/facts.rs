@@ -137,7 +137,7 @@ pub(super) struct Cache {
 pub(super) struct RestFramework {
     /// Does the project say them itself?
     pub(super) written: bool,
-    pub(super) classes: Vec<Class>,
+    pub(super) classes: Vec<AuthenticationClass>,
     /// The challenge of the first of them; empty where that has none, and refuses with 403.
     #[serde(default)]
     pub(super) challenge: String,
@@ -145,7 +145,7 @@ pub(super) struct RestFramework {
 
 /// An authentication class.
 #[derive(Debug, Deserialize)]
-pub(super) struct Class {
+pub(super) struct AuthenticationClass {
     pub(super) name: String,
     /// `simplejwt`, `drf-token`, `knox`, `basic`, `session`, `remote-user` or `other`.
     pub(super) kind: String,
@@ -240,7 +240,7 @@ pub(super) struct Urls {
     pub(super) endpoints: Vec<UrlShape>,
     /// Where the admin is.
     pub(super) admins: Vec<String>,
-    pub(super) view_classes: Vec<Class>,
+    pub(super) view_classes: Vec<AuthenticationClass>,
     /// The paths of all of them.
     pub(super) paths: Vec<String>,
     /// By what people sign in with allauth; empty without it.
@@ -335,7 +335,7 @@ impl SimpleJwtSettings {
     }
 }
 
-impl Class {
+impl AuthenticationClass {
     /// The word before a token.
     pub(super) fn keyword(&self) -> &str {
         if self.keyword.is_empty() { "Token" } else { &self.keyword }
@@ -348,7 +348,7 @@ impl ProjectFacts {
     }
 
     /// The classes that views use: the default ones first.
-    pub(super) fn classes(&self) -> impl Iterator<Item = &Class> {
+    pub(super) fn classes(&self) -> impl Iterator<Item = &AuthenticationClass> {
         let defaults = self.rest_framework.iter().flat_map(|rest| &rest.classes);
         defaults.chain(&self.urls.view_classes)
     }
@@ -372,8 +372,8 @@ impl ProjectFacts {
     pub(super) fn changed_class(
         &self,
         kind: &str,
-        like: impl Fn(&Class) -> bool,
-    ) -> Option<&Class> {
+        like: impl Fn(&AuthenticationClass) -> bool,
+    ) -> Option<&AuthenticationClass> {
         self.classes().find(|class| class.kind == kind && !class.changes.is_empty() && like(class))
     }
 }

@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use crate::app::examine::{Tried as AtGateway, try_password};
+use crate::app::examine::{SignInTrial as AtGateway, try_password};
 use crate::command::CommandFailure;
 use crate::config::Config;
 use crate::doctor::finding::{DoctorReport, Weight};

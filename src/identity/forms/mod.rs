@@ -55,7 +55,7 @@ use crate::wire::cookie::last_set;
 /// All forms of the configuration.
 pub struct IdentityForms {
     forms: Vec<Form>,
-    clears: Arc<[Clears]>,
+    clears: Arc<[RemovedCredentials]>,
     guard: Arc<Guard>,
     /// The issuers whose credential is a cookie, and what their sessions are.
     issued: Arc<[IssuedSessions]>,
@@ -140,7 +140,7 @@ pub struct GivenCookie {
 
 /// What is taken out of a request of a route before anything is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Clears {
+pub struct RemovedCredentials {
     /// `Authorization`
     pub authorization: bool,
     /// Cookies.
@@ -186,7 +186,11 @@ impl IdentityForms {
                     .map_err(|reason| FormError { form: form.name.clone(), reason }),
             })
             .collect::<Result<_, _>>()?;
-        let clears = config.routes.iter().map(|route| Clears::of(route, &config.forms)).collect();
+        let clears = config
+            .routes
+            .iter()
+            .map(|route| RemovedCredentials::of(route, &config.forms))
+            .collect();
         let issued = |(index, issuer): (usize, &IssuerSettings)| {
             issuer.cookie().map(|cookie| IssuedSessions {
                 issuer: IssuerName::new(&issuer.name),
@@ -244,7 +248,7 @@ impl IdentityForms {
     }
 
     /// What is taken out of the requests of a route.
-    pub fn clears(&self, route: &Route) -> Option<&Clears> {
+    pub fn clears(&self, route: &Route) -> Option<&RemovedCredentials> {
         self.clears.get(route.index)
     }
 
@@ -582,7 +586,7 @@ async fn account(known: &Known, directory: Option<&Directory>) -> Result<Account
     }
 }
 
-impl Clears {
+impl RemovedCredentials {
     fn of(route: &Route, forms: &[IdentityForm]) -> Self {
         let used = || route.identity.all().filter_map(|index| forms.get(index));
         let mut cookies: Vec<String> =

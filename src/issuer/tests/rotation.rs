@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::event::Adoption;
-use crate::issuer::{Adopting, PresentedRefresh, To};
+use crate::issuer::{Adopting, AnswerRecipient, PresentedRefresh};
 use crate::session::testkit::{CLIENT, context};
 use crate::store::{SessionBy, Sessions};
 
@@ -53,7 +53,7 @@ impl Given {
         let refresh = signed(TokenType::Refresh, refresh);
         let body = json!({"access": access, "refresh": refresh}).to_string();
         let request_id: Arc<str> = "r1".into();
-        let to = To {
+        let to = AnswerRecipient {
             issuer: 0,
             upstream: 0,
             client: CLIENT,

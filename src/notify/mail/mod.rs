@@ -389,7 +389,7 @@ fn transport(
 
 /// An incident in words.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Described {
+pub struct IncidentText {
     /// What happened.
     pub what: &'static str,
     /// When, with the time zone.
@@ -401,13 +401,13 @@ pub struct Described {
 }
 
 /// What people read of an incident.
-pub fn describe(told: &ToldIncident, time_zone: &str, language: Language) -> Described {
+pub fn describe(told: &ToldIncident, time_zone: &str, language: Language) -> IncidentText {
     let place = match (told.client, &told.country) {
         (Some(client), Some(country)) => format!("{client} ({country})"),
         (Some(client), None) => client.to_string(),
         (None, _) => words::unknown(language).to_owned(),
     };
-    Described {
+    IncidentText {
         what: words::what(&told.detector, language),
         when: time(Timestamp::from_millis(told.at), time_zone),
         place,

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 
 use self::credential::FoundCredential;
 use self::story::{Story, StoryEnd, StoryMark};
-use super::convert::{self, Came};
+use super::convert::{self, ConnectionInfo};
 use super::generation::Generation;
 use super::stage::ForwardPlan;
 use crate::block::Block;
@@ -68,7 +68,7 @@ impl Explainer {
         match (asked.head, asked.token) {
             (Some(head), None) => {
                 let peer = asked.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-                let came = Came { peer, tls: asked.tls };
+                let came = ConnectionInfo { peer, tls: asked.tls };
                 Ok(self.request(Secret::new(head), came, issuers, at).await)
             }
             (None, Some(token)) => Ok(token::explain(&issuers, &Secret::new(token), at).await),
@@ -79,7 +79,7 @@ impl Explainer {
     async fn request(
         &self,
         head: Secret,
-        came: Came,
+        came: ConnectionInfo,
         issuers: Arc<Issuers>,
         at: Timestamp,
     ) -> Value {

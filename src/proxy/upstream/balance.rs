@@ -13,7 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, InFlightAt, Standing};
+use super::endpoint::{Endpoint, EndpointState, InFlightAt};
 use crate::config::Balance;
 
 /// The addresses of a pool at one time.
@@ -142,15 +142,17 @@ impl PoolTable {
 
 fn is_open(endpoint: &Endpoint, choice: &Choice<'_>, look: Strictness, is_full: &mut bool) -> bool {
     let stands = match (look, endpoint.standing()) {
-        (Strictness::Best | Strictness::InService, Standing::InService) if endpoint.is_backup => {
+        (Strictness::Best | Strictness::InService, EndpointState::InService)
+            if endpoint.is_backup =>
+        {
             false
         }
-        (Strictness::Best, Standing::InService) => {
+        (Strictness::Best, EndpointState::InService) => {
             let share = endpoint.share(choice.slow_start);
             share >= 1000 || lot(choice.turn) < share
         }
-        (_, Standing::InService) | (Strictness::Ejected, Standing::Ejected) => true,
-        (_, Standing::Ejected | Standing::Unwell | Standing::Drained) => false,
+        (_, EndpointState::InService) | (Strictness::Ejected, EndpointState::Ejected) => true,
+        (_, EndpointState::Ejected | EndpointState::Unwell | EndpointState::Drained) => false,
     };
     if !stands || choice.tried.contains(&endpoint.name) {
         return false;

@@ -55,9 +55,9 @@ pub(super) struct Dial {
 }
 
 /// Anything that carries bytes.
-trait Carrier: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {}
+trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {}
 
-impl<T> Carrier for T where T: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {}
+impl<T> ByteStream for T where T: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {}
 
 #[async_trait]
 impl L4Connect for Dial {
@@ -84,7 +84,7 @@ impl L4Connect for Dial {
 impl Dial {
     async fn on<S>(&self, mut socket: S) -> Result<Stream>
     where
-        S: Carrier + Into<Stream> + 'static,
+        S: ByteStream + Into<Stream> + 'static,
     {
         if let Some(header) = &self.header {
             socket.write_all(header).await.map_err(|e| failed(&e))?;
@@ -92,7 +92,7 @@ impl Dial {
         if self.is_timed {
             return Ok(VirtualSocketStream::new(Box::new(Timed(socket))).into());
         }
-        let carrier: Box<dyn Carrier> = match &self.tls {
+        let carrier: Box<dyn ByteStream> = match &self.tls {
             None if !self.is_held_back => return Ok(socket.into()),
             None => Box::new(socket),
             Some((config, name)) => {
@@ -216,13 +216,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     }
 }
 
-impl<S: Carrier> VirtualSocket for Timed<S> {
+impl<S: ByteStream> VirtualSocket for Timed<S> {
     fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
         Ok(())
     }
 }
 
-impl VirtualSocket for HeldBack<Box<dyn Carrier>> {
+impl VirtualSocket for HeldBack<Box<dyn ByteStream>> {
     fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
         // The one that is of use here was set when the connection was made.
         Ok(())
@@ -287,9 +287,10 @@ mod tests {
         upstream.write_all(answer).await.unwrap();
         socket.readable().await.unwrap();
 
-        let stream: Stream =
-            VirtualSocketStream::new(Box::new(HeldBack::new(Box::new(socket) as Box<dyn Carrier>)))
-                .into();
+        let stream: Stream = VirtualSocketStream::new(Box::new(HeldBack::new(
+            Box::new(socket) as Box<dyn ByteStream>
+        )))
+        .into();
         let mut session = HttpSession::new(Box::new(stream));
         let mut request = RequestHeader::build("GET", b"/", None).unwrap();
         request.insert_header("Upgrade", "websocket").unwrap();

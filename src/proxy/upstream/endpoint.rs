@@ -59,7 +59,7 @@ pub(super) struct EndpointHealth {
 
 /// Where an address stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Standing {
+pub(super) enum EndpointState {
     /// It gets requests.
     InService,
     /// It has failed requests, and is left out for a while.
@@ -83,7 +83,7 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-impl Standing {
+impl EndpointState {
     pub(super) const ALL: [Self; 4] = [Self::InService, Self::Ejected, Self::Unwell, Self::Drained];
 
     pub(super) const fn name(self) -> &'static str {
@@ -97,15 +97,15 @@ impl Standing {
 }
 
 impl Endpoint {
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> EndpointState {
         if self.server.drained.load(Ordering::Relaxed) {
-            Standing::Drained
+            EndpointState::Drained
         } else if self.condition.unwell.load(Ordering::Relaxed) {
-            Standing::Unwell
+            EndpointState::Unwell
         } else if self.is_ejected() {
-            Standing::Ejected
+            EndpointState::Ejected
         } else {
-            Standing::InService
+            EndpointState::InService
         }
     }
 

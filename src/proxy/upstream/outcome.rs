@@ -9,7 +9,7 @@
 use http::StatusCode;
 
 use super::Pool;
-use super::endpoint::Standing;
+use super::endpoint::EndpointState;
 use super::place::Place;
 use crate::telemetry::Retried;
 
@@ -60,13 +60,13 @@ impl Pool {
             return;
         }
         let _deciding = self.ejecting.lock();
-        if endpoint.standing() != Standing::InService {
+        if endpoint.standing() != EndpointState::InService {
             return;
         }
         let table = self.table.load();
         let all = table.endpoints.len();
         let out =
-            table.endpoints.iter().filter(|one| one.standing() != Standing::InService).count();
+            table.endpoints.iter().filter(|one| one.standing() != EndpointState::InService).count();
         let percent = usize::try_from(ejection.at_most_percent).unwrap_or(100);
         let most = (all * percent / 100).min(all.saturating_sub(1));
         if out >= most {
@@ -96,7 +96,7 @@ impl Pool {
         let others = self.table.load();
         let has_other = others.endpoints.iter().any(|one| {
             one.name != *place.name()
-                && matches!(one.standing(), Standing::InService | Standing::Ejected)
+                && matches!(one.standing(), EndpointState::InService | EndpointState::Ejected)
         });
         tries < most && has_other && tries < others.endpoints.len() && self.spend(place, why)
     }
@@ -175,7 +175,7 @@ mod tests {
         for _ in 0..20 {
             let place = one.place(None, &[]).await.unwrap();
             one.answered(&place, StatusCode::BAD_GATEWAY);
-            assert_eq!(place.endpoint().standing(), Standing::InService);
+            assert_eq!(place.endpoint().standing(), EndpointState::InService);
         }
     }
 
@@ -187,7 +187,7 @@ mod tests {
             pool.answered(&place, StatusCode::SERVICE_UNAVAILABLE);
             pool.answered(&place, StatusCode::INTERNAL_SERVER_ERROR);
         }
-        assert_eq!(place.endpoint().standing(), Standing::InService);
+        assert_eq!(place.endpoint().standing(), EndpointState::InService);
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 
 use super::Pool;
-use super::endpoint::Standing;
+use super::endpoint::EndpointState;
 
 impl Pool {
     /// The pool as it stands, for people and programs.
@@ -67,17 +67,17 @@ impl Pool {
     pub(in crate::proxy) fn measure(&self) {
         let table = self.table.load();
         for member in &self.members {
-            let mut counts = [0; Standing::ALL.len()];
+            let mut counts = [0; EndpointState::ALL.len()];
             let mut in_flight = 0;
             for one in table.endpoints.iter().filter(|one| one.server.name == member.state.name) {
                 in_flight += one.condition.in_flight();
                 let standing = one.standing();
-                for (count, other) in counts.iter_mut().zip(Standing::ALL) {
+                for (count, other) in counts.iter_mut().zip(EndpointState::ALL) {
                     *count += i64::from(other == standing);
                 }
             }
             let metrics = &member.state.metrics;
-            for (count, standing) in counts.into_iter().zip(Standing::ALL) {
+            for (count, standing) in counts.into_iter().zip(EndpointState::ALL) {
                 metrics.stands(standing.name(), count);
             }
             metrics.in_flight(in_flight);

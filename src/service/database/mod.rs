@@ -29,7 +29,7 @@ mod needs;
 mod server;
 mod sqlite;
 
-pub use self::needs::Needed;
+pub use self::needs::RequiredColumns;
 
 /// One row: a text for each column.
 pub type QueryTexts = Vec<Option<String>>;

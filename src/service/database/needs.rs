@@ -7,7 +7,7 @@ use super::{Dialect, ServiceDatabase, Statement};
 
 /// The columns of a table that are read.
 #[derive(Clone, Debug)]
-pub struct Needed {
+pub struct RequiredColumns {
     table: String,
     columns: Vec<String>,
 }
@@ -18,7 +18,7 @@ struct DatabaseColumn {
     may_be_read: bool,
 }
 
-impl Needed {
+impl RequiredColumns {
     /// Columns without a name are not there by configuration, and not needed.
     pub fn new<'c>(table: &str, columns: impl IntoIterator<Item = &'c str>) -> Self {
         let named = columns.into_iter().filter(|column| !column.is_empty());
@@ -31,9 +31,9 @@ impl ServiceDatabase {
     ///
     /// # Errors
     /// Why the database cannot be asked.
-    pub async fn missing(&self, needed: &[Needed]) -> Result<Vec<String>, String> {
+    pub async fn missing(&self, needed: &[RequiredColumns]) -> Result<Vec<String>, String> {
         let mut missing = Vec::new();
-        for Needed { table, columns } in needed {
+        for RequiredColumns { table, columns } in needed {
             let there = self.columns(table).await?;
             if there.is_empty() {
                 missing.push(match self.dialect {

@@ -52,13 +52,13 @@ enum ServerTrouble {
 }
 
 /// What is done on a connection.
-enum Work {
+enum DatabaseWork {
     Ask(Vec<Statement>),
     Change(Statement),
 }
 
 /// What comes of it.
-enum Done {
+enum DatabaseAnswer {
     Rows(Vec<Vec<QueryTexts>>),
     Changed(u64),
 }
@@ -77,30 +77,33 @@ impl ServerDatabase {
         &self,
         statements: Vec<Statement>,
     ) -> Result<Vec<Vec<QueryTexts>>, String> {
-        match self.on_some_connection(&Work::Ask(statements)).await {
-            Ok(Done::Rows(rows)) => Ok(rows),
-            Ok(Done::Changed(_)) => Err("it changed something instead".into()),
+        match self.on_some_connection(&DatabaseWork::Ask(statements)).await {
+            Ok(DatabaseAnswer::Rows(rows)) => Ok(rows),
+            Ok(DatabaseAnswer::Changed(_)) => Err("it changed something instead".into()),
             Err(trouble) => Err(format!("{}: {trouble}", self.place())),
         }
     }
 
     pub(super) async fn change(&self, statement: Statement) -> Result<u64, String> {
-        match self.on_some_connection(&Work::Change(statement)).await {
-            Ok(Done::Changed(rows)) => Ok(rows),
-            Ok(Done::Rows(_)) => Err("it asked something instead".into()),
+        match self.on_some_connection(&DatabaseWork::Change(statement)).await {
+            Ok(DatabaseAnswer::Changed(rows)) => Ok(rows),
+            Ok(DatabaseAnswer::Rows(_)) => Err("it asked something instead".into()),
             Err(trouble) => Err(format!("{}: {trouble}", self.place())),
         }
     }
 
     pub(super) async fn may_change(&self, statement: Statement) -> Result<bool, String> {
-        match self.on_some_connection(&Work::Change(statement)).await {
+        match self.on_some_connection(&DatabaseWork::Change(statement)).await {
             Ok(_) => Ok(true),
             Err(ServerTrouble::Sql(error)) if is_of_rights(&error) => Ok(false),
             Err(trouble) => Err(format!("{}: {trouble}", self.place())),
         }
     }
 
-    async fn on_some_connection(&self, work: &Work) -> Result<Done, ServerTrouble> {
+    async fn on_some_connection(
+        &self,
+        work: &DatabaseWork,
+    ) -> Result<DatabaseAnswer, ServerTrouble> {
         let limit = self.settings.connect_timeout;
         let _permit = timeout(limit, self.at_once.acquire())
             .await
@@ -129,8 +132,8 @@ impl ServerDatabase {
     async fn on(
         &self,
         mut connection: ServerConnection,
-        work: &Work,
-    ) -> Result<Done, ServerTrouble> {
+        work: &DatabaseWork,
+    ) -> Result<DatabaseAnswer, ServerTrouble> {
         let limit = self.settings.query_timeout;
         let done = timeout(limit, connection.work(work))
             .await
@@ -276,16 +279,16 @@ macro_rules! bound {
 }
 
 impl ServerConnection {
-    async fn work(&mut self, work: &Work) -> Result<Done, ServerTrouble> {
+    async fn work(&mut self, work: &DatabaseWork) -> Result<DatabaseAnswer, ServerTrouble> {
         match work {
-            Work::Ask(statements) => {
+            DatabaseWork::Ask(statements) => {
                 let mut all = Vec::with_capacity(statements.len());
                 for statement in statements {
                     all.push(self.rows(statement).await?);
                 }
-                Ok(Done::Rows(all))
+                Ok(DatabaseAnswer::Rows(all))
             }
-            Work::Change(statement) => {
+            DatabaseWork::Change(statement) => {
                 let changed = match self {
                     Self::Postgres(connection) => {
                         bound!(statement).execute(connection).await?.rows_affected()
@@ -294,7 +297,7 @@ impl ServerConnection {
                         bound!(statement).execute(connection).await?.rows_affected()
                     }
                 };
-                Ok(Done::Changed(changed))
+                Ok(DatabaseAnswer::Changed(changed))
             }
         }
     }

@@ -104,10 +104,10 @@ async fn what_is_missing_is_named_all_at_once() {
     );
     let open = Databases::default().open(&settings, DatabaseAccess::Read);
     let needed = [
-        Needed::new("users", ["id", "name", "", "email", "is_active"]),
-        Needed::new("seen", ["name"]),
-        Needed::new("groups", ["id"]),
-        Needed::new("main\".\"users", ["name", "id"]),
+        RequiredColumns::new("users", ["id", "name", "", "email", "is_active"]),
+        RequiredColumns::new("seen", ["name"]),
+        RequiredColumns::new("groups", ["id"]),
+        RequiredColumns::new("main\".\"users", ["name", "id"]),
     ];
     assert_eq!(
         open.missing(&needed).await.unwrap(),

@@ -12,7 +12,7 @@ use crate::event::{EndReason, EventKind};
 use crate::refusal::Refusal;
 use crate::session::testkit::{CLIENT, Kit, NOW, context_at};
 use crate::store::{
-    NewSession, NewStamp, Once, Renewal, Session, SessionBy, SessionSelection, Sessions,
+    BeginOutcome, NewSession, NewStamp, Renewal, Session, SessionBy, SessionSelection, Sessions,
     StoreError, Upkeep,
 };
 
@@ -157,12 +157,16 @@ impl Sessions for Unplugged {
         self.inner.create_token(new, most).await
     }
 
-    async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
+    async fn create_once(
+        &self,
+        new: NewSession,
+        mark: NewStamp,
+    ) -> Result<BeginOutcome, StoreError> {
         self.up()?;
         self.inner.create_once(new, mark).await
     }
 
-    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
+    async fn adopt(&self, new: NewSession) -> Result<BeginOutcome, StoreError> {
         self.up()?;
         self.inner.adopt(new).await
     }

@@ -17,7 +17,9 @@ use crate::secret::Secret;
 use crate::session::mailed_code::CodeOrder;
 use crate::session::step_up::Confirmation;
 use crate::session::testkit::{Kit, NOW, account, context, context_at};
-use crate::session::{Due, Grants, SecondStep, SignIn, SignInRefused, SignInTicket, SignedIn};
+use crate::session::{
+    Grants, PendingStep, SecondStep, SignIn, SignInRefused, SignInTicket, SignedIn,
+};
 use crate::store::Blocks as _;
 use crate::store::memory::Memory;
 
@@ -93,15 +95,15 @@ async fn enrol(factors: &Factors) -> Secret {
 
 #[tokio::test]
 async fn a_code_is_mailed_to_whoever_has_nothing_else_and_an_address_of_their_own() {
-    let enrols = Some(Due::Enrolment { takes_invitation: true });
+    let enrols = Some(PendingStep::Enrolment { takes_invitation: true });
     for (mode, mails, email, has_app, is_reset, due) in [
-        (Required, true, "kim@example.org", false, false, Some(Due::MailedCode)),
-        (Required, true, " kim@example.org ", false, false, Some(Due::MailedCode)),
+        (Required, true, "kim@example.org", false, false, Some(PendingStep::MailedCode)),
+        (Required, true, " kim@example.org ", false, false, Some(PendingStep::MailedCode)),
         (Required, false, "kim@example.org", false, false, enrols),
         (Required, true, "family@example.org", false, false, enrols),
         (Required, true, "", false, false, enrols),
         (Required, true, "kim", false, false, enrols),
-        (Required, true, "kim@example.org", true, false, Some(Due::Code)),
+        (Required, true, "kim@example.org", true, false, Some(PendingStep::Code)),
         (Required, true, "kim@example.org", false, true, enrols),
         (Optional, true, "kim@example.org", false, true, enrols),
         (Optional, true, "kim@example.org", false, false, None),
@@ -123,7 +125,7 @@ async fn a_code_is_mailed_to_whoever_has_nothing_else_and_an_address_of_their_ow
         let got = got.err().and_then(|refused| refused.ticket);
         assert_eq!(got.as_ref().map(|ticket| ticket.due), due, "{said}");
         let Some(got) = got else { continue };
-        let is_mailed = due == Some(Due::MailedCode);
+        let is_mailed = due == Some(PendingStep::MailedCode);
         assert_eq!(got.offered.mail, is_mailed, "{said}");
         let ordered = order(&kit, &got.ticket).await;
         assert_eq!(ordered.is_ok(), is_mailed, "{said}: {ordered:?}");

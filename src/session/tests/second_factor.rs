@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use crate::session::step_up::Confirmation;
 use crate::session::testkit::{Kit, NOW, account, context, context_at};
 use crate::session::{
-    Due, EnrolmentStep, Grants, SecondStep, SignIn, SignInRefused, SignInTicket, SignedIn,
+    EnrolmentStep, Grants, PendingStep, SecondStep, SignIn, SignInRefused, SignInTicket, SignedIn,
 };
 use crate::store::SessionSelection;
 use crate::store::memory::Memory;
@@ -79,7 +79,7 @@ async fn a_code_ends_the_sign_in_that_its_ticket_began() {
     let (kit, factors) = kit(FactorMode::Optional);
     let enrolment = enrolled(&factors).await;
     let ticket = ticket(&kit, "").await;
-    assert_eq!((ticket.due, &*ticket.name), (Due::Code, "kim"));
+    assert_eq!((ticket.due, &*ticket.name), (PendingStep::Code, "kim"));
     let events = Events::default();
     let wrong = finish(&kit, &ticket, &Secret::new("000000"), &context(&events)).await;
     assert_eq!(wrong.unwrap_err().refusal, Refusal::BadCode);
@@ -132,7 +132,7 @@ async fn the_first_one_takes_a_known_device_or_an_operators_code() {
         let (kit, factors) = kit(FactorMode::Required);
         let ticket = ticket(&kit, known).await;
         let takes_invitation = known.is_empty();
-        assert_eq!(ticket.due, Due::Enrolment { takes_invitation });
+        assert_eq!(ticket.due, PendingStep::Enrolment { takes_invitation });
         let events = Events::default();
         let (enrolment, takes) =
             kit.sessions.enrolment_of(&ticket.ticket, None, &context(&events)).await.unwrap();

@@ -7,7 +7,7 @@ use crate::caller::{Assurance, AuthMethod, AuthMethods, SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::EndReason;
 use crate::store::{
-    NewSession, Once, Renewal, Session, SessionBy, SessionSelection, Sessions, Stamps,
+    BeginOutcome, NewSession, Renewal, Session, SessionBy, SessionSelection, Sessions, Stamps,
 };
 
 fn adopted(id: &str, credential: &str, now: Timestamp) -> NewSession {
@@ -21,12 +21,17 @@ fn adopted(id: &str, credential: &str, now: Timestamp) -> NewSession {
     }
 }
 
-async fn adopt(store: &Arc<impl Sessions>, id: &str, credential: &str, now: Timestamp) -> Once {
+async fn adopt(
+    store: &Arc<impl Sessions>,
+    id: &str,
+    credential: &str,
+    now: Timestamp,
+) -> BeginOutcome {
     store.adopt(adopted(id, credential, now)).await.unwrap()
 }
 
-fn begun(once: Once) -> Arc<Session> {
-    let Once::Begun(session) = once else { panic!("{once:?}") };
+fn begun(once: BeginOutcome) -> Arc<Session> {
+    let BeginOutcome::Begun(session) = once else { panic!("{once:?}") };
     session
 }
 
@@ -54,7 +59,7 @@ pub(in crate::store) async fn a_credential_is_adopted_once_while_its_session_liv
     let session = begun(adopt(store, "a", "key", at(0)).await);
     assert_eq!(session.issuer.as_deref(), Some("django-session"));
     let again = adopt(store, "b", "key", at(1)).await;
-    assert!(matches!(&again, Once::Before(Some(same)) if Arc::ptr_eq(same, &session)));
+    assert!(matches!(&again, BeginOutcome::Before(Some(same)) if Arc::ptr_eq(same, &session)));
     assert!(Arc::ptr_eq(&by(store, "key", at(1)).await.unwrap(), &session));
     begun(adopt(store, "b", "other", at(1)).await);
 }
@@ -66,10 +71,10 @@ pub(in crate::store) async fn the_end_of_an_adopted_session_is_that_of_its_crede
     begun(adopt(store, "b", "other", at(0)).await);
     store.end(&one("a"), EndReason::Operator, at(5)).await.unwrap();
     assert_eq!(store.stamp(&digest("key")), Some(at(5)));
-    assert!(matches!(adopt(store, "c", "key", at(6)).await, Once::Before(None)));
+    assert!(matches!(adopt(store, "c", "key", at(6)).await, BeginOutcome::Before(None)));
     let user = SessionSelection::User(UserKey::new("django", "1"));
     store.end(&user, EndReason::SignedOutEverywhere, at(7)).await.unwrap();
-    assert!(matches!(adopt(store, "c", "other", at(8)).await, Once::Before(None)));
+    assert!(matches!(adopt(store, "c", "other", at(8)).await, BeginOutcome::Before(None)));
     // As long as the service could take it, and no longer.
     store.upkeep(at(5).plus(IDLE)).await.unwrap();
     begun(adopt(store, "c", "key", at(5).plus(IDLE)).await);
@@ -113,7 +118,7 @@ pub(in crate::store) async fn a_renewed_session_goes_on_under_another_credential
     let again = store.renew(renewal("a", None, at(2))).await.unwrap().unwrap();
     assert_eq!(again.cookie, Some(digest("new key")));
     assert_eq!(store.end(&one("a"), EndReason::SignedOut, at(3)).await.unwrap().len(), 1);
-    assert!(matches!(adopt(store, "b", "new key", at(4)).await, Once::Before(None)));
+    assert!(matches!(adopt(store, "b", "new key", at(4)).await, BeginOutcome::Before(None)));
 }
 
 pub(in crate::store) async fn what_a_user_proved_since_is_in_the_record_and_stays(
@@ -154,8 +159,8 @@ pub(in crate::store) async fn of_fifty_parallel_adoptions_one_begins(
     let (mut first, mut others) = (Vec::new(), Vec::new());
     for one in racing {
         match one.await.unwrap() {
-            Once::Begun(session) => first.push(session),
-            Once::Before(session) => others.push(session.unwrap()),
+            BeginOutcome::Begun(session) => first.push(session),
+            BeginOutcome::Before(session) => others.push(session.unwrap()),
         }
     }
     assert_eq!(first.len(), 1);

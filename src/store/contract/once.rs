@@ -8,8 +8,8 @@ use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::event::EndReason;
 use crate::store::{
-    Keep, NewStamp, Once, RefreshTokens, RotationOutcome, Session, SessionBy, SessionSelection,
-    Sessions, Stamps,
+    BeginOutcome, Keep, NewStamp, RefreshTokens, RotationOutcome, Session, SessionBy,
+    SessionSelection, Sessions, Stamps,
 };
 
 fn mark(name: &str) -> NewStamp {
@@ -21,7 +21,7 @@ fn mark(name: &str) -> NewStamp {
     }
 }
 
-async fn begin(store: &Arc<impl Sessions>, id: &str, now: Timestamp) -> Once {
+async fn begin(store: &Arc<impl Sessions>, id: &str, now: Timestamp) -> BeginOutcome {
     let new = crate::store::NewSession { at: now, ..new_session(id, "1") };
     store.create_once(new, mark(id)).await.unwrap()
 }
@@ -30,8 +30,8 @@ fn one(id: &str) -> SessionSelection {
     SessionSelection::Session(SessionId::new(id))
 }
 
-fn begun(once: Once) -> Arc<Session> {
-    let Once::Begun(session) = once else { panic!("{once:?}") };
+fn begun(once: BeginOutcome) -> Arc<Session> {
+    let BeginOutcome::Begun(session) = once else { panic!("{once:?}") };
     session
 }
 
@@ -40,7 +40,7 @@ pub(in crate::store) async fn a_marked_session_begins_once(store: &Arc<impl Sess
     assert_eq!(store.stamp(&mark("a").key), Some(at(0)));
     for now in [at(0), at(1000)] {
         let again = begin(store, "a", now).await;
-        assert!(matches!(&again, Once::Before(Some(same)) if Arc::ptr_eq(same, &session)));
+        assert!(matches!(&again, BeginOutcome::Before(Some(same)) if Arc::ptr_eq(same, &session)));
     }
     let by_id = SessionId::new("a");
     let found = store.find(SessionBy::Id(&by_id), at(1)).await.unwrap().unwrap();
@@ -61,7 +61,7 @@ pub(in crate::store) async fn whatever_ended_it_a_marked_session_does_not_begin_
     store.upkeep(after(IDLE)).await.unwrap();
     for id in ["ended", "reused", "idle"] {
         for now in [at(2), after(IDLE)] {
-            assert!(matches!(begin(store, id, now).await, Once::Before(None)), "{id}");
+            assert!(matches!(begin(store, id, now).await, BeginOutcome::Before(None)), "{id}");
         }
     }
 }
@@ -70,7 +70,7 @@ pub(in crate::store) async fn a_mark_without_a_session_lets_none_begin(
     store: &Arc<impl Sessions + Stamps>,
 ) {
     store.put(mark("a")).await.unwrap();
-    assert!(matches!(begin(store, "a", at(1)).await, Once::Before(None)));
+    assert!(matches!(begin(store, "a", at(1)).await, BeginOutcome::Before(None)));
     store.create(new_session("a", "1")).await.unwrap();
 }
 
@@ -86,8 +86,8 @@ pub(in crate::store) async fn of_fifty_parallel_beginnings_one_is_the_session_of
     let (mut first, mut others) = (Vec::new(), Vec::new());
     for one in racing {
         match one.await.unwrap() {
-            Once::Begun(session) => first.push(session),
-            Once::Before(session) => others.push(session.unwrap()),
+            BeginOutcome::Begun(session) => first.push(session),
+            BeginOutcome::Before(session) => others.push(session.unwrap()),
         }
     }
     assert_eq!(first.len(), 1);

@@ -46,9 +46,9 @@ pub use self::passkeys::passkeys_elsewhere_in;
 use self::writer::Writer;
 use super::live::LiveSessions;
 use super::{
-    BlockList, Blocked, Blocks, NewSession, NewStamp, Once, RefreshState, RefreshTokens, Renewal,
-    Rotate, RotationOutcome, Session, SessionAttachments, SessionBy, SessionSelection, Sessions,
-    Stamps, StoreError, Upkeep,
+    BeginOutcome, BlockList, Blocked, Blocks, NewSession, NewStamp, RefreshState, RefreshTokens,
+    Renewal, Rotate, RotationOutcome, Session, SessionAttachments, SessionBy, SessionSelection,
+    Sessions, Stamps, StoreError, Upkeep,
 };
 use crate::block::{Block, BlockSubject};
 use crate::caller::{SessionId, UserKey};
@@ -129,11 +129,15 @@ impl Sessions for Embedded {
         self.writer.submit(ops::CreateToken(ops::Create(new), most)).await
     }
 
-    async fn create_once(&self, new: NewSession, mark: NewStamp) -> Result<Once, StoreError> {
+    async fn create_once(
+        &self,
+        new: NewSession,
+        mark: NewStamp,
+    ) -> Result<BeginOutcome, StoreError> {
         self.writer.submit(ops::CreateOnce(ops::Create(new), ops::Put(mark))).await
     }
 
-    async fn adopt(&self, new: NewSession) -> Result<Once, StoreError> {
+    async fn adopt(&self, new: NewSession) -> Result<BeginOutcome, StoreError> {
         self.writer.submit(ops::Adopt(ops::Create(new))).await
     }
 

@@ -10,7 +10,7 @@ use rusqlite::{Connection, named_params};
 
 use super::super::live::{LiveSessions, Stamp};
 use super::super::{
-    Keep, NewSession, NewStamp, Once, Renewal, Rotate, RotationOutcome, Session, SessionBy,
+    BeginOutcome, Keep, NewSession, NewStamp, Renewal, Rotate, RotationOutcome, Session, SessionBy,
     SessionSelection,
 };
 use super::rows;
@@ -135,7 +135,7 @@ impl Op for CreateToken {
 impl Op for CreateOnce {
     /// The mark, if it was put.
     type Found = Option<Stamp>;
-    type Answer = Once;
+    type Answer = BeginOutcome;
 
     fn run(&self, sql: &Connection, live: &LiveSessions) -> rusqlite::Result<Option<Stamp>> {
         let Self(create, mark) = self;
@@ -146,24 +146,24 @@ impl Op for CreateOnce {
         mark.run(sql, live).map(Some)
     }
 
-    fn apply(self, found: Option<Stamp>, live: &LiveSessions) -> Once {
+    fn apply(self, found: Option<Stamp>, live: &LiveSessions) -> BeginOutcome {
         let Self(create, mark) = self;
         match found {
             Some(stamp) => {
                 // The session first: whoever sees the mark finds it.
                 let session = create.apply((), live);
                 mark.apply(stamp, live);
-                Once::Begun(session)
+                BeginOutcome::Begun(session)
             }
             // In memory by now, if an op of the same batch began it.
-            None => Once::Before(live.find(SessionBy::Id(&create.0.id), create.0.at)),
+            None => BeginOutcome::Before(live.find(SessionBy::Id(&create.0.id), create.0.at)),
         }
     }
 }
 
 impl Op for Adopt {
     type Found = Adopted;
-    type Answer = Once;
+    type Answer = BeginOutcome;
 
     fn run(&self, sql: &Connection, live: &LiveSessions) -> rusqlite::Result<Adopted> {
         let Self(Create(new)) = self;
@@ -187,16 +187,16 @@ impl Op for Adopt {
         Ok(Adopted::Begins(there))
     }
 
-    fn apply(self, found: Adopted, live: &LiveSessions) -> Once {
+    fn apply(self, found: Adopted, live: &LiveSessions) -> BeginOutcome {
         let Self(create) = self;
         match found {
-            Adopted::Over => Once::Before(None),
-            Adopted::Lives(id) => Once::Before(live.find(SessionBy::Id(&id), create.0.at)),
+            Adopted::Over => BeginOutcome::Before(None),
+            Adopted::Lives(id) => BeginOutcome::Before(live.find(SessionBy::Id(&id), create.0.at)),
             Adopted::Begins(timed_out) => {
                 if let Some(id) = timed_out {
                     live.end(&id);
                 }
-                Once::Begun(create.apply((), live))
+                BeginOutcome::Begun(create.apply((), live))
             }
         }
     }

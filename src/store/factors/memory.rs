@@ -19,14 +19,14 @@ use crate::secret::Digest;
 /// All users' factors, behind one lock.
 #[derive(Debug, Default)]
 pub(in crate::store) struct FactorTables {
-    users: HashMap<UserKey, OfUser>,
+    users: HashMap<UserKey, UserFactorRows>,
     attempts: HashMap<Digest, Attempts>,
     /// Challenges that were answered, and until when that is to be known.
     challenges: HashMap<Digest, Timestamp>,
 }
 
 #[derive(Debug, Default)]
-struct OfUser {
+struct UserFactorRows {
     kept: StoredFactors,
     /// Whether each was used.
     recovery: HashMap<Digest, bool>,
@@ -94,7 +94,7 @@ impl FactorTables {
     }
 }
 
-impl OfUser {
+impl UserFactorRows {
     fn left(&self) -> u32 {
         let left = self.recovery.values().filter(|used| !**used).count();
         u32::try_from(left).unwrap_or(u32::MAX)

@@ -18,11 +18,11 @@ use crate::secret::Digest;
 #[derive(Debug, Default)]
 pub(in crate::store) struct RecordTables {
     last_key: u64,
-    users: HashMap<UserKey, OfAccount>,
+    users: HashMap<UserKey, AccountRows>,
 }
 
 #[derive(Debug, Default)]
-struct OfAccount {
+struct AccountRows {
     /// Those that anybody can cause, and the others; oldest first.
     refused: Vec<StoredEntry>,
     others: Vec<StoredEntry>,

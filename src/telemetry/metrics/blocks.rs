@@ -3,7 +3,7 @@
 use prometheus::{IntCounter, IntGauge, Result};
 
 use super::family::Families;
-use super::labels::{Each, Label as _};
+use super::labels::{Label as _, MetricsByLabel};
 use crate::block::{Block, BlockSubject, BlockedBy};
 use crate::store::blocks::BlockCounts;
 
@@ -18,7 +18,7 @@ pub(super) struct BlockMetrics {
 #[derive(Debug)]
 struct BlockGauges {
     active: IntGauge,
-    total: Each<BlockedBy, IntCounter>,
+    total: MetricsByLabel<BlockedBy, IntCounter>,
 }
 
 impl BlockMetrics {
@@ -35,7 +35,9 @@ impl BlockMetrics {
         )?;
         let made = |subject: &str| BlockGauges {
             active: active.with_label_values(&[subject]),
-            total: Each::new(|by: BlockedBy| total.with_label_values(&[subject, by.label()])),
+            total: MetricsByLabel::new(|by: BlockedBy| {
+                total.with_label_values(&[subject, by.label()])
+            }),
         };
         Ok(Self { addresses: made("address"), users: made("user"), sessions: made("session") })
     }

@@ -6,7 +6,7 @@ use prometheus::{
     Registry, Result,
 };
 
-use super::labels::{Each, Label};
+use super::labels::{Label, MetricsByLabel};
 
 /// Requests as clients see them: from a cached answer to the longest usual read timeout, denser below a second, where
 /// people notice.
@@ -72,9 +72,9 @@ impl Families<'_> {
         name: &str,
         help: &str,
         label: &str,
-    ) -> Result<Each<L, IntCounter>> {
+    ) -> Result<MetricsByLabel<L, IntCounter>> {
         let family = self.counters(name, help, &[label])?;
-        Ok(Each::new(|value: L| family.with_label_values(&[value.label()])))
+        Ok(MetricsByLabel::new(|value: L| family.with_label_values(&[value.label()])))
     }
 
     /// One histogram for each value of a closed set.
@@ -84,9 +84,9 @@ impl Families<'_> {
         help: &str,
         label: &str,
         buckets: &[f64],
-    ) -> Result<Each<L, Histogram>> {
+    ) -> Result<MetricsByLabel<L, Histogram>> {
         let family = self.histograms(name, help, label, buckets)?;
-        Ok(Each::new(|value: L| family.with_label_values(&[value.label()])))
+        Ok(MetricsByLabel::new(|value: L| family.with_label_values(&[value.label()])))
     }
 
     fn register<C: Collector + Clone + 'static>(&self, collector: C) -> Result<C> {

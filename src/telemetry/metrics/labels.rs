@@ -174,12 +174,12 @@ impl StoreOperation {
 
 /// One metric for each value of a closed set.
 #[derive(Debug)]
-pub(super) struct Each<L, M> {
+pub(super) struct MetricsByLabel<L, M> {
     children: Vec<M>,
     labels: PhantomData<L>,
 }
 
-impl<L: Label, M> Each<L, M> {
+impl<L: Label, M> MetricsByLabel<L, M> {
     /// Makes every child.
     pub(super) fn new(child: impl FnMut(L) -> M) -> Self {
         Self { children: L::ALL.iter().copied().map(child).collect(), labels: PhantomData }
@@ -191,7 +191,7 @@ impl<L: Label, M> Each<L, M> {
     }
 }
 
-impl<L: Label> Each<L, IntCounter> {
+impl<L: Label> MetricsByLabel<L, IntCounter> {
     /// Counts one more.
     pub(super) fn inc(&self, label: L) {
         if let Some(counter) = self.of(label) {
@@ -200,7 +200,7 @@ impl<L: Label> Each<L, IntCounter> {
     }
 }
 
-impl<L: Label> Each<L, Histogram> {
+impl<L: Label> MetricsByLabel<L, Histogram> {
     /// Observes a duration.
     pub(super) fn observe(&self, label: L, duration: std::time::Duration) {
         if let Some(histogram) = self.of(label) {

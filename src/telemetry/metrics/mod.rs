@@ -15,7 +15,7 @@ use prometheus::{
 
 use self::blocks::BlockMetrics;
 use self::family::{BACKEND, Families};
-use self::labels::{Each, Label, TokenKind};
+use self::labels::{Label, MetricsByLabel, TokenKind};
 pub use self::names::{Labels, Names};
 use self::notices::NoticeMetrics;
 use self::personal_tokens::PersonalTokenMetrics;
@@ -56,38 +56,38 @@ pub struct Metrics {
     servers: Servers,
     shadow: ShadowMetrics,
     signed_in: IntCounter,
-    sign_in_failures: Each<SignInFailure, IntCounter>,
-    refreshes: Each<Refresh, IntCounter>,
+    sign_in_failures: MetricsByLabel<SignInFailure, IntCounter>,
+    refreshes: MetricsByLabel<Refresh, IntCounter>,
     refresh_reuses: IntCounter,
-    refresh_refusals: Each<RefreshRefusal, IntCounter>,
-    issued_refusals: Each<IssuedRefusal, IntCounter>,
-    tokens_issued: Each<TokenKind, IntCounter>,
+    refresh_refusals: MetricsByLabel<RefreshRefusal, IntCounter>,
+    issued_refusals: MetricsByLabel<IssuedRefusal, IntCounter>,
+    tokens_issued: MetricsByLabel<TokenKind, IntCounter>,
     sessions_active: IntGauge,
     sessions_taken_over: IntCounter,
-    sessions_adopted: Each<Adoption, IntCounter>,
-    sessions_ended: Each<EndReason, IntCounter>,
-    store_durations: Each<StoreOperation, Histogram>,
-    store_errors: Each<StoreOperation, IntCounter>,
+    sessions_adopted: MetricsByLabel<Adoption, IntCounter>,
+    sessions_ended: MetricsByLabel<EndReason, IntCounter>,
+    store_durations: MetricsByLabel<StoreOperation, Histogram>,
+    store_errors: MetricsByLabel<StoreOperation, IntCounter>,
     directory_durations: HistogramVec,
     directory_errors: IntCounterVec,
     reload: ReloadMetrics,
     notices: NoticeMetrics,
     blocks: BlockMetrics,
-    factor_changes: Each<FactorEvent, IntCounter>,
-    mailed_codes: Each<MailedCodeEvent, IntCounter>,
-    mailed_links: Each<MailedLinkEvent, IntCounter>,
-    factor_refusals: Each<FactorRefusal, IntCounter>,
-    assurance_changes: Each<AssuranceLevel, IntCounter>,
-    sign_in_methods: Each<AuthMethod, IntCounter>,
+    factor_changes: MetricsByLabel<FactorEvent, IntCounter>,
+    mailed_codes: MetricsByLabel<MailedCodeEvent, IntCounter>,
+    mailed_links: MetricsByLabel<MailedLinkEvent, IntCounter>,
+    factor_refusals: MetricsByLabel<FactorRefusal, IntCounter>,
+    assurance_changes: MetricsByLabel<AssuranceLevel, IntCounter>,
+    sign_in_methods: MetricsByLabel<AuthMethod, IntCounter>,
     personal_tokens: PersonalTokenMetrics,
-    abnormal_access: Each<DetectorName, Each<TakenAction, IntCounter>>,
+    abnormal_access: MetricsByLabel<DetectorName, MetricsByLabel<TakenAction, IntCounter>>,
     events_dropped: IntCounter,
     audit_lines_dropped: IntCounter,
     log_lines_dropped: IntCounter,
     hash_queue: IntGauge,
     hash_rejected: IntCounter,
     connections: IntGauge,
-    connection_failures: Each<ConnectionFailure, IntCounter>,
+    connection_failures: MetricsByLabel<ConnectionFailure, IntCounter>,
     /// Held while a counter is raised to its owner's total, so that two scrapes at once do not raise it twice.
     raising: Mutex<()>,
 }
@@ -150,12 +150,14 @@ impl Metrics {
             notices: NoticeMetrics::new(&families)?,
             blocks: BlockMetrics::new(&families)?,
             signed_in: sign_ins.with_label_values(&["success"]),
-            sign_in_failures: Each::new(|why: SignInFailure| {
+            sign_in_failures: MetricsByLabel::new(|why: SignInFailure| {
                 sign_ins.with_label_values(&[why.label()])
             }),
-            refreshes: Each::new(|how: Refresh| refreshes.with_label_values(&[how.label()])),
+            refreshes: MetricsByLabel::new(|how: Refresh| {
+                refreshes.with_label_values(&[how.label()])
+            }),
             refresh_reuses: refreshes.with_label_values(&["reuse"]),
-            refresh_refusals: Each::new(|why: RefreshRefusal| {
+            refresh_refusals: MetricsByLabel::new(|why: RefreshRefusal| {
                 refreshes.with_label_values(&[why.label()])
             }),
             issued_refusals: families.each_counter(
@@ -228,8 +230,8 @@ impl Metrics {
             personal_tokens: PersonalTokenMetrics::new(&families)?,
             directory_durations,
             directory_errors,
-            abnormal_access: Each::new(|detector: DetectorName| {
-                Each::new(|taken: TakenAction| {
+            abnormal_access: MetricsByLabel::new(|detector: DetectorName| {
+                MetricsByLabel::new(|taken: TakenAction| {
                     abnormal_access.with_label_values(&[detector.label(), taken.label()])
                 })
             }),

@@ -3,15 +3,15 @@
 use prometheus::{IntCounter, IntGauge, Result};
 
 use super::family::Families;
-use super::labels::Each;
+use super::labels::MetricsByLabel;
 use crate::event::{EndReason, TokenRefusal};
 
 /// What is counted of them.
 #[derive(Debug)]
 pub(super) struct PersonalTokenMetrics {
     made: IntCounter,
-    ended: Each<EndReason, IntCounter>,
-    refusals: Each<TokenRefusal, IntCounter>,
+    ended: MetricsByLabel<EndReason, IntCounter>,
+    refusals: MetricsByLabel<TokenRefusal, IntCounter>,
     active: IntGauge,
 }
 

@@ -11,7 +11,7 @@ use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec
 
 use super::Labels;
 use super::family::{Families, OWN_SHARE, REQUEST};
-use super::labels::{Each, Label};
+use super::labels::{Label, MetricsByLabel};
 use crate::config::OwnPath;
 use crate::refusal::Refusal;
 use crate::telemetry::record::{Decided, Destination, Record, UpstreamFailure};
@@ -95,11 +95,11 @@ pub(super) struct RequestMetrics {
     duration: HistogramVec,
     upstream_duration: HistogramVec,
     upstream_errors: IntCounterVec,
-    own: Each<OwnPath, PlaceMetrics>,
+    own: MetricsByLabel<OwnPath, PlaceMetrics>,
     nowhere: PlaceMetrics,
     own_share: Histogram,
-    decisions: Each<Decided, IntCounter>,
-    refusals: Each<Refusal, IntCounter>,
+    decisions: MetricsByLabel<Decided, IntCounter>,
+    refusals: MetricsByLabel<Refusal, IntCounter>,
     spoofed_headers: IntCounter,
     refused_paths: IntCounter,
     maintenance: IntGaugeVec,
@@ -118,7 +118,7 @@ pub(super) struct PlaceMetrics {
 #[derive(Debug)]
 pub(super) struct UpstreamMetrics {
     duration: Histogram,
-    errors: Each<UpstreamFailure, IntCounter>,
+    errors: MetricsByLabel<UpstreamFailure, IntCounter>,
 }
 
 impl RequestMetrics {
@@ -151,7 +151,7 @@ impl RequestMetrics {
                 "Requests that are over.",
                 &["route", "method", "code"],
             )?,
-            own: Each::new(|own: OwnPath| PlaceMetrics::new(&duration, own.label())),
+            own: MetricsByLabel::new(|own: OwnPath| PlaceMetrics::new(&duration, own.label())),
             nowhere: PlaceMetrics::new(&duration, "none"),
             duration,
             upstream_duration,
@@ -166,7 +166,7 @@ impl RequestMetrics {
                 "Requests by what was decided about them.",
                 "decision",
             )?,
-            refusals: Each::new(|refusal: Refusal| {
+            refusals: MetricsByLabel::new(|refusal: Refusal| {
                 refusals.with_label_values(&[refusal.code(), refusal.reason()])
             }),
             spoofed_headers: families.counter(
@@ -199,7 +199,7 @@ impl RequestMetrics {
     pub(super) fn upstream(&self, name: &str) -> UpstreamMetrics {
         UpstreamMetrics {
             duration: self.upstream_duration.with_label_values(&[name]),
-            errors: Each::new(|kind: UpstreamFailure| {
+            errors: MetricsByLabel::new(|kind: UpstreamFailure| {
                 self.upstream_errors.with_label_values(&[name, kind.label()])
             }),
         }

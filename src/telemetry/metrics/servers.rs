@@ -9,7 +9,7 @@ use std::sync::Arc;
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Result};
 
 use super::family::Families;
-use super::labels::{Each, Label};
+use super::labels::{Label, MetricsByLabel};
 use crate::telemetry::record::Retried;
 
 /// All of them.
@@ -26,16 +26,16 @@ pub(super) struct Servers {
 
 /// What is measured of one.
 #[derive(Clone, Debug, Default)]
-pub struct ServerMetrics(Option<Arc<Of>>);
+pub struct ServerMetrics(Option<Arc<ServerCounters>>);
 
 #[derive(Debug)]
-struct Of {
+struct ServerCounters {
     upstream: String,
     server: String,
     requests: IntCounter,
     failures: IntCounter,
     ejections: IntCounter,
-    retries: Each<Retried, IntCounter>,
+    retries: MetricsByLabel<Retried, IntCounter>,
     retries_denied: IntCounter,
     all: Servers,
 }
@@ -84,13 +84,13 @@ impl Servers {
 
     pub(super) fn server(&self, upstream: &str, server: &str) -> ServerMetrics {
         let labels = [upstream, server];
-        ServerMetrics(Some(Arc::new(Of {
+        ServerMetrics(Some(Arc::new(ServerCounters {
             upstream: upstream.to_owned(),
             server: server.to_owned(),
             requests: self.requests.with_label_values(&labels),
             failures: self.failures.with_label_values(&labels),
             ejections: self.ejections.with_label_values(&labels),
-            retries: Each::new(|why: Retried| {
+            retries: MetricsByLabel::new(|why: Retried| {
                 self.retries.with_label_values(&[upstream, server, why.label()])
             }),
             retries_denied: self.retries_denied.with_label_values(&[upstream]),

@@ -4,7 +4,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Result};
 
 use super::Names;
 use super::family::Families;
-use super::labels::{Each, Label};
+use super::labels::{Label, MetricsByLabel};
 use crate::gate::shadow::ShadowVerdict;
 use crate::telemetry::record::{Destination, Record};
 
@@ -16,7 +16,7 @@ pub(super) struct ShadowMetrics {
 
 /// By route; none for a route that is not shadowed.
 #[derive(Debug)]
-pub(super) struct RouteVerdicts(Vec<Option<Each<ShadowVerdict, IntCounter>>>);
+pub(super) struct RouteVerdicts(Vec<Option<MetricsByLabel<ShadowVerdict, IntCounter>>>);
 
 impl ShadowMetrics {
     pub(super) fn new(families: &Families<'_>) -> Result<Self> {
@@ -41,7 +41,7 @@ impl ShadowMetrics {
     pub(super) fn of_routes(&self, names: &Names) -> RouteVerdicts {
         let of_route = |(index, name): (usize, &String)| {
             names.shadowed.contains(&index).then(|| {
-                Each::new(|verdict: ShadowVerdict| {
+                MetricsByLabel::new(|verdict: ShadowVerdict| {
                     self.total.with_label_values(&[name, verdict.label()])
                 })
             })

@@ -13,7 +13,9 @@ use doorwarden::config::Detect;
 use doorwarden::detect::Finding;
 use doorwarden::detect::history::History;
 use doorwarden::detect::respond::TakenAction;
-use doorwarden::detect::watch::{DetectorRules, FindingSink, NotDone, Respond, Watch, Watching};
+use doorwarden::detect::watch::{
+    Detection, DetectionParts, DetectorRules, FindingSink, NotDone, Respond,
+};
 use doorwarden::event::{Event, EventKind, Refresh, SignInFailure};
 use doorwarden::notify::Incident;
 use doorwarden::secret::Digest;
@@ -91,7 +93,7 @@ struct Account {
 }
 
 pub(super) struct Play {
-    watching: Watching,
+    watching: Detection,
     account: Arc<Account>,
     sessions: HashMap<(u32, u8), Open>,
     counter: u64,
@@ -174,7 +176,7 @@ impl Play {
         let settings = Detect::default();
         let rules =
             DetectorRules { settings, places: Arc::new(World), trusted: TrustedProxies::default() };
-        let watching = Watching::new(Watch {
+        let watching = Detection::new(DetectionParts {
             rules: Arc::new(ArcSwap::from_pointee(rules)),
             silences: Arc::default(),
             history: Arc::new(History::new(Memory::new())),

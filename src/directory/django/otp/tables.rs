@@ -7,7 +7,7 @@ use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::config::DjangoOtpSettings;
 use crate::directory::django::changes::ChangeText;
-use crate::service::database::{Dialect, Needed, ServiceDatabase, Statement};
+use crate::service::database::{Dialect, RequiredColumns, ServiceDatabase, Statement};
 
 /// The most devices of one user, and the most tokens, that are looked at.
 const MOST: usize = 200;
@@ -286,11 +286,13 @@ pub(super) async fn missing(
 ) -> Result<Vec<String>, String> {
     let user_column = settings.user_column.as_str();
     let of_device = || COUNTED.into_iter().chain([user_column, "confirmed"]);
-    let mut needed =
-        vec![Needed::new(&settings.totp_table, TOTP_COLUMNS.into_iter().chain(of_device()))];
+    let mut needed = vec![RequiredColumns::new(
+        &settings.totp_table,
+        TOTP_COLUMNS.into_iter().chain(of_device()),
+    )];
     if let Some((devices, tokens)) = &settings.static_tables {
-        needed.push(Needed::new(devices, ["id", "name"].into_iter().chain(of_device())));
-        needed.push(Needed::new(tokens, ["id", "device_id", "token"]));
+        needed.push(RequiredColumns::new(devices, ["id", "name"].into_iter().chain(of_device())));
+        needed.push(RequiredColumns::new(tokens, ["id", "device_id", "token"]));
     }
     let mut missing = read.missing(&needed).await?;
     if !missing.is_empty() {

@@ -1,6 +1,6 @@
 //! What the blocks depend on together, decided once.
 
-use super::super::facts::{Class, DjangoDatabase, ProjectFacts, SimpleJwtSettings};
+use super::super::facts::{AuthenticationClass, DjangoDatabase, ProjectFacts, SimpleJwtSettings};
 use super::sign_in;
 use crate::doctor::finding::{DoctorReport, Weight};
 use crate::jose::{Algorithm, SigningKey, VerifyingKey};
@@ -189,16 +189,16 @@ fn makes_sessions(facts: &ProjectFacts, report: &mut DoctorReport) -> bool {
 
 impl ProjectFacts {
     /// The class whose tokens are taken over: the package's own, if no other one reads the same with rules of its own.
-    pub(super) fn drf_token_class(&self) -> Option<&Class> {
+    pub(super) fn drf_token_class(&self) -> Option<&AuthenticationClass> {
         self.classes().find(|class| {
             let reads_the_same =
-                |other: &Class| other.keyword().eq_ignore_ascii_case(class.keyword());
+                |other: &AuthenticationClass| other.keyword().eq_ignore_ascii_case(class.keyword());
             class.kind == "drf-token" && self.changed_class("drf-token", reads_the_same).is_none()
         })
     }
 }
 
-impl Class {
+impl AuthenticationClass {
     /// Why its tokens are not taken over.
     pub(super) fn decides_itself(&self) -> String {
         format!("{} has its own {}", self.name, self.changes.join(", "))

@@ -3,7 +3,7 @@
 //! A class that calls `jwt.decode` can do anything besides, so that nothing of this is switched on. Whoever finds it right
 //! takes the "#" away, of one block after the other or of all at once: each is whole as it stands.
 
-use super::super::facts::{Class, HandMadeClass};
+use super::super::facts::{AuthenticationClass, HandMadeClass};
 use super::forms::weak_secret;
 use super::issuers::MIN_SECRET;
 use super::routes::route_path;
@@ -37,7 +37,7 @@ impl Planner<'_> {
 
     fn hand_made(
         &mut self,
-        class: &Class,
+        class: &AuthenticationClass,
         made: &HandMadeClass,
         algorithm: Algorithm,
         before: usize,
@@ -81,7 +81,7 @@ impl Planner<'_> {
     fn hand_made_issuer(
         &self,
         name: &str,
-        class: &Class,
+        class: &AuthenticationClass,
         made: &HandMadeClass,
         algorithm: Algorithm,
         claim: &str,
@@ -100,7 +100,7 @@ impl Planner<'_> {
     fn hand_made_form(
         &self,
         name: &str,
-        class: &Class,
+        class: &AuthenticationClass,
         made: &HandMadeClass,
         algorithm: Algorithm,
         claim: &str,

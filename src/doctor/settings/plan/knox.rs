@@ -3,7 +3,7 @@
 //! The service's own views give tokens out and take them back, and every view of it knows callers by them: so a good token
 //! goes on as it came, in both modes.
 
-use super::super::facts::{Class, ProjectFacts};
+use super::super::facts::{AuthenticationClass, ProjectFacts};
 use super::Planner;
 use crate::doctor::finding::Weight;
 
@@ -12,7 +12,7 @@ const OBTAINS: [&str; 1] = ["knox-obtain"];
 
 impl ProjectFacts {
     /// The class whose tokens are accepted, if they can be.
-    fn knox_class(&self) -> Option<&Class> {
+    fn knox_class(&self) -> Option<&AuthenticationClass> {
         let class =
             self.classes().find(|class| class.kind == "knox" && class.changes.is_empty())?;
         let known = |knox: &super::super::facts::Knox| knox.version > 0 && knox.manager.is_empty();
@@ -26,8 +26,9 @@ impl ProjectFacts {
 
     /// Is HTTP Basic taken anywhere but where it gets a token?
     pub(super) fn takes_basic(&self) -> bool {
-        let only_obtains =
-            |class: &Class| !class.kinds.is_empty() && class.kinds.iter().all(|one| obtains(one));
+        let only_obtains = |class: &AuthenticationClass| {
+            !class.kinds.is_empty() && class.kinds.iter().all(|one| obtains(one))
+        };
         self.classes().any(|class| class.kind == "basic" && !only_obtains(class))
     }
 }

@@ -6,7 +6,7 @@
 //! It proves nothing at the gateway, and nothing is made of it. Where such a pattern cannot be opened without opening more,
 //! that is a failure.
 
-use super::super::facts::{Class, ProjectFacts, UrlShape};
+use super::super::facts::{AuthenticationClass, ProjectFacts, UrlShape};
 use super::toml::Toml;
 use super::{Choices, Planner};
 use crate::doctor::finding::{DoctorReport, Weight};
@@ -20,12 +20,13 @@ struct ReadCredentials {
 
 impl ProjectFacts {
     /// Does the service go on judging what this class reads?
-    fn is_left(&self, class: &Class) -> bool {
+    fn is_left(&self, class: &AuthenticationClass) -> bool {
         match class.kind.as_str() {
             "simplejwt" | "basic" => self.changed_class(&class.kind, |_| true).is_some(),
             "drf-token" => {
-                let reads_the_same =
-                    |other: &Class| other.keyword().eq_ignore_ascii_case(class.keyword());
+                let reads_the_same = |other: &AuthenticationClass| {
+                    other.keyword().eq_ignore_ascii_case(class.keyword())
+                };
                 self.changed_class("drf-token", reads_the_same).is_some()
             }
             _ => false,
@@ -33,7 +34,7 @@ impl ProjectFacts {
     }
 
     /// The header and the words before what a class reads.
-    fn read_by(&self, class: &Class) -> (String, Vec<String>) {
+    fn read_by(&self, class: &AuthenticationClass) -> (String, Vec<String>) {
         match class.kind.as_str() {
             "simplejwt" => self.simplejwt.as_ref().map_or_else(
                 || ("Authorization".to_owned(), vec!["Bearer".to_owned()]),
@@ -47,11 +48,12 @@ impl ProjectFacts {
 
 impl<'f> Planner<'f> {
     /// The classes that judge callers there, and that the gateway does not stand in for.
-    pub(super) fn judges(&self, endpoint: &UrlShape) -> Vec<&'f Class> {
+    pub(super) fn judges(&self, endpoint: &UrlShape) -> Vec<&'f AuthenticationClass> {
         let facts: &'f ProjectFacts = self.facts;
-        let is_one =
-            |class: &&Class| endpoint.judged_by.contains(&class.name) && facts.is_left(class);
-        let mut all: Vec<&Class> = Vec::new();
+        let is_one = |class: &&AuthenticationClass| {
+            endpoint.judged_by.contains(&class.name) && facts.is_left(class)
+        };
+        let mut all: Vec<&AuthenticationClass> = Vec::new();
         for class in facts.classes().filter(is_one) {
             if !all.iter().any(|other| other.name == class.name) {
                 all.push(class);
@@ -129,7 +131,12 @@ impl<'f> Planner<'f> {
     }
 
     /// Says of a class with rules of its own what becomes of its credentials: each pattern that it judges is open, or not.
-    pub(super) fn tell_left(&mut self, about: &'static str, class: &Class, says: String) {
+    pub(super) fn tell_left(
+        &mut self,
+        about: &'static str,
+        class: &AuthenticationClass,
+        says: String,
+    ) {
         let (header, words) = self.facts.read_by(class);
         let what = format!("{header}: {}", words.join(" or "));
         let judged = self

@@ -34,11 +34,11 @@ pub(super) struct OpenedPattern<'f> {
     pub(super) open: Vec<OpenAccess<'f>>,
     /// Patterns that need a closed route of their own, since an open one is wider.
     pub(super) closed: Vec<&'f UrlShape>,
-    pub(super) given_up: Vec<GivenUp>,
+    pub(super) given_up: Vec<UnopenedPattern>,
 }
 
 /// What stays closed although strangers are served there.
-pub(super) struct GivenUp {
+pub(super) struct UnopenedPattern {
     /// Methods and path.
     pub(super) what: String,
     /// The path that would be opened with it.
@@ -176,7 +176,7 @@ pub(super) fn opened<'f>(
             }
             if !lost.is_empty() {
                 let below = if one.endpoint.rest { "below " } else { "" };
-                given_up.push(GivenUp {
+                given_up.push(UnopenedPattern {
                     what: format!("{} {below}{}", lost.join(", "), one.endpoint.path),
                     because,
                     is_public: one.access == "public",

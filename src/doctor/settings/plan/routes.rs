@@ -6,7 +6,7 @@
 use super::super::facts::{ProjectFacts, UrlShape};
 use super::forms::TOKEN;
 use super::knox::obtains;
-use super::open::{self, ALL, GivenUp, OpenAccess};
+use super::open::{self, ALL, OpenAccess, UnopenedPattern};
 use super::toml::quoted;
 use super::{Planner, UPSTREAM};
 use crate::config::OwnPath;
@@ -208,7 +208,7 @@ impl Planner<'_> {
     }
 
     /// What was asked for as a stranger, and what came of it.
-    fn tell_asked(&mut self, open: &[String], given_up: &[GivenUp]) {
+    fn tell_asked(&mut self, open: &[String], given_up: &[UnopenedPattern]) {
         let urls = &self.facts.urls;
         if !open.is_empty() {
             self.report.tell(
