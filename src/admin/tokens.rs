@@ -18,7 +18,7 @@ pub(super) async fn list(
     let named = form_urlencoded::parse(request.query.as_bytes())
         .find_map(|(name, value)| (name == "user").then(|| user_key(&value)));
     let user = named.transpose()?;
-    let tokens = issuers.sessions().tokens_of(user.as_ref(), request.at).await?;
+    let tokens = issuers.sessions().personal_tokens().list(user.as_ref(), request.at).await?;
     Ok(describe_tokens(tokens.iter().map(|token| &**token)))
 }
 
@@ -44,11 +44,13 @@ pub(super) async fn create(
     };
     let sessions = issuers.sessions();
     let checked = sessions
-        .personal_token_rules()
+        .personal_tokens()
+        .rules()
         .check(wanted)
         .map_err(|problem| bad(&format!("{}: {}", problem.field, problem.text)))?;
     let maker = TokenMaker::Operator(&user);
-    let made = sessions.make_token(maker, checked, None, request.at, request.events).await;
+    let made =
+        sessions.personal_tokens().make(maker, checked, None, request.at, request.events).await;
     let (session, token) = made.map_err(|refusal| (refusal, None))?;
     let mut described = describe_token(&session);
     if let Value::Object(members) = &mut described {
@@ -67,14 +69,17 @@ pub(super) async fn revoke(
     let ids = match (body.get("token"), body.get("user")) {
         (Some(Value::String(id)), None) => vec![SessionId::new(id)],
         (None, Some(Value::String(user))) => {
-            let tokens = sessions.tokens_of(Some(&user_key(user)?), request.at).await?;
+            let tokens =
+                sessions.personal_tokens().list(Some(&user_key(user)?), request.at).await?;
             tokens.iter().map(|token| token.id.clone()).collect()
         }
         _ => return Err(Refusal::BadBody),
     };
     let mut revoked = 0;
     for id in ids {
-        revoked += u64::from(sessions.revoke_token(&id, None, request.at, request.events).await?);
+        revoked += u64::from(
+            sessions.personal_tokens().revoke(&id, None, request.at, request.events).await?,
+        );
     }
     Ok(json!({"revoked": revoked}))
 }

@@ -74,8 +74,8 @@ impl Endpoints {
     ) -> Result<Reply, Refused> {
         let identity = session.identity.load_full();
         let sessions = self.issuers.sessions();
-        let tokens = sessions.tokens_of(Some(&identity.key), arrival.at).await?;
-        let rules = sessions.personal_token_rules();
+        let tokens = sessions.personal_tokens().list(Some(&identity.key), arrival.at).await?;
+        let rules = sessions.personal_tokens().rules();
         if !wants_page {
             let body = json!({
                 "tokens": tokens.iter().map(|token| describe_token(token)).collect::<Vec<_>>(),
@@ -116,12 +116,14 @@ impl Endpoints {
         }
         match fields.trimmed("action").map_err(|why| Refused::field("action", why))? {
             "create" => {
-                let wanted = wanted_token(&fields, body, &sessions.personal_token_rules().routes)?;
-                let checked = sessions.personal_token_rules().check(wanted)?;
+                let wanted =
+                    wanted_token(&fields, body, &sessions.personal_tokens().rules().routes)?;
+                let checked = sessions.personal_tokens().rules().check(wanted)?;
                 let client = Some(arrival.client_ip());
                 let maker = TokenMaker::Owner(session);
                 let (made, token) = sessions
-                    .make_token(maker, checked, client, arrival.at, &arrival.events)
+                    .personal_tokens()
+                    .make(maker, checked, client, arrival.at, &arrival.events)
                     .await?;
                 if wants_page {
                     let page = MadeTokenPage {
@@ -142,7 +144,11 @@ impl Endpoints {
             "revoke" => {
                 let id = text(&fields, "id").ok_or(Refusal::BadBody)?;
                 let id = SessionId::new(id);
-                if !sessions.revoke_token(&id, Some(&user), arrival.at, &arrival.events).await? {
+                if !sessions
+                    .personal_tokens()
+                    .revoke(&id, Some(&user), arrival.at, &arrival.events)
+                    .await?
+                {
                     return Err(Refused::field("id", FieldProblem::NotAString));
                 }
                 match wants_page {

@@ -120,9 +120,9 @@ async fn every_token_on_every_route_is_decided_as_the_table_says() {
         let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         let (routes, methods) = (list(routes), list(methods));
         let wanted = WantedToken { name: "CI".to_owned(), routes, methods, lifetime };
-        let checked = sessions.personal_token_rules().check(wanted).unwrap();
+        let checked = sessions.personal_tokens().rules().check(wanted).unwrap();
         let (maker, none) = (TokenMaker::Operator(&kim), &Events::default());
-        sessions.make_token(maker, checked, None, NOW, none).await.unwrap().1
+        sessions.personal_tokens().make(maker, checked, None, NOW, none).await.unwrap().1
     };
     let cookie = async |user: &str| {
         let cookie = Secret::random().unwrap();

@@ -271,8 +271,11 @@ impl Issuers {
         let mut all = Vec::with_capacity(shown.len() + usize::from(has_own));
         if let Some(token) = machines {
             let (client, at, proof) = (arrival.client_ip(), arrival.at, Proof::PersonalToken);
-            let session =
-                self.sessions.personal_token(token, personal, client, at, &arrival.events).await;
+            let session = self
+                .sessions
+                .personal_tokens()
+                .session_of(token, personal, client, at, &arrival.events)
+                .await;
             all.push(match session {
                 Ok(session) => Ok(Credential::Session(session, proof)),
                 Err(refusal) => Err((refusal, proof)),

@@ -68,7 +68,7 @@ use self::devices::Devices;
 use self::ended_by_password::EndedByPassword;
 use self::keys::KeyRing;
 use self::lockout::Lockout;
-use self::personal_token::PersonalTokenRules;
+use self::personal_token::{PersonalTokenRules, PersonalTokens};
 use self::refresh_token::RefreshKey;
 use self::service_cookies::ServiceCookies;
 use self::under_way::RequestsUnderWay;
@@ -384,6 +384,11 @@ impl SessionManager {
     /// nothing.
     pub fn goes(&self, session: &SessionId, method: &Method, at: Timestamp) -> Option<UnderWay> {
         self.under_way.begin(session, method, at)
+    }
+
+    /// Personal access tokens: made, used, listed and revoked.
+    pub const fn personal_tokens(&self) -> PersonalTokens<'_> {
+        PersonalTokens(self)
     }
 
     /// The directory of this name.

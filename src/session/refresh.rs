@@ -151,7 +151,7 @@ impl SessionManager {
     /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
     pub async fn verify(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
         if says_token(token.as_bytes()) {
-            return self.verify_personal_token(token, at).await;
+            return self.personal_tokens().verify(token, at).await;
         }
         // Which kind it says it is; each kind's own check then holds it to that.
         let typ = Unverified::read(token).map_err(|_| Refusal::TokenNotValid)?.header.typ;

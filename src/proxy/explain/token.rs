@@ -79,7 +79,7 @@ pub(super) async fn explain(issuers: &Issuers, token: &Secret, at: Timestamp) ->
 async fn personal(mut story: Story, issuers: &Issuers, text: &str, at: Timestamp) -> Value {
     let events = Events::default();
     let asked = PersonalTokenUse::Identification;
-    match issuers.sessions().personal_token(text, asked, NOWHERE, at, &events).await {
+    match issuers.sessions().personal_tokens().session_of(text, asked, NOWHERE, at, &events).await {
         Ok(session) => {
             let credential = Credential::Session(session, Proof::PersonalToken);
             story.step("token", StoryMark::Yes, describe(issuers, &credential, at).await);

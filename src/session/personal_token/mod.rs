@@ -35,6 +35,10 @@ use crate::store::{NewSession, Session, SessionBy, SessionSelection};
 /// The longest name, in characters.
 const LONGEST_NAME: usize = 64;
 
+/// Personal access tokens: how they are made, used, listed and revoked.
+#[derive(Clone, Copy)]
+pub struct PersonalTokens<'s>(pub(super) &'s SessionManager);
+
 /// What the configuration says of personal access tokens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PersonalTokenRules {
@@ -173,10 +177,10 @@ impl PersonalTokenUse<'_> {
     }
 }
 
-impl SessionManager {
+impl<'s> PersonalTokens<'s> {
     /// What the configuration says of personal access tokens.
-    pub const fn personal_token_rules(&self) -> &PersonalTokenRules {
-        &self.personal_tokens
+    pub const fn rules(self) -> &'s PersonalTokenRules {
+        &self.0.personal_tokens
     }
 
     /// The session of a personal access token that is good for what it is presented for. Does no I/O while it is remembered.
@@ -184,15 +188,15 @@ impl SessionManager {
     /// # Errors
     /// [`Refusal::TokenNotValid`], [`Refusal::PersonalTokenNotTaken`], [`Refusal::PersonalTokenScope`],
     /// [`Refusal::StoreUnavailable`]
-    pub async fn personal_token(
-        &self,
+    pub async fn session_of(
+        self,
         token: &str,
         presented_for: PersonalTokenUse<'_>,
         client: IpAddr,
         at: Timestamp,
         events: &Events,
     ) -> Result<Arc<Session>, Refusal> {
-        let live = match self.live_personal_token(token, at).await? {
+        let live = match self.live(token, at).await? {
             Ok(live) => live,
             Err(why) => {
                 events.note(EventKind::PersonalTokenRefused { token: None, why });
@@ -212,21 +216,17 @@ impl SessionManager {
     ///
     /// # Errors
     /// [`Refusal::TokenNotValid`], [`Refusal::StoreUnavailable`], or that of a block
-    pub(crate) async fn verify_personal_token(
-        &self,
-        token: &str,
-        at: Timestamp,
-    ) -> Result<(), Refusal> {
-        let live = self.live_personal_token(token, at).await?.map_err(refusal_of)?;
-        self.is_not_blocked(&live.session, at)
+    pub(crate) async fn verify(self, token: &str, at: Timestamp) -> Result<(), Refusal> {
+        let live = self.live(token, at).await?.map_err(refusal_of)?;
+        self.0.is_not_blocked(&live.session, at)
     }
 
-    async fn live_personal_token(
-        &self,
+    async fn live(
+        self,
         token: &str,
         at: Timestamp,
     ) -> Result<Result<Remembered, TokenRefusal>, Refusal> {
-        if let Some(live) = self.verified.recall(Space::PERSONAL_TOKEN, token, at) {
+        if let Some(live) = self.0.verified.recall(Space::PERSONAL_TOKEN, token, at) {
             return Ok(Ok(live));
         }
         if !format::is_well_formed(token) {
@@ -234,12 +234,12 @@ impl SessionManager {
         }
         let digest = Digest::of(token.as_bytes());
         let by = SessionBy::Cookie(&digest);
-        let session = self.store.find(by, at).await.map_err(store_failed)?;
+        let session = self.0.store.find(by, at).await.map_err(store_failed)?;
         let Some(session) = session.filter(|session| session.is_token()) else {
             return Ok(Err(TokenRefusal::Unknown));
         };
         let expires_at = session.expires_at;
-        Ok(Ok(self.verified.remember(Space::PERSONAL_TOKEN, token, session, expires_at)))
+        Ok(Ok(self.0.verified.remember(Space::PERSONAL_TOKEN, token, session, expires_at)))
     }
 
     /// Makes a personal access token: its session, and the token, which is nowhere else from here on.
@@ -247,8 +247,8 @@ impl SessionManager {
     /// # Errors
     /// [`Refusal::TooManyTokens`]; [`Refusal::NoActiveAccount`] if the directory knows no such user, or nobody who may sign in;
     /// [`Refusal::DirectoryUnavailable`], [`Refusal::StoreUnavailable`]
-    pub async fn make_token(
-        &self,
+    pub async fn make(
+        self,
         maker: TokenMaker<'_>,
         checked: CheckedToken,
         client: Option<IpAddr>,
@@ -258,7 +258,7 @@ impl SessionManager {
         let (identity, password_mark) = match maker {
             TokenMaker::Owner(session) => (session.identity.load_full(), session.password_mark),
             TokenMaker::Operator(user) => {
-                let watched = self.directory(&user.directory).ok_or(Refusal::NoActiveAccount)?;
+                let watched = self.0.directory(&user.directory).ok_or(Refusal::NoActiveAccount)?;
                 // One that says nothing of anybody without their password cannot tell when the token has to end either.
                 let users = watched.directory.users().ok_or(Refusal::NoActiveAccount)?;
                 let account = users.by_id(user).await.map_err(super::sign_in::not_asked)?;
@@ -287,8 +287,8 @@ impl SessionManager {
             refresh: None,
             kept: None,
         };
-        let most = self.personal_tokens.settings.max_per_user;
-        let made = self.store.create_token(new, most).await.map_err(store_failed)?;
+        let most = self.0.personal_tokens.settings.max_per_user;
+        let made = self.0.store.create_token(new, most).await.map_err(store_failed)?;
         let session = made.ok_or(Refusal::TooManyTokens)?;
         let user = session.identity.load().key.clone();
         events.note(EventKind::PersonalTokenMade { token: session.id.clone(), user });
@@ -299,12 +299,12 @@ impl SessionManager {
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
-    pub async fn tokens_of(
-        &self,
+    pub async fn list(
+        self,
         user: Option<&UserKey>,
         at: Timestamp,
     ) -> Result<Vec<Arc<Session>>, Refusal> {
-        let mut sessions = self.store.list(user, at).await.map_err(store_failed)?;
+        let mut sessions = self.0.store.list(user, at).await.map_err(store_failed)?;
         sessions.retain(|session| session.is_token());
         Ok(sessions)
     }
@@ -313,14 +313,14 @@ impl SessionManager {
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
-    pub async fn revoke_token(
-        &self,
+    pub async fn revoke(
+        self,
         token: &SessionId,
         owner: Option<&UserKey>,
         at: Timestamp,
         events: &Events,
     ) -> Result<bool, Refusal> {
-        let found = self.store.find(SessionBy::Id(token), at).await.map_err(store_failed)?;
+        let found = self.0.store.find(SessionBy::Id(token), at).await.map_err(store_failed)?;
         let is_theirs = |session: &Arc<Session>| {
             session.is_token() && owner.is_none_or(|owner| session.identity.load().key == *owner)
         };
@@ -328,7 +328,7 @@ impl SessionManager {
             return Ok(false);
         }
         let which = SessionSelection::Session(token.clone());
-        Ok(self.end(&which, EndReason::Revoked, at, events).await? > 0)
+        Ok(self.0.end(&which, EndReason::Revoked, at, events).await? > 0)
     }
 }
 

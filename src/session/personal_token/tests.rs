@@ -20,10 +20,10 @@ fn kim() -> UserKey {
 }
 
 async fn made(kit: &Kit, wanted: WantedToken) -> Result<(Arc<Session>, Secret), Refusal> {
-    let checked = kit.sessions.personal_token_rules().check(wanted).unwrap();
+    let checked = kit.sessions.personal_tokens().rules().check(wanted).unwrap();
     let maker = kim();
     let maker = TokenMaker::Operator(&maker);
-    kit.sessions.make_token(maker, checked, None, NOW, &Events::default()).await
+    kit.sessions.personal_tokens().make(maker, checked, None, NOW, &Events::default()).await
 }
 
 async fn presented(
@@ -33,7 +33,8 @@ async fn presented(
     at: Timestamp,
 ) -> (Result<Arc<Session>, Refusal>, Option<TokenRefusal>) {
     let events = Events::default();
-    let found = kit.sessions.personal_token(token, presented_for, CLIENT, at, &events).await;
+    let found =
+        kit.sessions.personal_tokens().session_of(token, presented_for, CLIENT, at, &events).await;
     let why = events.take().iter().find_map(|what| match what {
         EventKind::PersonalTokenRefused { why, .. } => Some(*why),
         _ => None,
@@ -142,7 +143,7 @@ async fn a_token_ends_at_once_when_it_is_revoked_by_its_owner_alone() {
     let events = Events::default();
     let other = UserKey::new("django", "8");
     let revoke = async |id: &SessionId, owner: Option<&UserKey>, events: &Events| {
-        kit.sessions.revoke_token(id, owner, NOW, events).await.unwrap()
+        kit.sessions.personal_tokens().revoke(id, owner, NOW, events).await.unwrap()
     };
     assert!(!revoke(&session.id, Some(&other), &events).await);
     // A session of a sign-in is no token, whoever names it.
@@ -230,7 +231,7 @@ async fn its_use_is_told_as_a_sessions_is() {
     for client in [CLIENT, CLIENT, elsewhere] {
         let events = Events::default();
         let text = token.expose();
-        kit.sessions.personal_token(text, asked, client, NOW, &events).await.unwrap();
+        kit.sessions.personal_tokens().session_of(text, asked, client, NOW, &events).await.unwrap();
         told.push(events.has(|what| {
             matches!(what, EventKind::SessionUsed { session: used, proof: Proof::PersonalToken, .. }
                 if *used == session.id)
@@ -242,7 +243,7 @@ async fn its_use_is_told_as_a_sessions_is() {
 #[tokio::test]
 async fn there_is_a_most() {
     let kit = Kit::new();
-    let most = kit.sessions.personal_token_rules().settings.max_per_user;
+    let most = kit.sessions.personal_tokens().rules().settings.max_per_user;
     for index in 0..most {
         made(&kit, wanted(&index.to_string())).await.unwrap();
     }
