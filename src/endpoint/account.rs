@@ -64,7 +64,7 @@ impl Endpoints {
             let mut all = form_urlencoded::parse(query.as_bytes());
             all.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
         };
-        let all = self.issuers.sessions().sessions_of(&owner.user, arrival.at).await?;
+        let all = self.issuers.sessions().own_account().sessions(&owner.user, arrival.at).await?;
         let cursor = parameter("sessions");
         let sessions =
             ListedSessions::of_page(&all, &owner.session, cursor.as_deref(), &|session| {
@@ -107,9 +107,9 @@ impl Endpoints {
         arrival: &Arrival,
         owner: &AccountOwner,
     ) -> Result<Reply, Refused> {
-        let all = self.issuers.sessions().sessions_of(&owner.user, arrival.at).await?;
+        let all = self.issuers.sessions().own_account().sessions(&owner.user, arrival.at).await?;
         let sessions = self.issuers.sessions();
-        let devices = sessions.devices_of(&owner.user).await?;
+        let devices = sessions.own_account().devices(&owner.user).await?;
         let factors = sessions.factors().of(&owner.user).await?;
         let identity = owner.session.identity.load_full();
         let summary = json!({

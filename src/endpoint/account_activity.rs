@@ -90,7 +90,10 @@ impl Endpoints {
     ) -> Result<(Vec<StoredEntry>, Option<String>), Refused> {
         let before = page.cursor.as_deref().map(before).transpose()?;
         let sessions = self.issuers.sessions();
-        let found = sessions.entries_of(&owner.user, before, page.limit.saturating_add(1)).await?;
+        let found = sessions
+            .own_account()
+            .entries(&owner.user, before, page.limit.saturating_add(1))
+            .await?;
         Ok(page.cut(found.into_iter(), |last| format!("{}.{}", last.at.as_millis(), last.key)))
     }
 

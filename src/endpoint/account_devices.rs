@@ -58,7 +58,7 @@ impl Endpoints {
         owner: &AccountOwner,
         language: Language,
     ) -> Result<Vec<ShownDevice>, Refused> {
-        let listed = self.issuers.sessions().devices_of(&owner.user).await?;
+        let listed = self.issuers.sessions().own_account().devices(&owner.user).await?;
         let here = self.device_here(arrival, owner);
         let zone = &self.incidents.time_zone;
         let shown = listed.iter().map(|one| ShownDevice {
@@ -75,7 +75,7 @@ impl Endpoints {
     fn device_here(&self, arrival: &Arrival, owner: &AccountOwner) -> Option<Digest> {
         let sessions = self.issuers.sessions();
         let cookie = sessions.cookie_names().device_of(&arrival.headers);
-        sessions.device_here(cookie, &owner.session, arrival.at)
+        sessions.own_account().device_here(cookie, &owner.session, arrival.at)
     }
 
     async fn list_devices(
@@ -84,7 +84,7 @@ impl Endpoints {
         owner: &AccountOwner,
     ) -> Result<Reply, Refused> {
         let sessions = self.issuers.sessions();
-        let listed = sessions.devices_of(&owner.user).await?;
+        let listed = sessions.own_account().devices(&owner.user).await?;
         let here = self.device_here(arrival, owner);
         let language = Language::negotiate(&arrival.headers);
         let describe = |one: &StoredDevice| {
@@ -117,12 +117,13 @@ impl Endpoints {
             "forget" => {
                 let id = fields.trimmed("id").map_err(|why| Refused::field("id", why))?;
                 sessions.is_fresh(&owner.session, arrival.at).await?;
-                let listed = sessions.devices_of(&owner.user).await?;
+                let listed = sessions.own_account().devices(&owner.user).await?;
                 let named = listed.iter().find(|one| id_of(&one.device) == id);
                 match named {
                     Some(one) => {
                         let device = &one.device;
                         sessions
+                            .own_account()
                             .forget_device(&owner.user, device, arrival.at, &arrival.events)
                             .await?;
                         1
@@ -134,7 +135,10 @@ impl Endpoints {
             }
             "forget_all" => {
                 sessions.is_fresh(&owner.session, arrival.at).await?;
-                sessions.forget_all_devices(&owner.user, arrival.at, &arrival.events).await?
+                sessions
+                    .own_account()
+                    .forget_devices(&owner.user, arrival.at, &arrival.events)
+                    .await?
             }
             _ => return Err(Refused::field("action", FieldProblem::NotAString)),
         };

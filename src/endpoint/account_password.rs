@@ -70,7 +70,7 @@ impl Endpoints {
     pub(super) fn changes_password(&self, owner: &AccountOwner) -> bool {
         self.account.settings.change_password
             && self.account.password.is_some()
-            && self.issuers.sessions().changes_password(&owner.user)
+            && self.issuers.sessions().own_password().is_changeable(&owner.user)
     }
 
     /// Where it is changed, for programs.
@@ -158,7 +158,7 @@ impl Endpoints {
             device: sessions.cookie_names().device_of(&arrival.headers),
         };
         let context = &arrival.context();
-        let changed = match sessions.change_password(&owner.session, change, context).await {
+        let changed = match sessions.own_password().change(&owner.session, change, context).await {
             Ok(changed) => changed,
             Err(NotChanged::Fault(fault)) => return Err(not_allowed(fault.name())),
             Err(NotChanged::Refused(refused)) => return Err(refused.into()),

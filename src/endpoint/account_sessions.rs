@@ -126,7 +126,7 @@ impl Endpoints {
         let query = arrival.target.query().unwrap_or_default();
         let page = Page::read(query, |_, _| Err(Refusal::BadBody))?;
         let after = page.cursor.as_deref().map(position).transpose()?;
-        let all = self.issuers.sessions().sessions_of(&owner.user, arrival.at).await?;
+        let all = self.issuers.sessions().own_account().sessions(&owner.user, arrival.at).await?;
         let listed =
             all.iter().filter(|one| after.as_ref().is_none_or(|after| comes_after(one, after)));
         let (listed, next) = page.cut(listed, |session| cursor_of(session));
@@ -151,7 +151,8 @@ impl Endpoints {
             SessionAction::End => {
                 let id = fields.trimmed("id").map_err(|why| Refused::field("id", why))?;
                 let id = SessionId::new(id);
-                let found = match sessions.own_session(&owner.user, &id, arrival.at).await {
+                let found = match sessions.own_account().session(&owner.user, &id, arrival.at).await
+                {
                     // On the page it was there a moment ago, and what was asked for is so.
                     Err(Refusal::NotOnAccount) if wants_page => {
                         return Ok(self.back_to_account(PageSection::Ended));

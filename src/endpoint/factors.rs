@@ -197,7 +197,7 @@ impl Endpoints {
             FactorAction::Download => Err(Refusal::Internal.into()),
             FactorAction::Distrust => {
                 let context = &arrival.context();
-                sessions.distrust_devices(&user, context).await?;
+                sessions.own_account().distrust_devices(&user, context).await?;
                 self.after_change(arrival, &user, wants_page).await
             }
             FactorAction::Recovery => {

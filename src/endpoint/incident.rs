@@ -175,7 +175,7 @@ impl Endpoints {
                 let ended =
                     sessions.end(&which, EndReason::NotMe, arrival.at, &arrival.events).await?;
                 // Whoever it was may have left a browser that the account knows, or be under way by a mailed link.
-                sessions.forget_all_devices(&user, arrival.at, &arrival.events).await?;
+                sessions.own_account().forget_devices(&user, arrival.at, &arrival.events).await?;
                 ended
             }
             IncidentAnswer::Me => 0,

@@ -23,6 +23,10 @@ use crate::store::{Renewal, Session, SessionSelection};
 /// How long somebody waits between two changes.
 const BETWEEN: Duration = Duration::from_secs(60);
 
+/// The password of somebody who is signed in, and how they change it.
+#[derive(Clone, Copy)]
+pub struct OwnPassword<'s>(pub(super) &'s SessionManager);
+
 /// A password in place of another.
 #[derive(Clone, Copy, Debug)]
 pub struct PasswordChange<'a> {
@@ -141,14 +145,14 @@ impl PasswordFault {
     }
 }
 
-impl SessionManager {
+impl<'s> OwnPassword<'s> {
     /// Can the directory of this user change their password?
-    pub fn changes_password(&self, user: &UserKey) -> bool {
-        self.password_store(user).is_some()
+    pub fn is_changeable(self, user: &UserKey) -> bool {
+        self.store_of(user).is_some()
     }
 
-    fn password_store(&self, user: &UserKey) -> Option<&dyn PasswordStore> {
-        let watched = self.directory(&user.directory)?;
+    fn store_of(self, user: &UserKey) -> Option<&'s dyn PasswordStore> {
+        let watched = self.0.directory(&user.directory)?;
         watched.directory.users().and_then(crate::directory::Users::password_store)
     }
 
@@ -158,21 +162,21 @@ impl SessionManager {
     /// [`NotChanged`]: a fault of the new one, or [`Refusal::NotOnAccount`] where the directory cannot,
     /// [`Refusal::InsufficientAuthentication`] where a code is due, [`Refusal::BadCredentials`] for another present password,
     /// [`Refusal::TooManyAttempts`], [`Refusal::SessionEnded`], and what cannot be asked
-    pub async fn change_password(
-        &self,
+    pub async fn change(
+        self,
         session: &Session,
         change: PasswordChange<'_>,
         context: &RequestContext<'_>,
     ) -> Result<PasswordChanged, NotChanged> {
         let identity = session.identity.load_full();
         let (user, at) = (&identity.key, context.at);
-        let Some(store) = self.password_store(user) else {
+        let Some(store) = self.store_of(user) else {
             return Err(Refusal::NotOnAccount.into());
         };
-        let by_code = self.confirms_by_code(session, at).await?;
+        let by_code = self.0.confirms_by_code(session, at).await?;
         if by_code {
             // Their password alone shall not be what changes it.
-            self.is_fresh(session, at).await?;
+            self.0.is_fresh(session, at).await?;
         }
         let PasswordChange { current, new, min_length, device } = change;
         if let Some(fault) =
@@ -181,14 +185,14 @@ impl SessionManager {
             return Err(fault.into());
         }
         let paced = Digest::of(format!("password of {user}").as_bytes());
-        if let Some(last) = self.paced.get(&paced)
+        if let Some(last) = self.0.paced.get(&paced)
             && at.since(last) < BETWEEN
         {
             let retry_after = Some(BETWEEN.saturating_sub(at.since(last)));
             return Err(SignInRefused { retry_after, ..Refusal::TooManyAttempts.into() }.into());
         }
-        let checked = self.own_password(&identity, current, device, context).await?;
-        self.paced.insert(paced, at);
+        let checked = self.0.check_own_password(&identity, current, device, context).await?;
+        self.0.paced.insert(paced, at);
         let stored = store.change_password(user, &checked.account().password, new).await;
         // Somebody else changed it a moment ago, by a command: the present one is another then.
         let account = stored.map_err(not_asked)?.ok_or(Refusal::BadCredentials)?;
@@ -207,22 +211,22 @@ impl SessionManager {
             assurance: proved,
             at,
         };
-        let renewed = self.prove_anew(session, renewal, context.events).await?;
-        self.ends.end_user(user, at).await.map_err(store_failed)?;
+        let renewed = self.0.prove_anew(session, renewal, context.events).await?;
+        self.0.ends.end_user(user, at).await.map_err(store_failed)?;
         let others = SessionSelection::OthersOf { user: user.clone(), kept: session.id.clone() };
-        let ended = self.end(&others, EndReason::PasswordChanged, at, context.events).await?;
-        self.devices.forget(user, at).await.map_err(store_failed)?;
-        self.records.drop_devices(user, None).await.map_err(store_failed)?;
+        let ended = self.0.end(&others, EndReason::PasswordChanged, at, context.events).await?;
+        self.0.devices.forget(user, at).await.map_err(store_failed)?;
+        self.0.records.drop_devices(user, None).await.map_err(store_failed)?;
         if renewed.is_none() {
             return Err(Refusal::SessionEnded.into());
         }
         // A second later than what was voided a moment ago.
         let given_at = at.plus(Duration::from_secs(1));
         let name: Arc<str> = folded(&identity.name).into();
-        let given = self.devices.give("", &name, (user, mark), given_at, |_| false);
+        let given = self.0.devices.give("", &name, (user, mark), given_at, |_| false);
         let device = given.map(|given| {
             let (client, agent) = (context.client, context.agent);
-            self.account_notes.device_used(user, given.device, client, agent, given_at);
+            self.0.account_notes.device_used(user, given.device, client, agent, given_at);
             given.cookie
         });
         Ok(PasswordChanged { ended, device })

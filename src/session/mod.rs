@@ -24,8 +24,7 @@ pub mod lockout;
 pub mod mailed_code;
 pub mod mailed_link;
 pub mod observe;
-mod own_devices;
-mod own_sessions;
+mod own_account;
 pub mod passkey;
 pub mod personal_token;
 mod ports;
@@ -52,6 +51,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use http::Method;
+pub use own_account::OwnAccount;
 pub use ports::{EndIssued, MintTokens};
 use quick_cache::sync::Cache;
 pub use read_only::RefreshLook;
@@ -62,6 +62,7 @@ pub use steps::{Checked, Grants};
 pub use under_way::UnderWay;
 
 use self::account_notes::AccountNotes;
+use self::change_password::OwnPassword;
 use self::cookies::CookieNames;
 use self::credential_cache::{CredentialCache, Remembered, Space};
 use self::devices::Devices;
@@ -384,6 +385,16 @@ impl SessionManager {
     /// nothing.
     pub fn goes(&self, session: &SessionId, method: &Method, at: Timestamp) -> Option<UnderWay> {
         self.under_way.begin(session, method, at)
+    }
+
+    /// What somebody sees of their own account.
+    pub const fn own_account(&self) -> OwnAccount<'_> {
+        OwnAccount(self)
+    }
+
+    /// How somebody changes their own password.
+    pub const fn own_password(&self) -> OwnPassword<'_> {
+        OwnPassword(self)
     }
 
     /// Personal access tokens: made, used, listed and revoked.

@@ -105,7 +105,7 @@ impl SessionManager {
                 return Err(Refusal::SignInAgain.into());
             }
             Confirmation::Password(password) => {
-                let checked = self.own_password(&identity, password, device, context).await?;
+                let checked = self.check_own_password(&identity, password, device, context).await?;
                 // What a service began for the password is not needed.
                 self.kept.sign_out(&user.directory, checked.cookies, context.at);
                 AuthMethods::only(AuthMethod::Password)
@@ -154,7 +154,7 @@ impl SessionManager {
 
     /// Checks what is to be the password of somebody who is signed in, as a sign-in in their directory does: a wrong one is
     /// counted, and one with which that directory now finds somebody else is none of theirs.
-    pub(super) async fn own_password(
+    pub(super) async fn check_own_password(
         &self,
         identity: &Identity,
         password: &Secret,

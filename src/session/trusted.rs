@@ -23,7 +23,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::devices::{Devices, MOST, cut, stamp_key, user_tag};
-use super::{Checked, SessionManager, SignedIn, store_failed};
+use super::{Checked, SessionManager, SignedIn};
 use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::context::RequestContext;
@@ -173,21 +173,6 @@ impl SessionManager {
             change: FactorEvent::DeviceTrusted,
         });
         Ok(SignedIn { device, ..signed_in })
-    }
-
-    /// Trusts no browser of this user's any more: each sign-in asks for a code.
-    ///
-    /// # Errors
-    /// [`Refusal::StoreUnavailable`]
-    pub async fn distrust_devices(
-        &self,
-        user: &UserKey,
-        context: &RequestContext<'_>,
-    ) -> Result<(), Refusal> {
-        self.devices.distrust(user, context.at).await.map_err(store_failed)?;
-        let change = FactorEvent::DevicesDistrusted;
-        context.note(EventKind::FactorChanged { user: user.clone(), change });
-        Ok(())
     }
 }
 
