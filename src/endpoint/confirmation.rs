@@ -82,7 +82,7 @@ impl Endpoints {
             (Some(PasskeyStep::Challenge), None, None) if !wants_page => {
                 let context = &arrival.context();
                 let sessions = self.issuers.sessions();
-                let begun = sessions.challenge_confirmation(&session, context).await;
+                let begun = sessions.passkeys().challenge_confirmation(&session, context).await;
                 let made = begun.map(|begun| Reply::json(StatusCode::OK, &challenge(begun)));
                 return Served::of(made.map_err(Refused::from), arrival);
             }

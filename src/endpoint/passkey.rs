@@ -149,7 +149,7 @@ impl Endpoints {
             }
             Some(PasskeyStep::Challenge) | None => {
                 let context = &arrival.context();
-                let begun = self.issuers.sessions().challenge_sign_in(context).await;
+                let begun = self.issuers.sessions().passkeys().challenge_sign_in(context).await;
                 begun
                     .map(|begun| Reply::json(StatusCode::OK, &challenge(begun)))
                     .map_err(Refused::from)
@@ -176,7 +176,7 @@ impl Endpoints {
         let sessions = self.issuers.sessions();
         let device = sessions.cookie_names().device_of(&arrival.headers);
         let context = &arrival.context();
-        let signed_in = sessions.sign_in_by_passkey(said.said(), device, grants, context).await?;
+        let signed_in = sessions.passkeys().sign_in(said.said(), device, grants, context).await?;
         self.end_replaced(arrival, old).await?;
         let next = wants_page.then(|| next_of_form(fields));
         self.signed_in(arrival, &signed_in, next.as_ref(), own)
@@ -207,18 +207,18 @@ impl Endpoints {
         let (sessions, context) = (self.issuers.sessions(), &arrival.context());
         match step {
             PasskeyStep::Challenge => {
-                let begun = sessions.challenge_second_step(ticket, context).await?;
+                let begun = sessions.passkeys().challenge_second_step(ticket, context).await?;
                 Ok(PasskeyOutcome::Challenge(challenge(begun)))
             }
             PasskeyStep::Begin => {
                 let (begun, takes_invitation) =
-                    sessions.passkey_enrolment_of(ticket, context).await?;
+                    sessions.passkeys().enrolment_of(ticket, context).await?;
                 Ok(PasskeyOutcome::Challenge(to_set_up(begun, takes_invitation)))
             }
             PasskeyStep::Used(said) => {
                 let old = self.brought_sessions(arrival, grants).await?;
                 let signed_in =
-                    sessions.finish_by_passkey(ticket, said.said(), grants, context).await?;
+                    sessions.passkeys().finish_sign_in(ticket, said.said(), grants, context).await?;
                 self.end_replaced(arrival, old).await?;
                 Ok(PasskeyOutcome::SignedIn(signed_in, Vec::new()))
             }
@@ -227,7 +227,7 @@ impl Endpoints {
                 let invitation = text(fields, "invitation").map(Secret::new);
                 let new = new_passkey(fields, said, invitation.as_ref());
                 let (signed_in, codes) =
-                    sessions.enrol_passkey_and_sign_in(ticket, new, grants, context).await?;
+                    sessions.passkeys().enrol_and_sign_in(ticket, new, grants, context).await?;
                 self.end_replaced(arrival, old).await?;
                 Ok(PasskeyOutcome::SignedIn(signed_in, codes))
             }
@@ -273,7 +273,7 @@ impl Endpoints {
             return Ok(self.passkey_enrol_page(arrival, None, takes_invitation, None).reply);
         }
         let context = &arrival.context();
-        let begun = self.issuers.sessions().begin_passkey(session, context).await?;
+        let begun = self.issuers.sessions().passkeys().begin_enrolment(session, context).await?;
         Ok(Reply::json(StatusCode::OK, &to_set_up(begun, takes_invitation)))
     }
 
@@ -293,7 +293,7 @@ impl Endpoints {
         let new = new_passkey(fields, said, invitation.as_ref());
         let context = &arrival.context();
         let user = session.identity.load().key.clone();
-        match self.issuers.sessions().enrol_passkey(session, new, context).await {
+        match self.issuers.sessions().passkeys().enrol(session, new, context).await {
             Ok(codes) if codes.is_empty() => self.after_change(arrival, &user, wants_page).await,
             Ok(codes) => self.with_codes(arrival, &user, &codes, wants_page).await,
             Err(refused) => {
@@ -341,7 +341,7 @@ impl Endpoints {
                 PasskeyStep::Made(_) | PasskeyStep::Begin => {
                     let context = &arrival.context();
                     let sessions = self.issuers.sessions();
-                    match sessions.passkey_enrolment_of(ticket, context).await {
+                    match sessions.passkeys().enrolment_of(ticket, context).await {
                         Ok((_, takes_invitation)) => {
                             let (sign_in, problem) = (Some((ticket, &next)), Some(&refused));
                             return self.passkey_enrol_page(

@@ -69,6 +69,7 @@ use self::devices::Devices;
 use self::ended_by_password::EndedByPassword;
 use self::keys::KeyRing;
 use self::lockout::Lockout;
+use self::passkey::PasskeyProofs;
 use self::personal_token::{PersonalTokenRules, PersonalTokens};
 use self::refresh_token::RefreshKey;
 use self::service_cookies::ServiceCookies;
@@ -395,6 +396,11 @@ impl SessionManager {
     /// How somebody changes their own password.
     pub const fn own_password(&self) -> OwnPassword<'_> {
         OwnPassword(self)
+    }
+
+    /// Passkeys: signing in with one, confirming with one, and setting one up.
+    pub const fn passkeys(&self) -> PasskeyProofs<'_> {
+        PasskeyProofs(self)
     }
 
     /// Personal access tokens: made, used, listed and revoked.

@@ -28,6 +28,10 @@ use crate::secret::Secret;
 use crate::store::Session;
 use crate::wire::client_ip::network_32_or_64;
 
+/// Passkeys as proofs: in sign-ins, in sessions that confirm, and how they are set up.
+#[derive(Clone, Copy)]
+pub struct PasskeyProofs<'s>(pub(super) &'s SessionManager);
+
 /// What an authenticator said, and the token of its ceremony.
 #[derive(Clone, Copy, Debug)]
 pub struct PasskeySaid<'a> {
@@ -74,118 +78,102 @@ fn proved_by(before: AuthMethods, key: AuthMethod) -> AuthMethods {
     before.and(key).and(AuthMethod::UserPresence).and(AuthMethod::MultipleFactors)
 }
 
-impl SessionManager {
+impl PasskeyProofs<'_> {
     /// The challenge for the second step of a sign-in.
     ///
     /// # Errors
     /// [`SignInRefused`] with [`Refusal::TicketNotValid`], [`Refusal::BadBody`] of a user without passkeys
     pub async fn challenge_second_step(
-        &self,
+        self,
         ticket: &Secret,
         context: &RequestContext<'_>,
     ) -> Result<PasskeyCeremony, SignInRefused> {
-        let checked = self.of_ticket(ticket, context).await?;
+        let checked = self.0.of_ticket(ticket, context).await?;
         let place = of_ticket(ticket);
-        Ok(self.factors.challenge_passkey(Some(checked.user()), &place, context.at).await?)
-    }
-
-    /// By what the sign-in of a ticket may go on.
-    ///
-    /// # Errors
-    /// [`SignInRefused`] with [`Refusal::TicketNotValid`]
-    pub async fn offered_with(
-        &self,
-        ticket: &Secret,
-        context: &RequestContext<'_>,
-    ) -> Result<OfferedFactors, SignInRefused> {
-        let checked = self.of_ticket(ticket, context).await?;
-        if self.duty(&checked, context.at).await? == FactorRequirement::MailOrEnrol {
-            return Ok(MAIL);
-        }
-        Ok(self.factors.offered(&self.factors.all_of(checked.user(), context.at).await?))
+        Ok(self.0.factors.challenge_passkey(Some(checked.user()), &place, context.at).await?)
     }
 
     /// Ends a sign-in with a passkey.
     ///
     /// # Errors
-    /// As [`Self::finish_sign_in`], with [`Refusal::BadPasskey`]
-    pub async fn finish_by_passkey(
-        &self,
+    /// As [`SessionManager::finish_sign_in`], with [`Refusal::BadPasskey`]
+    pub async fn finish_sign_in(
+        self,
         ticket: &Secret,
         said: PasskeySaid<'_>,
         grants: Grants,
         context: &RequestContext<'_>,
     ) -> Result<SignedIn, SignInRefused> {
-        let checked = self.of_ticket(ticket, context).await?;
-        let duty = self.duty(&checked, context.at).await?;
+        let checked = self.0.of_ticket(ticket, context).await?;
+        let duty = self.0.duty(&checked, context.at).await?;
         if duty.may_enrol() {
-            return Err(self.pending_again(&checked, duty, ticket, context.at).await);
+            return Err(self.0.pending_again(&checked, duty, ticket, context.at).await);
         }
-        let device = self.device_of(&checked, context.at);
+        let device = self.0.device_of(&checked, context.at);
         let place = of_ticket(ticket);
         let (user, answer, at) = (checked.user(), said.at(&place), context.at);
-        let key = self.check_passkey(PasskeyAttempt { user, answer, device, at }, context).await?;
-        self.spend(&checked, ticket, context).await?;
+        let key = self.check(PasskeyAttempt { user, answer, device, at }, context).await?;
+        self.0.spend(&checked, ticket, context).await?;
         let methods = proved_by(checked.methods, key);
-        Ok(self.begin(Checked { methods, ..checked }, grants, context).await?)
+        Ok(self.0.begin(Checked { methods, ..checked }, grants, context).await?)
     }
 
     /// The challenge for a passkey that is set up to sign in, and whether that takes an operator's code.
     ///
     /// # Errors
-    /// As [`Self::enrolment_of`]
-    pub async fn passkey_enrolment_of(
-        &self,
+    /// As [`SessionManager::enrolment_of`]
+    pub async fn enrolment_of(
+        self,
         ticket: &Secret,
         context: &RequestContext<'_>,
     ) -> Result<(PasskeyCeremony, bool), SignInRefused> {
-        let checked = self.of_ticket(ticket, context).await?;
-        if !self.duty(&checked, context.at).await?.may_enrol() {
+        let checked = self.0.of_ticket(ticket, context).await?;
+        if !self.0.duty(&checked, context.at).await?.may_enrol() {
             return Err(Refusal::SecondFactorRequired.into());
         }
-        let takes_invitation = !self.may_enrol_from(&checked, context.at).await;
+        let takes_invitation = !self.0.may_enrol_from(&checked, context.at).await;
         let (place, name) = (of_ticket(ticket), &checked.account.identity.name);
-        let begun = self.factors.begin_passkey(checked.user(), name, &place, context.at).await?;
+        let begun = self.0.factors.begin_passkey(checked.user(), name, &place, context.at).await?;
         Ok((begun, takes_invitation))
     }
 
     /// Ends a sign-in by setting up a passkey: the session, and the recovery codes that came with it.
     ///
     /// # Errors
-    /// As [`Self::enrol_and_sign_in`], with [`Refusal::BadPasskey`]
-    pub async fn enrol_passkey_and_sign_in(
-        &self,
+    /// As [`SessionManager::enrol_and_sign_in`], with [`Refusal::BadPasskey`]
+    pub async fn enrol_and_sign_in(
+        self,
         ticket: &Secret,
         new: PasskeyEnrolment<'_>,
         grants: Grants,
         context: &RequestContext<'_>,
     ) -> Result<(SignedIn, Vec<Secret>), SignInRefused> {
-        let checked = self.of_ticket(ticket, context).await?;
+        let checked = self.0.of_ticket(ticket, context).await?;
         let user = checked.user().clone();
-        let invitation = self.may_enrol(&checked, new.invitation, context).await?;
+        let invitation = self.0.may_enrol(&checked, new.invitation, context).await?;
         let place = of_ticket(ticket);
         let answer = new.said.at(&place);
         let passkey = NewPasskey { answer, name: new.name, invitation };
-        let EnrolledPasskey { codes, key } = self.enrol_a_passkey(&user, passkey, context).await?;
-        self.spend(&checked, ticket, context).await?;
+        let EnrolledPasskey { codes, key } = self.enrol_for(&user, passkey, context).await?;
+        self.0.spend(&checked, ticket, context).await?;
         // It was made with a PIN or the like a moment ago, on a device that has it: that proves what its use proves.
         let methods = proved_by(checked.methods, key);
         let checked = Checked { methods, ..checked };
-        Ok((self.begin(checked, grants, context).await?, codes))
+        Ok((self.0.begin(checked, grants, context).await?, codes))
     }
 
     /// The challenge for a passkey that somebody sets up who is signed in.
     ///
     /// # Errors
     /// [`Refusal::BadBody`] where there are no passkeys, [`Refusal::StoreUnavailable`]
-    pub async fn begin_passkey(
-        &self,
+    pub async fn begin_enrolment(
+        self,
         session: &Session,
         context: &RequestContext<'_>,
     ) -> Result<PasskeyCeremony, Refusal> {
         let identity = session.identity.load_full();
         let place = of_session(session);
-        self.factors.begin_passkey(&identity.key, &identity.name, &place, context.at).await
+        self.0.factors.begin_passkey(&identity.key, &identity.name, &place, context.at).await
     }
 
     /// Sets up a passkey of somebody who is signed in: the recovery codes that came with it.
@@ -193,8 +181,8 @@ impl SessionManager {
     /// # Errors
     /// [`Refusal::BadPasskey`], [`Refusal::TicketNotValid`], [`Refusal::EnrolmentProofRequired`],
     /// [`Refusal::StoreUnavailable`]
-    pub async fn enrol_passkey(
-        &self,
+    pub async fn enrol(
+        self,
         session: &Session,
         new: PasskeyEnrolment<'_>,
         context: &RequestContext<'_>,
@@ -203,23 +191,23 @@ impl SessionManager {
         let place = of_session(session);
         let passkey =
             NewPasskey { answer: new.said.at(&place), name: new.name, invitation: new.invitation };
-        Ok(self.enrol_a_passkey(&user, passkey, context).await?.codes)
+        Ok(self.enrol_for(&user, passkey, context).await?.codes)
     }
 
-    async fn enrol_a_passkey(
-        &self,
+    async fn enrol_for(
+        self,
         user: &UserKey,
         new: NewPasskey<'_>,
         context: &RequestContext<'_>,
     ) -> Result<EnrolledPasskey, SignInRefused> {
-        match self.factors.enrol_passkey(user, new, context.at).await? {
+        match self.0.factors.enrol_passkey(user, new, context.at).await? {
             Ok(enrolled) => {
                 let (user, change) = (user.clone(), FactorEvent::PasskeyAdded);
                 context.note(EventKind::FactorChanged { user, change });
                 Ok(enrolled)
             }
             Err(why) => {
-                self.note_refused(user, why, context);
+                self.0.note_refused(user, why, context);
                 Err(refusal_of(why).into())
             }
         }
@@ -230,17 +218,17 @@ impl SessionManager {
     /// # Errors
     /// [`Refusal::BadBody`] of a user without passkeys, [`Refusal::StoreUnavailable`]
     pub async fn challenge_confirmation(
-        &self,
+        self,
         session: &Session,
         context: &RequestContext<'_>,
     ) -> Result<PasskeyCeremony, Refusal> {
         let user = session.identity.load().key.clone();
-        self.factors.challenge_passkey(Some(&user), &of_session(session), context.at).await
+        self.0.factors.challenge_passkey(Some(&user), &of_session(session), context.at).await
     }
 
     /// What a session proves after its user used a passkey in it.
-    pub(super) async fn confirmed_by_passkey(
-        &self,
+    pub(super) async fn confirmed(
+        self,
         session: &Session,
         said: PasskeySaid<'_>,
         device: Option<crate::secret::Digest>,
@@ -250,7 +238,7 @@ impl SessionManager {
         let place = of_session(session);
         let (answer, at) = (said.at(&place), context.at);
         let attempt = PasskeyAttempt { user: &user, answer, device, at };
-        let key = self.check_passkey(attempt, context).await?;
+        let key = self.check(attempt, context).await?;
         Ok(proved_by(session.assurance.methods, key))
     }
 
@@ -259,51 +247,51 @@ impl SessionManager {
     /// # Errors
     /// [`Refusal::BadBody`] where that is off, [`Refusal::Internal`]
     pub async fn challenge_sign_in(
-        &self,
+        self,
         context: &RequestContext<'_>,
     ) -> Result<PasskeyCeremony, Refusal> {
-        if !self.factors.signs_in_by_passkey() {
+        if !self.0.factors.signs_in_by_passkey() {
             return Err(Refusal::BadBody);
         }
-        self.factors.challenge_passkey(None, &of_network(context.client), context.at).await
+        self.0.factors.challenge_passkey(None, &of_network(context.client), context.at).await
     }
 
     /// Signs in with a passkey and nothing else.
     ///
     /// # Errors
     /// [`SignInRefused`] with [`Refusal::BadPasskey`], [`Refusal::TicketNotValid`], [`Refusal::SecondFactorElsewhere`],
-    /// [`Refusal::DirectoryUnavailable`], and what [`Self::begin`] refuses
-    pub async fn sign_in_by_passkey(
-        &self,
+    /// [`Refusal::DirectoryUnavailable`], and what [`SessionManager::begin`] refuses
+    pub async fn sign_in(
+        self,
         said: PasskeySaid<'_>,
         device: &str,
         grants: Grants,
         context: &RequestContext<'_>,
     ) -> Result<SignedIn, SignInRefused> {
-        if !self.factors.signs_in_by_passkey() {
+        if !self.0.factors.signs_in_by_passkey() {
             return Err(Refusal::BadBody.into());
         }
-        self.may_sign_in(context.client, context.at)
+        self.0.may_sign_in(context.client, context.at)
             .map_err(|refusal| SignInRefused { retry_after: Some(PACE), ..refusal.into() })?;
         let place = of_network(context.client);
         let answer = said.at(&place);
         // Of a key that nobody has, there is nobody to tell anything about: the refusal is counted, and that is all.
-        let named = self.factors.named_by_passkey(answer).await?;
+        let named = self.0.factors.named_by_passkey(answer).await?;
         let user = named.ok_or(Refusal::BadPasskey)?;
         let attempt = PasskeyAttempt { user: &user, answer, device: None, at: context.at };
-        let key = self.check_passkey(attempt, context).await?;
-        let users = self.directory(&user.directory).map(|watched| watched.directory());
+        let key = self.check(attempt, context).await?;
+        let users = self.0.directory(&user.directory).map(|watched| watched.directory());
         let account = match users.and_then(Directory::users) {
             Some(users) => users.by_id(&user).await.map_err(not_asked)?,
             None => None,
         };
         let Some(account) = account else {
-            self.note_refused(&user, FactorRefusal::BadPasskey, context);
+            self.0.note_refused(&user, FactorRefusal::BadPasskey, context);
             return Err(Refusal::BadPasskey.into());
         };
         let methods = proved_by(AuthMethods::default(), key);
         let checked = Checked::by(account, methods).in_browser(device);
-        let all = self.factors.all_of(&user, context.at).await;
+        let all = self.0.factors.all_of(&user, context.at).await;
         let refused = match (checked.account.active, all) {
             (false, _) => Some((SignInFailure::Inactive, Refusal::BadPasskey)),
             // The service asks for one of its own, which the gateway cannot look at.
@@ -318,18 +306,36 @@ impl SessionManager {
             context.note(EventKind::SignInFailed { account, user: Some(user), why });
             return Err(refusal.into());
         }
-        Ok(self.begin(checked, grants, context).await?)
+        Ok(self.0.begin(checked, grants, context).await?)
     }
 
     /// Uses a passkey, and says what came of it.
-    async fn check_passkey(
-        &self,
+    async fn check(
+        self,
         attempt: PasskeyAttempt<'_>,
         context: &RequestContext<'_>,
     ) -> Result<AuthMethod, SignInRefused> {
         let user = attempt.user;
-        let checked = self.factors.check_passkey(attempt).await;
-        checked.map_err(|refused| self.code_refused(user, refused, context))
+        let checked = self.0.factors.check_passkey(attempt).await;
+        checked.map_err(|refused| self.0.code_refused(user, refused, context))
+    }
+}
+
+impl SessionManager {
+    /// By what the sign-in of a ticket may go on.
+    ///
+    /// # Errors
+    /// [`SignInRefused`] with [`Refusal::TicketNotValid`]
+    pub async fn offered_with(
+        &self,
+        ticket: &Secret,
+        context: &RequestContext<'_>,
+    ) -> Result<OfferedFactors, SignInRefused> {
+        let checked = self.of_ticket(ticket, context).await?;
+        if self.duty(&checked, context.at).await? == FactorRequirement::MailOrEnrol {
+            return Ok(MAIL);
+        }
+        Ok(self.factors.offered(&self.factors.all_of(checked.user(), context.at).await?))
     }
 
     /// Whether a factor may be set up with this ticket, and with which operator's code.

@@ -95,7 +95,7 @@ impl SessionManager {
             }
             Confirmation::Passkey(said) => {
                 let device = self.device_of_session(device, session, context.at);
-                self.confirmed_by_passkey(session, said, device, context).await?
+                self.passkeys().confirmed(session, said, device, context).await?
             }
             Confirmation::Password(_) if by_code => {
                 return Err(Refusal::SecondFactorRequired.into());
