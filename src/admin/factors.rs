@@ -38,7 +38,7 @@ pub(super) async fn change(
         return invite(factors, user, request).await;
     }
     factors.reset(&user, request.at).await?;
-    issuers.sessions().void_links(&user, request.at).await?;
+    issuers.sessions().mailed_links().void(&user, request.at).await?;
     request.events.note(EventKind::FactorChanged { user: user.clone(), change });
     // Somebody else may have been in the account, with a factor of theirs: what was proved by it is worth nothing.
     let which = SessionSelection::SignIns { user: user.clone(), kept: None };

@@ -135,7 +135,7 @@ impl Endpoints {
                 self.to_login_or_refused(arrival, refused)
             }
             Err(refused) if wants_page && otp.is_some() => {
-                match sessions.confirms_by_mail(&session, arrival.at).await {
+                match sessions.mailed_codes().confirms(&session, arrival.at).await {
                     Ok(true) => {
                         self.code_asked_again(arrival, &session, leads_to, Some(refused)).await
                     }
@@ -169,7 +169,7 @@ impl Endpoints {
         let sessions = self.issuers.sessions();
         let user = session.identity.load().key.clone();
         let all = sessions.factors().all_of(&user, arrival.at).await;
-        let by_mail = sessions.confirms_by_mail(session, arrival.at).await;
+        let by_mail = sessions.mailed_codes().confirms(session, arrival.at).await;
         let (all, by_mail) = match (all, by_mail) {
             (Ok(all), Ok(by_mail)) => (all, by_mail),
             (Err(refusal), _) | (_, Err(refusal)) => {

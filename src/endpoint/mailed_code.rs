@@ -105,7 +105,7 @@ impl Endpoints {
         ticket: &Secret,
     ) -> Result<(), Refused> {
         let context = &arrival.context();
-        let order = self.issuers.sessions().code_for_sign_in(ticket, context).await?;
+        let order = self.issuers.sessions().mailed_codes().for_sign_in(ticket, context).await?;
         self.order_code(arrival, order).await
     }
 
@@ -126,7 +126,7 @@ impl Endpoints {
         {
             let context = &arrival.context();
             let sessions = self.issuers.sessions();
-            let order = sessions.code_for_another_try(&ticket.ticket, context).await?;
+            let order = sessions.mailed_codes().for_another_try(&ticket.ticket, context).await?;
             self.order_code(arrival, order).await?;
         }
         Err(refused)
@@ -141,7 +141,7 @@ impl Endpoints {
         let sessions = self.issuers.sessions();
         let device = sessions.cookie_names().device_of(&arrival.headers);
         let context = &arrival.context();
-        let order = sessions.code_for_session(session, device, context).await?;
+        let order = sessions.mailed_codes().for_session(session, device, context).await?;
         self.order_code(arrival, order).await
     }
 

@@ -122,7 +122,8 @@ impl Endpoints {
         let sessions = self.issuers.sessions();
         let helps = refused.ticket.as_deref().is_some_and(is_due)
             || (refused.refusal == Refusal::TooManyAttempts
-                && sessions.holds_back_strangers(username, arrival.at).await == Ok(true));
+                && sessions.mailed_links().holds_back_strangers(username, arrival.at).await
+                    == Ok(true));
         self.link_for_enrolment(helps, arrival)
     }
 
@@ -196,14 +197,15 @@ impl Endpoints {
         };
         let (user, account) = match &ticket {
             Some(ticket) => {
-                let found = sessions.enrolling(ticket, &arrival.context()).await?;
+                let found = sessions.mailed_links().enrolling(ticket, &arrival.context()).await?;
                 (Some(found.0), found.1)
             }
             None => (None, folded(name.unwrap_or_default()).into()),
         };
         let name = name.unwrap_or_default();
         let fits = name.len() <= LONGEST && !name.chars().any(char::is_control);
-        let helps = user.is_some() || sessions.holds_back_strangers(&account, arrival.at).await?;
+        let helps = user.is_some()
+            || sessions.mailed_links().holds_back_strangers(&account, arrival.at).await?;
         let is_asked = self.mailing.path.is_some() && fits && helps && {
             let asked = LinkAsked {
                 name: name.to_owned(),
@@ -266,7 +268,7 @@ impl Endpoints {
             password_mark: link.password_mark().ok_or(Refusal::Internal)?,
             asked_at: crate::clock::Timestamp::from_millis(link.asked_at),
         };
-        let is_good = sessions.is_link_good(owner).await?;
+        let is_good = sessions.mailed_links().is_good(owner).await?;
         // Of parallel uses one goes on.
         let is_first = self.mailing.links.spend(token, at).await.map_err(failed)?;
         if !is_good || !is_first {
@@ -274,7 +276,7 @@ impl Endpoints {
             return Err(Refusal::LinkNotValid.into());
         }
         let device = sessions.cookie_names().device_of(&arrival.headers);
-        let device = sessions.admit_by_link(device, owner, at)?;
+        let device = sessions.mailed_links().admit(device, owner, at)?;
         note(MailedLinkEvent::Opened);
         let language = Language::negotiate(&arrival.headers);
         let own = LinkTexts::of(language);

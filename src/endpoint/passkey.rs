@@ -217,8 +217,10 @@ impl Endpoints {
             }
             PasskeyStep::Used(said) => {
                 let old = self.brought_sessions(arrival, grants).await?;
-                let signed_in =
-                    sessions.passkeys().finish_sign_in(ticket, said.said(), grants, context).await?;
+                let signed_in = sessions
+                    .passkeys()
+                    .finish_sign_in(ticket, said.said(), grants, context)
+                    .await?;
                 self.end_replaced(arrival, old).await?;
                 Ok(PasskeyOutcome::SignedIn(signed_in, Vec::new()))
             }

@@ -22,6 +22,10 @@ use crate::store::Session;
 /// What is offered to somebody who has nothing else.
 pub(super) const MAIL: OfferedFactors = OfferedFactors { app: false, passkey: false, mail: true };
 
+/// Codes that are mailed: who may ask for one, and what using it proves.
+#[derive(Clone, Copy)]
+pub struct CodeOrders<'s>(pub(super) &'s SessionManager);
+
 /// A code that somebody may have mailed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CodeOrder {
@@ -35,21 +39,21 @@ pub struct CodeOrder {
     pub until: Timestamp,
 }
 
-impl SessionManager {
+impl CodeOrders<'_> {
     /// May a code be mailed for the sign-in of this ticket?
     ///
     /// # Errors
     /// [`SignInRefused`] with [`Refusal::TicketNotValid`]; [`Refusal::BadBody`] of somebody from whom none is taken
-    pub async fn code_for_sign_in(
-        &self,
+    pub async fn for_sign_in(
+        self,
         ticket: &Secret,
         context: &RequestContext<'_>,
     ) -> Result<CodeOrder, SignInRefused> {
-        let (checked, begun) = self.open_ticket(ticket, context).await?;
-        if self.duty(&checked, context.at).await? != FactorRequirement::MailOrEnrol {
+        let (checked, begun) = self.0.open_ticket(ticket, context).await?;
+        if self.0.duty(&checked, context.at).await? != FactorRequirement::MailOrEnrol {
             return Err(Refusal::BadBody.into());
         }
-        let device = self.device_of(&checked, context.at);
+        let device = self.0.device_of(&checked, context.at);
         // Not longer than the sign-in goes on.
         let until = begun.plus(MAILED_CODE);
         Ok(CodeOrder::new(checked.user(), &of_ticket(ticket), device.as_ref(), until))
@@ -58,13 +62,13 @@ impl SessionManager {
     /// The same for whoever will give it beside their name and password: it is good for a sign-in from this network.
     ///
     /// # Errors
-    /// As [`Self::code_for_sign_in`]
-    pub async fn code_for_another_try(
-        &self,
+    /// As [`Self::for_sign_in`]
+    pub async fn for_another_try(
+        self,
         ticket: &Secret,
         context: &RequestContext<'_>,
     ) -> Result<CodeOrder, SignInRefused> {
-        let order = self.code_for_sign_in(ticket, context).await?;
+        let order = self.for_sign_in(ticket, context).await?;
         Ok(CodeOrder { place: of_network(context.client).as_str().to_owned(), ..order })
     }
 
@@ -72,17 +76,17 @@ impl SessionManager {
     ///
     /// # Errors
     /// [`SignInRefused`] with [`Refusal::BadBody`] of somebody from whom none is taken
-    pub async fn code_for_session(
-        &self,
+    pub async fn for_session(
+        self,
         session: &Session,
         device: &str,
         context: &RequestContext<'_>,
     ) -> Result<CodeOrder, SignInRefused> {
-        if !self.confirms_by_mail(session, context.at).await? {
+        if !self.confirms(session, context.at).await? {
             return Err(Refusal::BadBody.into());
         }
         let user = session.identity.load().key.clone();
-        let device = self.device_of_session(device, session, context.at);
+        let device = self.0.device_of_session(device, session, context.at);
         let until = context.at.plus(MAILED_CODE);
         Ok(CodeOrder::new(&user, &of_session(session), device.as_ref(), until))
     }
@@ -91,20 +95,16 @@ impl SessionManager {
     ///
     /// # Errors
     /// [`Refusal::SecondFactorElsewhere`], [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
-    pub async fn confirms_by_mail(
-        &self,
-        session: &Session,
-        at: Timestamp,
-    ) -> Result<bool, Refusal> {
+    pub async fn confirms(self, session: &Session, at: Timestamp) -> Result<bool, Refusal> {
         let identity = session.identity.load_full();
-        Ok(!self.is_asked(session, at)
-            && self.factors.takes_mailed_code(&identity, at).await?
+        Ok(!self.0.is_asked(session, at)
+            && self.0.factors.takes_mailed_code(&identity, at).await?
             && self.has_own_address(&identity).await?)
     }
 
     /// Has this user a mail address that nobody else of their directory has?
-    pub(super) async fn has_own_address(&self, user: &Identity) -> Result<bool, Refusal> {
-        let directory = self.directory(&user.key.directory);
+    pub(super) async fn has_own_address(self, user: &Identity) -> Result<bool, Refusal> {
+        let directory = self.0.directory(&user.key.directory);
         let Some(users) = directory.and_then(|one| one.directory().users()) else {
             return Ok(false);
         };
@@ -112,39 +112,39 @@ impl SessionManager {
     }
 
     /// Ends a sign-in by a mailed code: of its ticket, or one that was asked for from this network.
-    pub(super) async fn prove_by_mail(
-        &self,
+    pub(super) async fn prove(
+        self,
         checked: Checked,
         ticket: Option<&Secret>,
         code: &Secret,
         context: &RequestContext<'_>,
     ) -> Result<Checked, SignInRefused> {
         let place = ticket.map_or_else(|| of_network(context.client), of_ticket);
-        self.check_mailed(checked.user(), &place, code, context).await?;
+        self.check(checked.user(), &place, code, context).await?;
         proved(checked, AuthMethod::Mail)
     }
 
     /// Uses a mailed code of this session's.
-    pub(super) async fn confirmed_by_mail(
-        &self,
+    pub(super) async fn confirmed(
+        self,
         session: &Session,
         code: &Secret,
         context: &RequestContext<'_>,
     ) -> Result<(), SignInRefused> {
         let user = session.identity.load().key.clone();
-        self.check_mailed(&user, &of_session(session), code, context).await
+        self.check(&user, &of_session(session), code, context).await
     }
 
-    async fn check_mailed(
-        &self,
+    async fn check(
+        self,
         user: &UserKey,
         place: &CeremonyPlace,
         code: &Secret,
         context: &RequestContext<'_>,
     ) -> Result<(), SignInRefused> {
         let attempt = MailedCodeAttempt { user, place, code, at: context.at };
-        let checked = self.factors.check_mailed(attempt).await;
-        checked.map_err(|refused| self.code_refused(user, refused, context))
+        let checked = self.0.factors.check_mailed(attempt).await;
+        checked.map_err(|refused| self.0.code_refused(user, refused, context))
     }
 }
 

@@ -39,6 +39,10 @@ const MARK: char = 'l';
 /// Of an entry, what the tag is over.
 const SAID: usize = ENTRY - 16;
 
+/// What mailed links are good for: whom one would help, and what it gives.
+#[derive(Clone, Copy)]
+pub struct LinkAdmissions<'s>(pub(super) &'s SessionManager);
+
 /// Whom a link lets in, and since when it has been under way.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkOwner<'a> {
@@ -133,13 +137,13 @@ fn admission(text: &str) -> Option<[u8; ENTRY]> {
     URL_SAFE_NO_PAD.decode(text.strip_prefix(MARK)?).ok()?.try_into().ok()
 }
 
-impl SessionManager {
+impl LinkAdmissions<'_> {
     /// Do strangers wait at the account of this name, so that a mailed link would help?
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
-    pub async fn holds_back_strangers(&self, name: &str, at: Timestamp) -> Result<bool, Refusal> {
-        self.lockout.holds_back_strangers(&folded(name), at).await.map_err(store_failed)
+    pub async fn holds_back_strangers(self, name: &str, at: Timestamp) -> Result<bool, Refusal> {
+        self.0.lockout.holds_back_strangers(&folded(name), at).await.map_err(store_failed)
     }
 
     /// Who is to set up a first second factor, by the ticket of their sign-in: who they are, and how they are counted.
@@ -147,12 +151,12 @@ impl SessionManager {
     /// # Errors
     /// [`SignInRefused`] with [`Refusal::TicketNotValid`], also where none is due
     pub async fn enrolling(
-        &self,
+        self,
         ticket: &Secret,
         context: &RequestContext<'_>,
     ) -> Result<(UserKey, Arc<str>), SignInRefused> {
-        let checked = self.of_ticket(ticket, context).await?;
-        match self.duty(&checked, context.at).await? {
+        let checked = self.0.of_ticket(ticket, context).await?;
+        match self.0.duty(&checked, context.at).await? {
             FactorRequirement::Enrol | FactorRequirement::MailOrEnrol => {
                 Ok((checked.user().clone(), checked.name))
             }
@@ -166,61 +170,56 @@ impl SessionManager {
     ///
     /// # Errors
     /// [`Refusal::DirectoryUnavailable`]
-    pub async fn is_link_good(&self, of: LinkOwner<'_>) -> Result<bool, Refusal> {
-        let users = self.directory(&of.user.directory).and_then(|one| one.directory().users());
+    pub async fn is_good(self, of: LinkOwner<'_>) -> Result<bool, Refusal> {
+        let users = self.0.directory(&of.user.directory).and_then(|one| one.directory().users());
         let Some(users) = users else { return Ok(false) };
         let account = users.by_id(of.user).await.map_err(super::sign_in::not_asked)?;
         let is_same = account
             .is_some_and(|account| account.active && account.password_mark() == of.password_mark);
-        Ok(is_same && !self.devices.is_voided_since(&user_tag(of.user), of.asked_at))
+        Ok(is_same && !self.0.devices.is_voided_since(&user_tag(of.user), of.asked_at))
     }
 
     /// The device cookie of the browser in which a good link was opened.
     ///
     /// # Errors
     /// [`Refusal::Internal`]: there is no randomness.
-    pub fn admit_by_link(
-        &self,
-        cookie: &str,
-        of: LinkOwner<'_>,
-        at: Timestamp,
-    ) -> Result<Secret, Refusal> {
-        self.devices.admit(cookie, of, at).ok_or(Refusal::Internal)
+    pub fn admit(self, cookie: &str, of: LinkOwner<'_>, at: Timestamp) -> Result<Secret, Refusal> {
+        self.0.devices.admit(cookie, of, at).ok_or(Refusal::Internal)
     }
 
     /// Voids the links of a user's that are under way, and what those gave that were opened.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
-    pub async fn void_links(&self, user: &UserKey, at: Timestamp) -> Result<(), Refusal> {
-        void_links(&self.devices.stamps, user, at).await.map_err(store_failed)
+    pub async fn void(self, user: &UserKey, at: Timestamp) -> Result<(), Refusal> {
+        void_links(&self.0.devices.stamps, user, at).await.map_err(store_failed)
     }
 
     /// Why a browser may try this account's password whatever others do: a link that was opened there lately, else that its
     /// owner signed in there before. (A device of an earlier password would hide the link.)
     pub(super) async fn let_in(
-        &self,
+        self,
         cookie: &str,
         account: &str,
         at: Timestamp,
     ) -> Result<Option<KnownDevice>, StoreError> {
-        if let Some(link) = self.devices.admitted(cookie, account, at)
-            && !self.lockout.is_used_up(link.id, at).await?
+        if let Some(link) = self.0.devices.admitted(cookie, account, at)
+            && !self.0.lockout.is_used_up(link.id, at).await?
         {
             return Ok(Some(link));
         }
-        Ok(self.devices.known(cookie, account, at))
+        Ok(self.0.devices.known(cookie, account, at))
     }
 
     /// May the first second factor be set up in this browser without an operator's code? Where it cannot be said whether a link
     /// is used up, it is.
-    pub(super) async fn may_enrol_from(&self, checked: &Checked, at: Timestamp) -> bool {
-        if self.device_of(checked, at).is_some() {
+    pub(super) async fn may_enrol_from(self, checked: &Checked, at: Timestamp) -> bool {
+        if self.0.device_of(checked, at).is_some() {
             return true;
         }
-        match self.devices.admitted(&checked.device, &checked.name, at) {
-            Some(link) if self.is_of_password(&link, &checked.account) => {
-                self.lockout.is_used_up(link.id, at).await == Ok(false)
+        match self.0.devices.admitted(&checked.device, &checked.name, at) {
+            Some(link) if self.0.is_of_password(&link, &checked.account) => {
+                self.0.lockout.is_used_up(link.id, at).await == Ok(false)
             }
             Some(_) | None => false,
         }
@@ -353,8 +352,8 @@ mod tests {
             let guess = RequestContext { client, ..context(&events) };
             drop(sign_in(&kit, "a guess", "", &guess).await);
         }
-        assert_eq!(kit.sessions.holds_back_strangers("KIM", NOW).await, Ok(true));
-        assert_eq!(kit.sessions.holds_back_strangers("lee", NOW).await, Ok(false));
+        assert_eq!(kit.sessions.mailed_links().holds_back_strangers("KIM", NOW).await, Ok(true));
+        assert_eq!(kit.sessions.mailed_links().holds_back_strangers("lee", NOW).await, Ok(false));
         fn from(network: u8, events: &Events) -> RequestContext<'_> {
             let client = std::net::Ipv4Addr::new(203, 0, network, 9).into();
             RequestContext { client, ..context_at(NOW, events) }
@@ -363,8 +362,8 @@ mod tests {
         assert_eq!(waits.refusal, Refusal::TooManyAttempts);
         let (kim, mark) = (kim(), account("7", "kim", "right").password_mark());
         let owner = LinkOwner { user: &kim, account: "kim", password_mark: mark, asked_at: NOW };
-        assert!(kit.sessions.is_link_good(owner).await.unwrap());
-        let given = kit.sessions.admit_by_link("", owner, NOW).unwrap();
+        assert!(kit.sessions.mailed_links().is_good(owner).await.unwrap());
+        let given = kit.sessions.mailed_links().admit("", owner, NOW).unwrap();
         let wrong = sign_in(&kit, "a slip", given.expose(), &from(113, &events)).await;
         assert_eq!(wrong.unwrap_err().refusal, Refusal::BadCredentials);
         events.take();
@@ -395,17 +394,17 @@ mod tests {
             account("8", "kim", "right"),
         ] {
             let kit = Kit::new();
-            assert!(kit.sessions.is_link_good(owner).await.unwrap());
+            assert!(kit.sessions.mailed_links().is_good(owner).await.unwrap());
             *kit.directory.accounts.lock() = vec![change];
-            assert!(!kit.sessions.is_link_good(owner).await.unwrap());
+            assert!(!kit.sessions.mailed_links().is_good(owner).await.unwrap());
         }
         let kit = Kit::new();
-        kit.sessions.void_links(&kim, later(4)).await.unwrap();
-        assert!(kit.sessions.is_link_good(owner).await.unwrap(), "one of before");
-        kit.sessions.void_links(&kim, later(6)).await.unwrap();
-        assert!(!kit.sessions.is_link_good(owner).await.unwrap());
+        kit.sessions.mailed_links().void(&kim, later(4)).await.unwrap();
+        assert!(kit.sessions.mailed_links().is_good(owner).await.unwrap(), "one of before");
+        kit.sessions.mailed_links().void(&kim, later(6)).await.unwrap();
+        assert!(!kit.sessions.mailed_links().is_good(owner).await.unwrap());
         let other = UserKey::new("nowhere", "7");
         let owner = LinkOwner { user: &other, ..owner };
-        assert!(!kit.sessions.is_link_good(owner).await.unwrap());
+        assert!(!kit.sessions.mailed_links().is_good(owner).await.unwrap());
     }
 }

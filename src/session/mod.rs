@@ -69,6 +69,8 @@ use self::devices::Devices;
 use self::ended_by_password::EndedByPassword;
 use self::keys::KeyRing;
 use self::lockout::Lockout;
+use self::mailed_code::CodeOrders;
+use self::mailed_link::LinkAdmissions;
 use self::passkey::PasskeyProofs;
 use self::personal_token::{PersonalTokenRules, PersonalTokens};
 use self::refresh_token::RefreshKey;
@@ -396,6 +398,16 @@ impl SessionManager {
     /// How somebody changes their own password.
     pub const fn own_password(&self) -> OwnPassword<'_> {
         OwnPassword(self)
+    }
+
+    /// Mailed links: whom one would help, and what it gives.
+    pub const fn mailed_links(&self) -> LinkAdmissions<'_> {
+        LinkAdmissions(self)
+    }
+
+    /// Mailed codes: who may ask for one, and what using it proves.
+    pub const fn mailed_codes(&self) -> CodeOrders<'_> {
+        CodeOrders(self)
     }
 
     /// Passkeys: signing in with one, confirming with one, and setting one up.

@@ -131,7 +131,7 @@ impl PasskeyProofs<'_> {
         if !self.0.duty(&checked, context.at).await?.may_enrol() {
             return Err(Refusal::SecondFactorRequired.into());
         }
-        let takes_invitation = !self.0.may_enrol_from(&checked, context.at).await;
+        let takes_invitation = !self.0.mailed_links().may_enrol_from(&checked, context.at).await;
         let (place, name) = (of_ticket(ticket), &checked.account.identity.name);
         let begun = self.0.factors.begin_passkey(checked.user(), name, &place, context.at).await?;
         Ok((begun, takes_invitation))
@@ -271,7 +271,8 @@ impl PasskeyProofs<'_> {
         if !self.0.factors.signs_in_by_passkey() {
             return Err(Refusal::BadBody.into());
         }
-        self.0.may_sign_in(context.client, context.at)
+        self.0
+            .may_sign_in(context.client, context.at)
             .map_err(|refusal| SignInRefused { retry_after: Some(PACE), ..refusal.into() })?;
         let place = of_network(context.client);
         let answer = said.at(&place);
@@ -351,7 +352,7 @@ impl SessionManager {
             self.note_refused(&user, FactorRefusal::NoProof, context);
             return Err(Refusal::SecondFactorRequired.into());
         }
-        match (self.may_enrol_from(checked, context.at).await, invitation) {
+        match (self.mailed_links().may_enrol_from(checked, context.at).await, invitation) {
             (true, _) => Ok(None),
             (false, Some(invitation)) => Ok(Some(invitation)),
             (false, None) => {

@@ -130,7 +130,9 @@ impl SessionManager {
         }
         let user = &checked.account.identity;
         match self.factors.duty(user, at).await? {
-            FactorRequirement::MailOrEnrol if !self.has_own_address(user).await? => {
+            FactorRequirement::MailOrEnrol
+                if !self.mailed_codes().has_own_address(user).await? =>
+            {
                 Ok(FactorRequirement::Enrol)
             }
             duty => Ok(duty),
@@ -165,13 +167,14 @@ impl SessionManager {
                 Err(self.pending(checked, PendingStep::Code, context).await)
             }
             (FactorRequirement::MailOrEnrol, Some(code)) => {
-                self.prove_by_mail(checked, None, code, context).await
+                self.mailed_codes().prove(checked, None, code, context).await
             }
             (FactorRequirement::MailOrEnrol, None) => {
                 Err(self.pending(checked, PendingStep::MailedCode, context).await)
             }
             (FactorRequirement::Enrol, _) => {
-                let takes_invitation = !self.may_enrol_from(&checked, context.at).await;
+                let takes_invitation =
+                    !self.mailed_links().may_enrol_from(&checked, context.at).await;
                 Err(self
                     .pending(checked, PendingStep::Enrolment { takes_invitation }, context)
                     .await)
@@ -198,7 +201,7 @@ impl SessionManager {
             }
             FactorRequirement::MailOrEnrol => {
                 let (ticket, code) = (step.ticket, step.code);
-                (self.prove_by_mail(checked, Some(ticket), code, context).await?, None)
+                (self.mailed_codes().prove(checked, Some(ticket), code, context).await?, None)
             }
             FactorRequirement::Nothing | FactorRequirement::Prove => {
                 let (checked, kind) = self.prove(checked, step.code, context).await?;
@@ -229,7 +232,7 @@ impl SessionManager {
         if !self.duty(&checked, context.at).await?.may_enrol() {
             return Err(Refusal::SecondFactorRequired.into());
         }
-        let takes_invitation = !self.may_enrol_from(&checked, context.at).await;
+        let takes_invitation = !self.mailed_links().may_enrol_from(&checked, context.at).await;
         let (user, name) = (checked.user(), &checked.account.identity.name);
         let shown = token.and_then(|token| self.factors.again(user, name, token, context.at));
         let enrolment = match shown {
@@ -385,7 +388,7 @@ impl SessionManager {
         ticket: &Secret,
         at: Timestamp,
     ) -> SignInRefused {
-        let takes_invitation = !self.may_enrol_from(checked, at).await;
+        let takes_invitation = !self.mailed_links().may_enrol_from(checked, at).await;
         let due = match duty {
             FactorRequirement::MailOrEnrol => PendingStep::MailedCode,
             FactorRequirement::Nothing | FactorRequirement::Prove | FactorRequirement::Enrol => {

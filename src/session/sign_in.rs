@@ -148,7 +148,8 @@ impl SessionManager {
         if !can_be_a_password(asked.password) {
             return Err(failed(account, None, SignInFailure::WrongPassword, events));
         }
-        let known = self.let_in(device, &account, asked.at).await.map_err(store_failed)?;
+        let known =
+            self.mailed_links().let_in(device, &account, asked.at).await.map_err(store_failed)?;
         let id = known.map(|device| device.id);
         let attempt = self.lockout.attempt(&account, asked.client, id, asked.at).await;
         let mut attempt = match attempt {

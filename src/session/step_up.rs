@@ -73,14 +73,14 @@ impl SessionManager {
         let methods = match confirmation {
             // They have no other factor. Where a detector asked, they had one then.
             Confirmation::Code(code) if !by_code => {
-                if !self.confirms_by_mail(session, context.at).await? {
+                if !self.mailed_codes().confirms(session, context.at).await? {
                     let why = match asked {
                         Some(_) => Refusal::SignInAgain,
                         None => Refusal::BadCode,
                     };
                     return Err(why.into());
                 }
-                self.confirmed_by_mail(session, code, context).await?;
+                self.mailed_codes().confirmed(session, code, context).await?;
                 with_mail(session.assurance.methods)
             }
             Confirmation::Code(code) => {

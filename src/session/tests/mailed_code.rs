@@ -79,7 +79,8 @@ async fn mailed(factors: &Factors, order: &CodeOrder) -> Secret {
 }
 
 async fn order(kit: &Kit, ticket: &Secret) -> Result<CodeOrder, Refusal> {
-    let ordered = kit.sessions.code_for_sign_in(ticket, &context(&Events::default())).await;
+    let ordered =
+        kit.sessions.mailed_codes().for_sign_in(ticket, &context(&Events::default())).await;
     ordered.map_err(|refused| refused.refusal)
 }
 
@@ -155,7 +156,7 @@ async fn the_sign_in_waits_for_its_letter_ten_minutes() {
     let late = |secs| NOW.plus(Duration::from_secs(secs));
     let events = Events::default();
     let at_last = context_at(late(599), &events);
-    let order = kit.sessions.code_for_sign_in(&given, &at_last).await.unwrap();
+    let order = kit.sessions.mailed_codes().for_sign_in(&given, &at_last).await.unwrap();
     assert_eq!(order.until, late(600), "no longer than its ticket");
     let code = mailed(&factors, &order).await;
     for (secs, refusal) in [(600, Some(Refusal::TicketNotValid)), (599, None)] {
@@ -204,7 +205,8 @@ async fn who_posts_the_same_again_gives_it_beside_the_password() {
     let (kit, factors) = kit(Required, true, "kim@example.org");
     let given = ticket(&kit).await.ticket;
     let events = Events::default();
-    let order = kit.sessions.code_for_another_try(&given, &context(&events)).await.unwrap();
+    let order =
+        kit.sessions.mailed_codes().for_another_try(&given, &context(&events)).await.unwrap();
     let code = mailed(&factors, &order).await;
     let elsewhere = RequestContext { client: "203.0.113.9".parse().unwrap(), ..context(&events) };
     let refused = sign_in(&kit, Some(&code), &elsewhere).await.unwrap_err();
@@ -220,7 +222,8 @@ async fn a_session_is_raised_by_one_of_its_own_to_what_it_proves() {
     let (kit, factors) = kit(Optional, true, "kim@example.org");
     let (session, other) = (kit.signed_in().await.session, kit.signed_in().await.session);
     let events = Events::default();
-    let order = kit.sessions.code_for_session(&session, "", &context(&events)).await.unwrap();
+    let order =
+        kit.sessions.mailed_codes().for_session(&session, "", &context(&events)).await.unwrap();
     let code = mailed(&factors, &order).await;
     let confirm = async |session: &_, code: &Secret| {
         let how = Confirmation::Code(code);
@@ -234,14 +237,15 @@ async fn a_session_is_raised_by_one_of_its_own_to_what_it_proves() {
     let app = enrol(&factors).await;
     let stale = kit.sessions.is_fresh(&raised, NOW).await;
     assert_eq!(stale, Err(Refusal::InsufficientAuthentication));
-    let none = kit.sessions.code_for_session(&raised, "", &context(&events)).await;
+    let none = kit.sessions.mailed_codes().for_session(&raised, "", &context(&events)).await;
     assert_eq!(none.unwrap_err().refusal, Refusal::BadBody);
     // And what the app proved is not proved anew by a letter, when the app is gone.
     let by_app = confirm(&raised, &app).await.unwrap();
     assert_eq!(by_app.assurance.acr(), Some("aal2"));
     let id = factors.of(&kim()).await.unwrap().factors[0].id.clone();
     assert!(factors.remove(&kim(), &id).await.unwrap());
-    let order = kit.sessions.code_for_session(&by_app, "", &context(&events)).await.unwrap();
+    let order =
+        kit.sessions.mailed_codes().for_session(&by_app, "", &context(&events)).await.unwrap();
     let lowered = confirm(&by_app, &mailed(&factors, &order).await).await.unwrap();
     assert_eq!(lowered.assurance.methods.to_string(), "pwd mail");
 }
@@ -251,7 +255,8 @@ async fn it_lifts_nothing_that_a_detector_asked_for() {
     let (kit, factors) = kit(Optional, true, "kim@example.org");
     let session = kit.signed_in().await.session;
     let events = Events::default();
-    let order = kit.sessions.code_for_session(&session, "", &context(&events)).await.unwrap();
+    let order =
+        kit.sessions.mailed_codes().for_session(&session, "", &context(&events)).await.unwrap();
     let code = mailed(&factors, &order).await;
     let asked = Block {
         subject: BlockSubject::Session(session.id.clone()),
@@ -262,7 +267,7 @@ async fn it_lifts_nothing_that_a_detector_asked_for() {
         until: NOW.plus(Duration::from_secs(600)),
     };
     kit.store.block(asked).await.unwrap();
-    let none = kit.sessions.code_for_session(&session, "", &context(&events)).await;
+    let none = kit.sessions.mailed_codes().for_session(&session, "", &context(&events)).await;
     assert_eq!(none.unwrap_err().refusal, Refusal::BadBody);
     let how = Confirmation::Code(&code);
     let refused = kit.sessions.confirm(&session, how, "", &context(&events)).await;
