@@ -150,7 +150,7 @@ impl Endpoints {
         if let Err(refusal) = sessions.is_fresh(session, arrival.at).await {
             if refusal == Refusal::InsufficientAuthentication {
                 let context = &arrival.context();
-                sessions.note_refused(&user, FactorRefusal::NotFresh, context);
+                sessions.second_factors().note_refused(&user, FactorRefusal::NotFresh, context);
             }
             return Err(refusal.into());
         }
@@ -268,7 +268,7 @@ impl Endpoints {
             invitation: invitation.as_ref(),
         };
         let context = &arrival.context();
-        match self.issuers.sessions().enrol(&user, confirmed, context).await {
+        match self.issuers.sessions().second_factors().enrol(&user, confirmed, context).await {
             Ok(codes) if codes.is_empty() => self.after_change(arrival, &user, wants_page).await,
             Ok(codes) => self.with_codes(arrival, &user, &codes, wants_page).await,
             Err(refused) => {

@@ -110,7 +110,7 @@ impl Endpoints {
         if let Err(refusal) = sessions.is_fresh(session, arrival.at).await {
             if refusal == Refusal::InsufficientAuthentication {
                 let context = &arrival.context();
-                sessions.note_refused(&user, FactorRefusal::NotFresh, context);
+                sessions.second_factors().note_refused(&user, FactorRefusal::NotFresh, context);
             }
             return Err(refusal.into());
         }

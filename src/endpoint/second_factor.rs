@@ -165,7 +165,12 @@ impl Endpoints {
         match (otp, enrolment) {
             (None, _) if is_set(fields, "enrol") => {
                 let context = &arrival.context();
-                let shown = self.issuers.sessions().enrolment_of(ticket, None, context).await?;
+                let shown = self
+                    .issuers
+                    .sessions()
+                    .second_factors()
+                    .enrolment_of(ticket, None, context)
+                    .await?;
                 Ok(Reply::json(StatusCode::OK, &described(&shown.0, shown.1)))
             }
             (None, _) => Err(Refused::field("otp", FieldProblem::Required)),
@@ -255,7 +260,7 @@ impl Endpoints {
         refused: &Refused,
     ) -> Served {
         let context = &arrival.context();
-        let offered = self.issuers.sessions().offered_with(ticket, context).await;
+        let offered = self.issuers.sessions().second_factors().offered_with(ticket, context).await;
         let action = arrival.target.path().as_str();
         let offered = offered.unwrap_or_default();
         if offered.mail {
@@ -282,7 +287,7 @@ impl Endpoints {
         problem: Option<&Refused>,
     ) -> Served {
         let context = &arrival.context();
-        match self.issuers.sessions().enrolment_of(ticket, token, context).await {
+        match self.issuers.sessions().second_factors().enrolment_of(ticket, token, context).await {
             Ok((enrolment, takes_invitation)) => {
                 let page = EnrolPage {
                     service: &self.title,
@@ -309,7 +314,8 @@ impl Endpoints {
     ) -> Result<SignedIn, Refused> {
         let old = self.brought_sessions(arrival, step.grants).await?;
         let context = &arrival.context();
-        let signed_in = self.issuers.sessions().finish_sign_in(step, context).await?;
+        let signed_in =
+            self.issuers.sessions().second_factors().finish_sign_in(step, context).await?;
         self.end_replaced(arrival, old).await?;
         Ok(signed_in)
     }
@@ -331,7 +337,8 @@ impl Endpoints {
         };
         let step = EnrolmentStep { ticket, confirmed, grants };
         let context = &arrival.context();
-        let made = self.issuers.sessions().enrol_and_sign_in(step, context).await?;
+        let made =
+            self.issuers.sessions().second_factors().enrol_and_sign_in(step, context).await?;
         self.end_replaced(arrival, old).await?;
         Ok(made)
     }

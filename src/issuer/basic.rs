@@ -61,7 +61,7 @@ impl Issuers {
         match self.sessions.check_password(asked, only, "", events).await {
             Ok(VerifiedPassword { checked, attempt }) => {
                 // Where a second factor is due, a password in each request is no way past it.
-                match self.sessions.duty(&checked, at).await {
+                match self.sessions.second_factors().duty(&checked, at).await {
                     Ok(FactorRequirement::Nothing) => {}
                     Ok(
                         FactorRequirement::Prove

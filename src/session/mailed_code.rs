@@ -49,8 +49,10 @@ impl CodeOrders<'_> {
         ticket: &Secret,
         context: &RequestContext<'_>,
     ) -> Result<CodeOrder, SignInRefused> {
-        let (checked, begun) = self.0.open_ticket(ticket, context).await?;
-        if self.0.duty(&checked, context.at).await? != FactorRequirement::MailOrEnrol {
+        let (checked, begun) = self.0.tickets().open(ticket, context).await?;
+        if self.0.second_factors().duty(&checked, context.at).await?
+            != FactorRequirement::MailOrEnrol
+        {
             return Err(Refusal::BadBody.into());
         }
         let device = self.0.device_of(&checked, context.at);
@@ -144,7 +146,7 @@ impl CodeOrders<'_> {
     ) -> Result<(), SignInRefused> {
         let attempt = MailedCodeAttempt { user, place, code, at: context.at };
         let checked = self.0.factors.check_mailed(attempt).await;
-        checked.map_err(|refused| self.0.code_refused(user, refused, context))
+        checked.map_err(|refused| self.0.second_factors().code_refused(user, refused, context))
     }
 }
 

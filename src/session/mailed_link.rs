@@ -155,8 +155,8 @@ impl LinkAdmissions<'_> {
         ticket: &Secret,
         context: &RequestContext<'_>,
     ) -> Result<(UserKey, Arc<str>), SignInRefused> {
-        let checked = self.0.of_ticket(ticket, context).await?;
-        match self.0.duty(&checked, context.at).await? {
+        let checked = self.0.tickets().checked_by(ticket, context).await?;
+        match self.0.second_factors().duty(&checked, context.at).await? {
             FactorRequirement::Enrol | FactorRequirement::MailOrEnrol => {
                 Ok((checked.user().clone(), checked.name))
             }

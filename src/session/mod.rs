@@ -35,6 +35,7 @@ pub mod refresh_token;
 pub mod second_factor;
 pub mod service_cookies;
 pub(crate) mod sign_in;
+mod sign_in_ticket;
 mod state;
 pub mod step_up;
 pub mod steps;
@@ -56,7 +57,8 @@ pub use ports::{EndIssued, MintTokens};
 use quick_cache::sync::Cache;
 pub use read_only::RefreshLook;
 pub use recheck::WatchedDirectory;
-pub use second_factor::{EnrolmentStep, PendingStep, SecondStep, SignInTicket};
+pub use second_factor::{EnrolmentStep, SecondStep};
+pub use sign_in_ticket::{PendingStep, SignInTicket};
 pub use state::SessionState;
 pub use steps::{Checked, Grants};
 pub use under_way::UnderWay;
@@ -74,7 +76,9 @@ use self::mailed_link::LinkAdmissions;
 use self::passkey::PasskeyProofs;
 use self::personal_token::{PersonalTokenRules, PersonalTokens};
 use self::refresh_token::RefreshKey;
+use self::second_factor::SecondFactors;
 use self::service_cookies::ServiceCookies;
+use self::sign_in_ticket::SignInTickets;
 use self::under_way::RequestsUnderWay;
 use crate::caller::{Proof, SessionId};
 use crate::clock::Timestamp;
@@ -410,6 +414,16 @@ impl SessionManager {
         CodeOrders(self)
     }
 
+    /// Second factors in sign-ins: what is due, proving it, and setting one up.
+    pub const fn second_factors(&self) -> SecondFactors<'_> {
+        SecondFactors(self)
+    }
+
+    /// The tickets of sign-ins that are not over.
+    const fn tickets(&self) -> SignInTickets<'_> {
+        SignInTickets(self)
+    }
+
     /// Passkeys: signing in with one, confirming with one, and setting one up.
     pub const fn passkeys(&self) -> PasskeyProofs<'_> {
         PasskeyProofs(self)
@@ -433,6 +447,11 @@ impl SessionManager {
     /// The names under which the session cookie comes.
     pub const fn cookie_names(&self) -> &CookieNames {
         &self.cookies
+    }
+
+    /// What proves more than a password.
+    pub fn factors(&self) -> &Arc<Factors> {
+        &self.factors
     }
 
     /// The keys of access tokens: to list, publish and rotate them.

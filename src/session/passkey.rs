@@ -11,7 +11,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::blocked::PACE;
-use super::mailed_code::MAIL;
 use super::second_factor::refusal_of;
 use super::sign_in::not_asked;
 use super::{Checked, Grants, SessionManager, SignInRefused, SignedIn};
@@ -20,8 +19,7 @@ use crate::context::RequestContext;
 use crate::directory::Directory;
 use crate::event::{EventKind, FactorEvent, FactorRefusal, SignInFailure};
 use crate::factor::{
-    CeremonyPlace, EnrolledPasskey, FactorRequirement, NewPasskey, OfferedFactors, PasskeyAnswer,
-    PasskeyAttempt, PasskeyCeremony,
+    CeremonyPlace, EnrolledPasskey, NewPasskey, PasskeyAnswer, PasskeyAttempt, PasskeyCeremony,
 };
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -88,7 +86,7 @@ impl PasskeyProofs<'_> {
         ticket: &Secret,
         context: &RequestContext<'_>,
     ) -> Result<PasskeyCeremony, SignInRefused> {
-        let checked = self.0.of_ticket(ticket, context).await?;
+        let checked = self.0.tickets().checked_by(ticket, context).await?;
         let place = of_ticket(ticket);
         Ok(self.0.factors.challenge_passkey(Some(checked.user()), &place, context.at).await?)
     }
@@ -96,7 +94,7 @@ impl PasskeyProofs<'_> {
     /// Ends a sign-in with a passkey.
     ///
     /// # Errors
-    /// As [`SessionManager::finish_sign_in`], with [`Refusal::BadPasskey`]
+    /// As [`SecondFactors::finish_sign_in`](super::second_factor::SecondFactors::finish_sign_in), with [`Refusal::BadPasskey`]
     pub async fn finish_sign_in(
         self,
         ticket: &Secret,
@@ -104,16 +102,16 @@ impl PasskeyProofs<'_> {
         grants: Grants,
         context: &RequestContext<'_>,
     ) -> Result<SignedIn, SignInRefused> {
-        let checked = self.0.of_ticket(ticket, context).await?;
-        let duty = self.0.duty(&checked, context.at).await?;
+        let checked = self.0.tickets().checked_by(ticket, context).await?;
+        let duty = self.0.second_factors().duty(&checked, context.at).await?;
         if duty.may_enrol() {
-            return Err(self.0.pending_again(&checked, duty, ticket, context.at).await);
+            return Err(self.0.tickets().give_again(&checked, duty, ticket, context.at).await);
         }
         let device = self.0.device_of(&checked, context.at);
         let place = of_ticket(ticket);
         let (user, answer, at) = (checked.user(), said.at(&place), context.at);
         let key = self.check(PasskeyAttempt { user, answer, device, at }, context).await?;
-        self.0.spend(&checked, ticket, context).await?;
+        self.0.tickets().spend(&checked, ticket, context).await?;
         let methods = proved_by(checked.methods, key);
         Ok(self.0.begin(Checked { methods, ..checked }, grants, context).await?)
     }
@@ -121,14 +119,14 @@ impl PasskeyProofs<'_> {
     /// The challenge for a passkey that is set up to sign in, and whether that takes an operator's code.
     ///
     /// # Errors
-    /// As [`SessionManager::enrolment_of`]
+    /// As [`SecondFactors::enrolment_of`](super::second_factor::SecondFactors::enrolment_of)
     pub async fn enrolment_of(
         self,
         ticket: &Secret,
         context: &RequestContext<'_>,
     ) -> Result<(PasskeyCeremony, bool), SignInRefused> {
-        let checked = self.0.of_ticket(ticket, context).await?;
-        if !self.0.duty(&checked, context.at).await?.may_enrol() {
+        let checked = self.0.tickets().checked_by(ticket, context).await?;
+        if !self.0.second_factors().duty(&checked, context.at).await?.may_enrol() {
             return Err(Refusal::SecondFactorRequired.into());
         }
         let takes_invitation = !self.0.mailed_links().may_enrol_from(&checked, context.at).await;
@@ -140,7 +138,7 @@ impl PasskeyProofs<'_> {
     /// Ends a sign-in by setting up a passkey: the session, and the recovery codes that came with it.
     ///
     /// # Errors
-    /// As [`SessionManager::enrol_and_sign_in`], with [`Refusal::BadPasskey`]
+    /// As [`SecondFactors::enrol_and_sign_in`](super::second_factor::SecondFactors::enrol_and_sign_in), with [`Refusal::BadPasskey`]
     pub async fn enrol_and_sign_in(
         self,
         ticket: &Secret,
@@ -148,14 +146,15 @@ impl PasskeyProofs<'_> {
         grants: Grants,
         context: &RequestContext<'_>,
     ) -> Result<(SignedIn, Vec<Secret>), SignInRefused> {
-        let checked = self.0.of_ticket(ticket, context).await?;
+        let checked = self.0.tickets().checked_by(ticket, context).await?;
         let user = checked.user().clone();
-        let invitation = self.0.may_enrol(&checked, new.invitation, context).await?;
+        let invitation =
+            self.0.second_factors().may_enrol(&checked, new.invitation, context).await?;
         let place = of_ticket(ticket);
         let answer = new.said.at(&place);
         let passkey = NewPasskey { answer, name: new.name, invitation };
         let EnrolledPasskey { codes, key } = self.enrol_for(&user, passkey, context).await?;
-        self.0.spend(&checked, ticket, context).await?;
+        self.0.tickets().spend(&checked, ticket, context).await?;
         // It was made with a PIN or the like a moment ago, on a device that has it: that proves what its use proves.
         let methods = proved_by(checked.methods, key);
         let checked = Checked { methods, ..checked };
@@ -207,7 +206,7 @@ impl PasskeyProofs<'_> {
                 Ok(enrolled)
             }
             Err(why) => {
-                self.0.note_refused(user, why, context);
+                self.0.second_factors().note_refused(user, why, context);
                 Err(refusal_of(why).into())
             }
         }
@@ -287,7 +286,7 @@ impl PasskeyProofs<'_> {
             None => None,
         };
         let Some(account) = account else {
-            self.0.note_refused(&user, FactorRefusal::BadPasskey, context);
+            self.0.second_factors().note_refused(&user, FactorRefusal::BadPasskey, context);
             return Err(Refusal::BadPasskey.into());
         };
         let methods = proved_by(AuthMethods::default(), key);
@@ -318,47 +317,6 @@ impl PasskeyProofs<'_> {
     ) -> Result<AuthMethod, SignInRefused> {
         let user = attempt.user;
         let checked = self.0.factors.check_passkey(attempt).await;
-        checked.map_err(|refused| self.0.code_refused(user, refused, context))
-    }
-}
-
-impl SessionManager {
-    /// By what the sign-in of a ticket may go on.
-    ///
-    /// # Errors
-    /// [`SignInRefused`] with [`Refusal::TicketNotValid`]
-    pub async fn offered_with(
-        &self,
-        ticket: &Secret,
-        context: &RequestContext<'_>,
-    ) -> Result<OfferedFactors, SignInRefused> {
-        let checked = self.of_ticket(ticket, context).await?;
-        if self.duty(&checked, context.at).await? == FactorRequirement::MailOrEnrol {
-            return Ok(MAIL);
-        }
-        Ok(self.factors.offered(&self.factors.all_of(checked.user(), context.at).await?))
-    }
-
-    /// Whether a factor may be set up with this ticket, and with which operator's code.
-    pub(super) async fn may_enrol<'c>(
-        &self,
-        checked: &Checked,
-        invitation: Option<&'c Secret>,
-        context: &RequestContext<'_>,
-    ) -> Result<Option<&'c Secret>, SignInRefused> {
-        let user = checked.user().clone();
-        if !self.duty(checked, context.at).await?.may_enrol() {
-            // With one of theirs already, a ticket and a secret of one's own choice would be a way around it.
-            self.note_refused(&user, FactorRefusal::NoProof, context);
-            return Err(Refusal::SecondFactorRequired.into());
-        }
-        match (self.mailed_links().may_enrol_from(checked, context.at).await, invitation) {
-            (true, _) => Ok(None),
-            (false, Some(invitation)) => Ok(Some(invitation)),
-            (false, None) => {
-                self.note_refused(&user, FactorRefusal::NoProof, context);
-                Err(Refusal::EnrolmentProofRequired.into())
-            }
-        }
+        checked.map_err(|refused| self.0.second_factors().code_refused(user, refused, context))
     }
 }

@@ -83,7 +83,7 @@ impl SessionManager {
             .map_err(|refusal| SignInRefused { retry_after: Some(PACE), ..refusal.into() })?;
         let VerifiedPassword { checked, attempt } =
             self.check_password(asked, None, request.device, context.events).await?;
-        let checked = match self.second_step(checked, request.otp, context).await {
+        let checked = match self.second_factors().second_step(checked, request.otp, context).await {
             Ok(checked) => checked,
             Err(refused) => {
                 // The password was no wrong guess, and nobody signed in either.
@@ -231,6 +231,16 @@ impl SessionManager {
             Some(watched) => watched.upgrades.any_of(account, is_of),
             None => is_of(account.password_mark()),
         }
+    }
+
+    /// The device of whoever signs in, if it is known.
+    pub(super) fn device_of(
+        &self,
+        checked: &Checked,
+        at: Timestamp,
+    ) -> Option<crate::secret::Digest> {
+        let known = self.devices.known(&checked.device, &checked.name, at)?;
+        self.is_of_password(&known, &checked.account).then_some(known.id)
     }
 
     /// Is it a browser in which this user has signed in before, with the password that they have?

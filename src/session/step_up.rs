@@ -86,7 +86,7 @@ impl SessionManager {
             Confirmation::Code(code) => {
                 let device = self.device_of_session(device, session, context.at);
                 let attempt = CodeAttempt { user, code, device, at: context.at };
-                self.check_code(attempt, context).await?;
+                self.second_factors().check_code(attempt, context).await?;
                 let first = match session.assurance.methods {
                     methods if methods.is_empty() => AuthMethods::default(),
                     methods => methods.and(AuthMethod::MultipleFactors),

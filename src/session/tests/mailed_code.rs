@@ -69,7 +69,8 @@ async fn ticket(kit: &Kit) -> SignInTicket {
 
 async fn finish(kit: &Kit, ticket: &Secret, code: &Secret) -> Result<SignedIn, Refusal> {
     let step = SecondStep { ticket, code, grants: GRANTS, trusts: true };
-    let finished = kit.sessions.finish_sign_in(step, &context(&Events::default())).await;
+    let finished =
+        kit.sessions.second_factors().finish_sign_in(step, &context(&Events::default())).await;
     finished.map_err(|refused| refused.refusal)
 }
 
@@ -162,7 +163,7 @@ async fn the_sign_in_waits_for_its_letter_ten_minutes() {
     for (secs, refusal) in [(600, Some(Refusal::TicketNotValid)), (599, None)] {
         let step = SecondStep { ticket: &given, code: &code, grants: GRANTS, trusts: false };
         let then = context_at(late(secs), &events);
-        let done = kit.sessions.finish_sign_in(step, &then).await;
+        let done = kit.sessions.second_factors().finish_sign_in(step, &then).await;
         assert_eq!(done.err().map(|refused| refused.refusal), refusal, "{secs}");
     }
 }
@@ -187,7 +188,7 @@ async fn guesses_at_it_are_five_and_are_noted() {
     for n in 0..7 {
         let wrong = Secret::new(format!("0000000{n}").as_str());
         let step = SecondStep { ticket: &given, code: &wrong, grants: GRANTS, trusts: false };
-        let refused = kit.sessions.finish_sign_in(step, &context(&events)).await;
+        let refused = kit.sessions.second_factors().finish_sign_in(step, &context(&events)).await;
         let expected = if n < 5 { Refusal::BadCode } else { Refusal::TooManyAttempts };
         assert_eq!(refused.unwrap_err().refusal, expected, "{n}");
     }

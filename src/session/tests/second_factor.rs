@@ -63,7 +63,7 @@ async fn finish(
     context: &RequestContext<'_>,
 ) -> Result<SignedIn, SignInRefused> {
     let step = SecondStep { ticket: &ticket.ticket, code, grants: GRANTS, trusts: false };
-    kit.sessions.finish_sign_in(step, context).await
+    kit.sessions.second_factors().finish_sign_in(step, context).await
 }
 
 /// Why one was refused of late.
@@ -134,8 +134,12 @@ async fn the_first_one_takes_a_known_device_or_an_operators_code() {
         let takes_invitation = known.is_empty();
         assert_eq!(ticket.due, PendingStep::Enrolment { takes_invitation });
         let events = Events::default();
-        let (enrolment, takes) =
-            kit.sessions.enrolment_of(&ticket.ticket, None, &context(&events)).await.unwrap();
+        let (enrolment, takes) = kit
+            .sessions
+            .second_factors()
+            .enrolment_of(&ticket.ticket, None, &context(&events))
+            .await
+            .unwrap();
         assert_eq!(takes, takes_invitation);
         let invitation = factors.invite(&UserKey::new("django", "7"), NOW).await.unwrap();
         let code = code(&enrolment, NOW, 0);
@@ -144,7 +148,7 @@ async fn the_first_one_takes_a_known_device_or_an_operators_code() {
             ..confirmed(&enrolment, &code)
         };
         let step = EnrolmentStep { ticket: &ticket.ticket, confirmed, grants: GRANTS };
-        let made = kit.sessions.enrol_and_sign_in(step, &context(&events)).await;
+        let made = kit.sessions.second_factors().enrol_and_sign_in(step, &context(&events)).await;
         match refusal {
             Some(refusal) => {
                 assert_eq!(made.unwrap_err().refusal, refusal);

@@ -1,0 +1,275 @@
+//! The ticket with which a sign-in goes on.
+//!
+//! It holds what was [`Checked`], sealed; it works for five minutes (ten where a code has to come by mail,
+//! [`mailed_code`](super::mailed_code)), from the network where the password was given (/32, /64), and once. What the directory
+//! says now counts: another password or a user who was switched off meanwhile ends it.
+//!
+//! A ticket that nobody comes back with leaves nothing behind, except the session that a service of `kind = "http"` began for
+//! the password: that one ends by the service's own timeout.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::mailed_code::MAIL;
+use super::steps::{MissingStep, Pending};
+use super::{Checked, SessionManager, SignInRefused};
+use crate::caller::{AuthMethods, Identity, UserKey};
+use crate::clock::Timestamp;
+use crate::context::RequestContext;
+use crate::directory::Account;
+use crate::event::{EventKind, FactorRefusal, SignInFailure};
+use crate::factor::ticket::TICKET;
+use crate::factor::{FactorRequirement, MAILED_CODE, OfferedFactors};
+use crate::refusal::Refusal;
+use crate::secret::Secret;
+use crate::wire::client_ip::network_32_or_64;
+use crate::wire::jar::Jar;
+
+const PURPOSE: &str = "sign-in";
+
+/// The tickets of sign-ins that are not over: given, opened and spent.
+#[derive(Clone, Copy)]
+pub(super) struct SignInTickets<'s>(pub(super) &'s SessionManager);
+
+/// How a sign-in that is not over goes on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SignInTicket {
+    /// Brings it on.
+    pub ticket: Secret,
+    /// What is due.
+    pub due: PendingStep,
+    /// Who signs in, as they are called.
+    pub name: String,
+    /// By what they go on; where they set one up, by what they may.
+    pub offered: OfferedFactors,
+}
+
+/// What is due before a session begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PendingStep {
+    /// A code.
+    Code,
+    /// A code that is mailed to them; or they set a factor up.
+    MailedCode,
+    /// A factor is to be set up.
+    Enrolment {
+        /// Does it take an operator's code, because no device of theirs is known?
+        takes_invitation: bool,
+    },
+}
+
+/// [`Checked`], as a ticket keeps it.
+#[derive(Serialize, Deserialize)]
+struct TicketContent {
+    directory: String,
+    id: String,
+    name: String,
+    groups: Vec<String>,
+    staff: bool,
+    superuser: bool,
+    attributes: BTreeMap<String, String>,
+    password: String,
+    methods: String,
+    cookies: Vec<u8>,
+    account: String,
+    device: String,
+    network: String,
+    /// When, in milliseconds since 1970. (Tickets of an earlier version have none.)
+    #[serde(default)]
+    begun: u64,
+}
+
+impl SignInTickets<'_> {
+    /// A ticket for whoever comes back with what is due; or why there is none.
+    pub(super) async fn give(
+        self,
+        checked: Checked,
+        due: PendingStep,
+        context: &RequestContext<'_>,
+    ) -> SignInRefused {
+        let pending = Pending::new(checked, MissingStep::SecondFactor);
+        let checked = pending.checked();
+        let bytes = TicketContent::of(checked, context).to_bytes();
+        let lifetime = if due == PendingStep::MailedCode { MAILED_CODE } else { TICKET };
+        let given = match bytes {
+            Some(bytes) => self.0.factors.give_ticket(PURPOSE, &bytes, lifetime, context.at).await,
+            None => Err(Refusal::Internal),
+        };
+        match given {
+            Ok(ticket) => {
+                let account = Arc::clone(&checked.name);
+                let why = SignInFailure::SecondFactorRequired;
+                let user = Some(checked.user().clone());
+                context.note(EventKind::SignInFailed { account, user, why });
+                self.with_ticket(checked, ticket, due, context.at).await
+            }
+            Err(refusal) => refusal.into(),
+        }
+    }
+
+    /// The same ticket once more, with what is due now.
+    pub(super) async fn give_again(
+        self,
+        checked: &Checked,
+        duty: FactorRequirement,
+        ticket: &Secret,
+        at: Timestamp,
+    ) -> SignInRefused {
+        let takes_invitation = !self.0.mailed_links().may_enrol_from(checked, at).await;
+        let due = match duty {
+            FactorRequirement::MailOrEnrol => PendingStep::MailedCode,
+            FactorRequirement::Nothing | FactorRequirement::Prove | FactorRequirement::Enrol => {
+                PendingStep::Enrolment { takes_invitation }
+            }
+        };
+        self.with_ticket(checked, ticket.clone(), due, at).await
+    }
+
+    async fn with_ticket(
+        self,
+        checked: &Checked,
+        ticket: Secret,
+        due: PendingStep,
+        at: Timestamp,
+    ) -> SignInRefused {
+        let offered = match due {
+            PendingStep::Code => {
+                let all = self.0.factors.all_of(checked.user(), at).await;
+                all.map(|all| self.0.factors.offered(&all))
+            }
+            PendingStep::MailedCode => Ok(MAIL),
+            PendingStep::Enrolment { .. } => {
+                let passkey = self.0.factors.has_passkeys();
+                Ok(OfferedFactors { app: true, passkey, mail: false })
+            }
+        };
+        let name = checked.account.identity.name.clone();
+        match offered {
+            Ok(offered) => {
+                let ticket = Some(SignInTicket { ticket, due, name, offered });
+                SignInRefused { ticket, ..due.refusal().into() }
+            }
+            Err(refusal) => refusal.into(),
+        }
+    }
+
+    /// What a ticket stands for, as the directory has it now.
+    pub(super) async fn checked_by(
+        self,
+        ticket: &Secret,
+        context: &RequestContext<'_>,
+    ) -> Result<Checked, SignInRefused> {
+        Ok(self.open(ticket, context).await?.0)
+    }
+
+    /// The same, and when the sign-in began.
+    pub(super) async fn open(
+        self,
+        ticket: &Secret,
+        context: &RequestContext<'_>,
+    ) -> Result<(Checked, Timestamp), SignInRefused> {
+        let at = context.at;
+        let bytes = self.0.factors.look_at_ticket(PURPOSE, ticket, at).await?;
+        let kept = bytes.and_then(|bytes| serde_json::from_slice::<TicketContent>(&bytes).ok());
+        let Some(kept) = kept else { return Err(Refusal::TicketNotValid.into()) };
+        let is_here = kept.network == network_32_or_64(context.client).to_string();
+        let begun = Timestamp::from_millis(kept.begun);
+        let checked = kept.into_checked().ok_or(Refusal::Internal)?;
+        let user = checked.user().clone();
+        if !is_here {
+            self.0.second_factors().note_refused(&user, FactorRefusal::Ticket, context);
+            return Err(Refusal::TicketNotValid.into());
+        }
+        let Some(watched) = self.0.directory(&user.directory) else {
+            return Err(Refusal::TicketNotValid.into());
+        };
+        // A login service says nothing of anybody without their password, which was right a moment ago.
+        let Some(users) = watched.directory().users() else { return Ok((checked, begun)) };
+        let account = users.by_id(&user).await.map_err(super::sign_in::not_asked)?;
+        let is_same = |account: &Account| {
+            account.active && account.password_mark() == checked.account.password_mark()
+        };
+        match account.filter(is_same) {
+            Some(account) => Ok((Checked { account, ..checked }, begun)),
+            None => {
+                self.0.second_factors().note_refused(&user, FactorRefusal::Ticket, context);
+                Err(Refusal::TicketNotValid.into())
+            }
+        }
+    }
+
+    /// Uses a ticket up: the sign-in is over.
+    pub(super) async fn spend(
+        self,
+        checked: &Checked,
+        ticket: &Secret,
+        context: &RequestContext<'_>,
+    ) -> Result<(), SignInRefused> {
+        if self.0.factors.spend_ticket(ticket, context.at).await? {
+            return Ok(());
+        }
+        self.0.second_factors().note_refused(checked.user(), FactorRefusal::Ticket, context);
+        Err(Refusal::TicketNotValid.into())
+    }
+}
+
+impl PendingStep {
+    const fn refusal(self) -> Refusal {
+        match self {
+            Self::Code | Self::MailedCode => Refusal::SecondFactorRequired,
+            Self::Enrolment { .. } => Refusal::EnrolmentRequired,
+        }
+    }
+}
+
+impl TicketContent {
+    fn of(checked: &Checked, context: &RequestContext<'_>) -> Self {
+        let Identity { key, name, groups, staff, superuser, attributes } =
+            &*checked.account.identity;
+        Self {
+            directory: key.directory.to_string(),
+            id: key.id.to_string(),
+            name: name.clone(),
+            groups: groups.clone(),
+            staff: *staff,
+            superuser: *superuser,
+            attributes: attributes.clone(),
+            password: checked.account.password.expose().to_owned(),
+            methods: checked.methods.to_string(),
+            cookies: checked.cookies.to_bytes(),
+            account: checked.name.to_string(),
+            device: checked.device.clone(),
+            network: network_32_or_64(context.client).to_string(),
+            begun: context.at.as_millis(),
+        }
+    }
+
+    fn to_bytes(&self) -> Option<zeroize::Zeroizing<Vec<u8>>> {
+        serde_json::to_vec(self).ok().map(zeroize::Zeroizing::new)
+    }
+
+    fn into_checked(self) -> Option<Checked> {
+        let identity = Identity {
+            key: UserKey::new(&self.directory, &self.id),
+            name: self.name,
+            groups: self.groups,
+            staff: self.staff,
+            superuser: self.superuser,
+            attributes: self.attributes,
+        };
+        Some(Checked {
+            account: Account {
+                identity: Arc::new(identity),
+                active: true,
+                has_second_factor: false,
+                password: Secret::new(self.password),
+            },
+            methods: AuthMethods::read(&self.methods),
+            cookies: Jar::from_bytes(&self.cookies)?,
+            name: self.account.into(),
+            device: self.device,
+        })
+    }
+}
