@@ -116,7 +116,7 @@ impl Endpoints {
         let forgotten = match action {
             "forget" => {
                 let id = fields.trimmed("id").map_err(|why| Refused::field("id", why))?;
-                sessions.is_fresh(&owner.session, arrival.at).await?;
+                sessions.step_up().is_fresh(&owner.session, arrival.at).await?;
                 let listed = sessions.own_account().devices(&owner.user).await?;
                 let named = listed.iter().find(|one| id_of(&one.device) == id);
                 match named {
@@ -134,7 +134,7 @@ impl Endpoints {
                 }
             }
             "forget_all" => {
-                sessions.is_fresh(&owner.session, arrival.at).await?;
+                sessions.step_up().is_fresh(&owner.session, arrival.at).await?;
                 sessions
                     .own_account()
                     .forget_devices(&owner.user, arrival.at, &arrival.events)

@@ -100,8 +100,8 @@ impl Endpoints {
             return Err(Refusal::NotOnAccount.into());
         }
         let sessions = self.issuers.sessions();
-        if sessions.confirms_by_code(&owner.session, arrival.at).await? {
-            sessions.is_fresh(&owner.session, arrival.at).await?;
+        if sessions.step_up().confirms_by_code(&owner.session, arrival.at).await? {
+            sessions.step_up().is_fresh(&owner.session, arrival.at).await?;
         }
         Ok(self.password_page(arrival, owner, None))
     }

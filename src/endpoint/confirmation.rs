@@ -98,13 +98,13 @@ impl Endpoints {
         };
         let sessions = self.issuers.sessions();
         let device = sessions.cookie_names().device_of(&arrival.headers);
-        let was_asked = sessions.is_asked(&session, arrival.at);
+        let was_asked = sessions.step_up().is_asked(&session, arrival.at);
         let context = &arrival.context();
-        let raised = sessions.confirm(&session, confirmation, device, context).await;
+        let raised = sessions.step_up().confirm(&session, confirmation, device, context).await;
         // A copy of the cookie, which the detector may have seen, is worth nothing from now on.
         let another = match &raised {
             Ok(session) if was_asked && proof == Proof::SessionCookie => {
-                sessions.another_cookie(session, arrival.at).await.map(Some)
+                sessions.step_up().another_cookie(session, arrival.at).await.map(Some)
             }
             Ok(_) | Err(_) => Ok(None),
         };

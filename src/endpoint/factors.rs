@@ -147,7 +147,7 @@ impl Endpoints {
         }
         let sessions = self.issuers.sessions();
         let user = session.identity.load().key.clone();
-        if let Err(refusal) = sessions.is_fresh(session, arrival.at).await {
+        if let Err(refusal) = sessions.step_up().is_fresh(session, arrival.at).await {
             if refusal == Refusal::InsufficientAuthentication {
                 let context = &arrival.context();
                 sessions.second_factors().note_refused(&user, FactorRefusal::NotFresh, context);
@@ -301,7 +301,7 @@ impl Endpoints {
             return Ok(false);
         }
         let device = sessions.cookie_names().device_of(&arrival.headers);
-        Ok(!sessions.knows_device(device, session, arrival.at))
+        Ok(!sessions.step_up().knows_device(device, session, arrival.at))
     }
 
     pub(super) async fn with_codes(

@@ -107,7 +107,7 @@ impl Endpoints {
         let fields = input::fields(arrival, body)?;
         let sessions = self.issuers.sessions();
         let user = session.identity.load().key.clone();
-        if let Err(refusal) = sessions.is_fresh(session, arrival.at).await {
+        if let Err(refusal) = sessions.step_up().is_fresh(session, arrival.at).await {
             if refusal == Refusal::InsufficientAuthentication {
                 let context = &arrival.context();
                 sessions.second_factors().note_refused(&user, FactorRefusal::NotFresh, context);

@@ -173,10 +173,10 @@ impl<'s> OwnPassword<'s> {
         let Some(store) = self.store_of(user) else {
             return Err(Refusal::NotOnAccount.into());
         };
-        let by_code = self.0.confirms_by_code(session, at).await?;
+        let by_code = self.0.step_up().confirms_by_code(session, at).await?;
         if by_code {
             // Their password alone shall not be what changes it.
-            self.0.is_fresh(session, at).await?;
+            self.0.step_up().is_fresh(session, at).await?;
         }
         let PasswordChange { current, new, min_length, device } = change;
         if let Some(fault) =
@@ -191,7 +191,7 @@ impl<'s> OwnPassword<'s> {
             let retry_after = Some(BETWEEN.saturating_sub(at.since(last)));
             return Err(SignInRefused { retry_after, ..Refusal::TooManyAttempts.into() }.into());
         }
-        let checked = self.0.check_own_password(&identity, current, device, context).await?;
+        let checked = self.0.step_up().check_password(&identity, current, device, context).await?;
         self.0.paced.insert(paced, at);
         let stored = store.change_password(user, &checked.account().password, new).await;
         // Somebody else changed it a moment ago, by a command: the present one is another then.
@@ -211,7 +211,7 @@ impl<'s> OwnPassword<'s> {
             assurance: proved,
             at,
         };
-        let renewed = self.0.prove_anew(session, renewal, context.events).await?;
+        let renewed = self.0.step_up().prove_anew(session, renewal, context.events).await?;
         self.0.ends.end_user(user, at).await.map_err(store_failed)?;
         let others = SessionSelection::OthersOf { user: user.clone(), kept: session.id.clone() };
         let ended = self.0.end(&others, EndReason::PasswordChanged, at, context.events).await?;

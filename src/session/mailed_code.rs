@@ -99,7 +99,7 @@ impl CodeOrders<'_> {
     /// [`Refusal::SecondFactorElsewhere`], [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
     pub async fn confirms(self, session: &Session, at: Timestamp) -> Result<bool, Refusal> {
         let identity = session.identity.load_full();
-        Ok(!self.0.is_asked(session, at)
+        Ok(!self.0.step_up().is_asked(session, at)
             && self.0.factors.takes_mailed_code(&identity, at).await?
             && self.has_own_address(&identity).await?)
     }

@@ -79,6 +79,7 @@ use self::refresh_token::RefreshKey;
 use self::second_factor::SecondFactors;
 use self::service_cookies::ServiceCookies;
 use self::sign_in_ticket::SignInTickets;
+use self::step_up::StepUp;
 use self::under_way::RequestsUnderWay;
 use crate::caller::{Proof, SessionId};
 use crate::clock::Timestamp;
@@ -422,6 +423,11 @@ impl SessionManager {
     /// The tickets of sign-ins that are not over.
     const fn tickets(&self) -> SignInTickets<'_> {
         SignInTickets(self)
+    }
+
+    /// Confirming that it is still them.
+    pub const fn step_up(&self) -> StepUp<'_> {
+        StepUp(self)
     }
 
     /// Passkeys: signing in with one, confirming with one, and setting one up.

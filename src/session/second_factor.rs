@@ -1,7 +1,7 @@
 //! The second step of a sign-in.
 //!
 //! After a right password the sign-in is [`Pending`] where something is due: nothing was issued, and whoever comes back with
-//! the ticket ([`sign_in_ticket`](super::sign_in_ticket)) and a code goes on. A wrong code does not spend the ticket: the code is
+//! the ticket (`sign_in_ticket`) and a code goes on. A wrong code does not spend the ticket: the code is
 //! counted instead ([`Factors`](crate::factor::Factors)), per user, so that fresh passwords give no fresh guesses.
 //!
 //! **The first factor** where one is due takes more than the password: a device that signed this user in before, a

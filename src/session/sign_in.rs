@@ -40,7 +40,7 @@ use crate::directory::{
 use crate::django::hashers::PasswordHasher;
 use crate::event::{EventKind, SignInFailure};
 use crate::refusal::Refusal;
-use crate::secret::{Secret, random_id};
+use crate::secret::{Digest, Secret, random_id};
 use crate::store::{NewSession, Session};
 use crate::wire::jar::Jar;
 
@@ -234,13 +234,21 @@ impl SessionManager {
     }
 
     /// The device of whoever signs in, if it is known.
-    pub(super) fn device_of(
-        &self,
-        checked: &Checked,
-        at: Timestamp,
-    ) -> Option<crate::secret::Digest> {
+    pub(super) fn device_of(&self, checked: &Checked, at: Timestamp) -> Option<Digest> {
         let known = self.devices.known(&checked.device, &checked.name, at)?;
         self.is_of_password(&known, &checked.account).then_some(known.id)
+    }
+
+    /// The device of a session's browser, if it is known and of the password that the session has.
+    pub(super) fn device_of_session(
+        &self,
+        cookie: &str,
+        session: &Session,
+        at: Timestamp,
+    ) -> Option<Digest> {
+        let account = folded(&session.identity.load().name);
+        let known = self.devices.known(cookie, &account, at)?;
+        self.devices.is_of_password(&known, session.password_mark).then_some(known.id)
     }
 
     /// Is it a browser in which this user has signed in before, with the password that they have?

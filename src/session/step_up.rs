@@ -11,7 +11,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::lockout::folded;
 use super::passkey::PasskeySaid;
 use super::sign_in::VerifiedPassword;
 use super::{Checked, SessionManager, SignInRefused, store_failed};
@@ -22,11 +21,15 @@ use crate::directory::PasswordAttempt;
 use crate::event::EventKind;
 use crate::factor::CodeAttempt;
 use crate::refusal::Refusal;
-use crate::secret::{Digest, Secret};
+use crate::secret::Secret;
 use crate::store::{Renewal, Session};
 
 /// How long ago the last proof of somebody may be who changes their second factors.
 pub const FRESH: Duration = Duration::from_secs(600);
+
+/// Confirming that it is still them: what it takes, and what it gives.
+#[derive(Clone, Copy)]
+pub struct StepUp<'s>(pub(super) &'s SessionManager);
 
 /// What somebody proves again.
 #[derive(Clone, Copy, Debug)]
@@ -39,18 +42,14 @@ pub enum Confirmation<'a> {
     Password(&'a Secret),
 }
 
-impl SessionManager {
+impl StepUp<'_> {
     /// What a session's user would have to give: a code, or else the password.
     ///
     /// # Errors
     /// [`Refusal::SecondFactorElsewhere`], [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
-    pub async fn confirms_by_code(
-        &self,
-        session: &Session,
-        at: Timestamp,
-    ) -> Result<bool, Refusal> {
+    pub async fn confirms_by_code(self, session: &Session, at: Timestamp) -> Result<bool, Refusal> {
         let user = session.identity.load().key.clone();
-        Ok(self.factors.all_of(&user, at).await?.has_any())
+        Ok(self.0.factors.all_of(&user, at).await?.has_any())
     }
 
     /// Raises what a session proves. The new record of the session.
@@ -60,7 +59,7 @@ impl SessionManager {
     /// second factor, [`Refusal::BadCredentials`], [`Refusal::TooManyAttempts`], [`Refusal::SessionEnded`], and what cannot be
     /// asked
     pub async fn confirm(
-        &self,
+        self,
         session: &Session,
         confirmation: Confirmation<'_>,
         device: &str,
@@ -68,25 +67,25 @@ impl SessionManager {
     ) -> Result<Arc<Session>, SignInRefused> {
         let identity = session.identity.load_full();
         let user = &identity.key;
-        let asked = self.to_confirm(session, context.at);
+        let asked = self.0.to_confirm(session, context.at);
         let by_code = self.confirms_by_code(session, context.at).await?;
         let methods = match confirmation {
             // They have no other factor. Where a detector asked, they had one then.
             Confirmation::Code(code) if !by_code => {
-                if !self.mailed_codes().confirms(session, context.at).await? {
+                if !self.0.mailed_codes().confirms(session, context.at).await? {
                     let why = match asked {
                         Some(_) => Refusal::SignInAgain,
                         None => Refusal::BadCode,
                     };
                     return Err(why.into());
                 }
-                self.mailed_codes().confirmed(session, code, context).await?;
+                self.0.mailed_codes().confirmed(session, code, context).await?;
                 with_mail(session.assurance.methods)
             }
             Confirmation::Code(code) => {
-                let device = self.device_of_session(device, session, context.at);
+                let device = self.0.device_of_session(device, session, context.at);
                 let attempt = CodeAttempt { user, code, device, at: context.at };
-                self.second_factors().check_code(attempt, context).await?;
+                self.0.second_factors().check_code(attempt, context).await?;
                 let first = match session.assurance.methods {
                     methods if methods.is_empty() => AuthMethods::default(),
                     methods => methods.and(AuthMethod::MultipleFactors),
@@ -94,8 +93,8 @@ impl SessionManager {
                 first.and(AuthMethod::OneTimePassword)
             }
             Confirmation::Passkey(said) => {
-                let device = self.device_of_session(device, session, context.at);
-                self.passkeys().confirmed(session, said, device, context).await?
+                let device = self.0.device_of_session(device, session, context.at);
+                self.0.passkeys().confirmed(session, said, device, context).await?
             }
             Confirmation::Password(_) if by_code => {
                 return Err(Refusal::SecondFactorRequired.into());
@@ -105,9 +104,9 @@ impl SessionManager {
                 return Err(Refusal::SignInAgain.into());
             }
             Confirmation::Password(password) => {
-                let checked = self.check_own_password(&identity, password, device, context).await?;
+                let checked = self.check_password(&identity, password, device, context).await?;
                 // What a service began for the password is not needed.
-                self.kept.sign_out(&user.directory, checked.cookies, context.at);
+                self.0.kept.sign_out(&user.directory, checked.cookies, context.at);
                 AuthMethods::only(AuthMethod::Password)
             }
         };
@@ -121,7 +120,7 @@ impl SessionManager {
         let renewed = self.prove_anew(session, renewal, context.events).await?;
         let renewed = renewed.ok_or(Refusal::SessionEnded)?;
         if let Some(block) = asked {
-            let lifted = self.kept_blocks.lift(&block.subject).await.map_err(store_failed)?;
+            let lifted = self.0.kept_blocks.lift(&block.subject).await.map_err(store_failed)?;
             if let Some(lifted) = lifted {
                 context.note(EventKind::BlockLifted(lifted));
             }
@@ -131,12 +130,12 @@ impl SessionManager {
 
     /// Writes down what a session proves from now on, and notes it where that is another level of assurance. None: it has ended.
     pub(super) async fn prove_anew(
-        &self,
+        self,
         session: &Session,
         renewal: Renewal,
         events: &Events,
     ) -> Result<Option<Arc<Session>>, Refusal> {
-        let renewed = self.store.renew(renewal).await.map_err(store_failed)?;
+        let renewed = self.0.store.renew(renewal).await.map_err(store_failed)?;
         if let Some(renewed) = &renewed
             && let Some(to) = renewed.assurance.level()
             && session.assurance.level() != Some(to)
@@ -154,8 +153,8 @@ impl SessionManager {
 
     /// Checks what is to be the password of somebody who is signed in, as a sign-in in their directory does: a wrong one is
     /// counted, and one with which that directory now finds somebody else is none of theirs.
-    pub(super) async fn check_own_password(
-        &self,
+    pub(super) async fn check_password(
+        self,
         identity: &Identity,
         password: &Secret,
         device: &str,
@@ -170,7 +169,7 @@ impl SessionManager {
         };
         let only = Some(&*identity.key.directory);
         let VerifiedPassword { checked, attempt } =
-            self.check_password(asked, only, device, context.events).await?;
+            self.0.check_password(asked, only, device, context.events).await?;
         if *checked.user() != identity.key {
             attempt.take_back();
             return Err(Refusal::BadCredentials.into());
@@ -180,19 +179,15 @@ impl SessionManager {
     }
 
     /// Is this session's user to prove, before it goes on, that it is them?
-    pub fn is_asked(&self, session: &Session, at: Timestamp) -> bool {
-        self.to_confirm(session, at).is_some()
+    pub fn is_asked(self, session: &Session, at: Timestamp) -> bool {
+        self.0.to_confirm(session, at).is_some()
     }
 
     /// Another cookie for a session; the one before proves nothing any more.
     ///
     /// # Errors
     /// [`Refusal::SessionEnded`], [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
-    pub async fn another_cookie(
-        &self,
-        session: &Session,
-        at: Timestamp,
-    ) -> Result<Secret, Refusal> {
+    pub async fn another_cookie(self, session: &Session, at: Timestamp) -> Result<Secret, Refusal> {
         let cookie = Secret::random().map_err(|_| Refusal::Internal)?;
         let renewal = Renewal {
             session: session.id.clone(),
@@ -201,31 +196,20 @@ impl SessionManager {
             assurance: None,
             at,
         };
-        let renewed = self.store.renew(renewal).await.map_err(store_failed)?;
+        let renewed = self.0.store.renew(renewal).await.map_err(store_failed)?;
         renewed.map(|_| cookie).ok_or(Refusal::SessionEnded)
     }
 
     /// Did a session's user sign in with this device cookie before, with the password that they have?
-    pub fn knows_device(&self, cookie: &str, session: &Session, at: Timestamp) -> bool {
-        self.device_of_session(cookie, session, at).is_some()
-    }
-
-    pub(super) fn device_of_session(
-        &self,
-        cookie: &str,
-        session: &Session,
-        at: Timestamp,
-    ) -> Option<Digest> {
-        let account = folded(&session.identity.load().name);
-        let known = self.devices.known(cookie, &account, at)?;
-        self.devices.is_of_password(&known, session.password_mark).then_some(known.id)
+    pub fn knows_device(self, cookie: &str, session: &Session, at: Timestamp) -> bool {
+        self.0.device_of_session(cookie, session, at).is_some()
     }
 
     /// Did a session's user prove lately, by all that they have, that it is them?
     ///
     /// # Errors
     /// [`Refusal::InsufficientAuthentication`], [`Refusal::StoreUnavailable`]
-    pub async fn is_fresh(&self, session: &Session, at: Timestamp) -> Result<(), Refusal> {
+    pub async fn is_fresh(self, session: &Session, at: Timestamp) -> Result<(), Refusal> {
         let Assurance { methods, auth_time } = session.assurance;
         let is_lately = auth_time.is_some_and(|proved| at.since(proved) < FRESH);
         let is_enough =

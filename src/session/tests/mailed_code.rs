@@ -228,15 +228,15 @@ async fn a_session_is_raised_by_one_of_its_own_to_what_it_proves() {
     let code = mailed(&factors, &order).await;
     let confirm = async |session: &_, code: &Secret| {
         let how = Confirmation::Code(code);
-        kit.sessions.confirm(session, how, "", &context(&Events::default())).await
+        kit.sessions.step_up().confirm(session, how, "", &context(&Events::default())).await
     };
     assert_eq!(confirm(&other, &code).await.unwrap_err().refusal, Refusal::BadCode);
     let raised = confirm(&session, &code).await.unwrap();
     assert_eq!(raised.assurance, Assurance::now(AuthMethods::read("pwd mail"), NOW));
-    assert_eq!(kit.sessions.is_fresh(&raised, NOW).await, Ok(()));
+    assert_eq!(kit.sessions.step_up().is_fresh(&raised, NOW).await, Ok(()));
     // With an app it is not all that they have any more: neither to change factors, nor for the next proof.
     let app = enrol(&factors).await;
-    let stale = kit.sessions.is_fresh(&raised, NOW).await;
+    let stale = kit.sessions.step_up().is_fresh(&raised, NOW).await;
     assert_eq!(stale, Err(Refusal::InsufficientAuthentication));
     let none = kit.sessions.mailed_codes().for_session(&raised, "", &context(&events)).await;
     assert_eq!(none.unwrap_err().refusal, Refusal::BadBody);
@@ -271,7 +271,7 @@ async fn it_lifts_nothing_that_a_detector_asked_for() {
     let none = kit.sessions.mailed_codes().for_session(&session, "", &context(&events)).await;
     assert_eq!(none.unwrap_err().refusal, Refusal::BadBody);
     let how = Confirmation::Code(&code);
-    let refused = kit.sessions.confirm(&session, how, "", &context(&events)).await;
+    let refused = kit.sessions.step_up().confirm(&session, how, "", &context(&events)).await;
     assert_eq!(refused.unwrap_err().refusal, Refusal::SignInAgain);
-    assert!(kit.sessions.is_asked(&session, NOW));
+    assert!(kit.sessions.step_up().is_asked(&session, NOW));
 }

@@ -170,35 +170,42 @@ async fn only_another_proof_raises_what_a_session_proves() {
     let later = NOW.plus(Duration::from_secs(700));
     let events = Events::default();
     let (right, wrong) = (Secret::new("right"), Secret::new("wrong"));
-    let stale = kit.sessions.is_fresh(&session, later).await;
+    let stale = kit.sessions.step_up().is_fresh(&session, later).await;
     assert_eq!(stale, Err(Refusal::InsufficientAuthentication));
     let by_wrong = kit
         .sessions
+        .step_up()
         .confirm(&session, Confirmation::Password(&wrong), "", &context_at(later, &events))
         .await;
     assert_eq!(by_wrong.unwrap_err().refusal, Refusal::BadCredentials);
     let raised = kit
         .sessions
+        .step_up()
         .confirm(&session, Confirmation::Password(&right), "", &context_at(later, &events))
         .await
         .unwrap();
-    assert_eq!(kit.sessions.is_fresh(&raised, later).await, Ok(()));
+    assert_eq!(kit.sessions.step_up().is_fresh(&raised, later).await, Ok(()));
     let enrolment = enrolled(&factors).await;
-    assert!(kit.sessions.is_fresh(&raised, later).await.is_err(), "a password is not all any more");
+    assert!(
+        kit.sessions.step_up().is_fresh(&raised, later).await.is_err(),
+        "a password is not all any more"
+    );
     let by_password = kit
         .sessions
+        .step_up()
         .confirm(&raised, Confirmation::Password(&right), "", &context_at(later, &events))
         .await;
     assert_eq!(by_password.unwrap_err().refusal, Refusal::SecondFactorRequired);
     let app = code(&enrolment, later, 0);
     let raised = kit
         .sessions
+        .step_up()
         .confirm(&raised, Confirmation::Code(&app), "", &context_at(later, &events))
         .await
         .unwrap();
     assert_eq!(raised.id, session.id);
     assert_eq!(raised.assurance.methods.to_string(), "pwd otp mfa");
-    assert_eq!(kit.sessions.is_fresh(&raised, later).await, Ok(()));
+    assert_eq!(kit.sessions.step_up().is_fresh(&raised, later).await, Ok(()));
     assert_eq!(levels(&events), [(Some(One), Two)], "a wrong password, the right one, the code");
 }
 
@@ -217,7 +224,7 @@ async fn another_level_of_assurance_is_said_once_and_of_a_session_that_lives() {
     let session = kit.signed_in().await.session;
     let enrolment = enrolled(&factors).await;
     let confirm = async |session: &_, how, events: &Events| {
-        kit.sessions.confirm(session, how, "", &context(events)).await
+        kit.sessions.step_up().confirm(session, how, "", &context(events)).await
     };
     let events = Events::default();
     let [first, second] = [0, 1].map(|step| code(&enrolment, NOW, step));
