@@ -31,7 +31,7 @@ impl Endpoints {
             Presented::Good(credential) => {
                 let known = credential.known();
                 let (user, session) = (&known.identity.key, known.session.as_ref());
-                match self.issuers.sessions().blocked_caller(user, session, arrival.at) {
+                match self.issuers.sessions().blocks().refusal_for(user, session, arrival.at) {
                     asked @ (Some(Refusal::InsufficientAuthentication) | None) => {
                         Ok((credential, asked))
                     }

@@ -77,7 +77,7 @@ impl Endpoints {
             match live(session.await) {
                 // They are to sign in anew, or would be sent to and fro.
                 Ok(Some(session))
-                    if self.issuers.sessions().is_not_blocked(&session, arrival.at).is_err() => {}
+                    if self.issuers.sessions().blocks().may_use(&session, arrival.at).is_err() => {}
                 Ok(Some(session)) if self.sent_back.is_back(&session.id, &next, arrival.at) => {
                     let name = session.identity.load().name.clone();
                     return Served::reply(page.for_whom_it_is_not_enough(&name));

@@ -231,12 +231,12 @@ impl Gate {
 
     /// The block of the client's address, if there is one.
     pub fn block_of_address(&self, arrival: &Arrival) -> Option<Arc<Block>> {
-        self.issuers.sessions().blocks().of_address(arrival.client_ip(), arrival.at)
+        self.issuers.sessions().blocks().list().of_address(arrival.client_ip(), arrival.at)
     }
 
     /// The refusal of a caller whose credential is good, if user or session are blocked.
     fn blocked(&self, known: &Known, arrival: &Arrival) -> Option<Refusal> {
-        self.issuers.sessions().blocked_caller(
+        self.issuers.sessions().blocks().refusal_for(
             &known.identity.key,
             known.session.as_ref(),
             arrival.at,

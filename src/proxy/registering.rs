@@ -62,7 +62,7 @@ impl Ctx {
         let Some(client) = self.arrival.as_ref().map(|arrival| arrival.client_ip()) else { return };
         let whose = ExchangeOwner { session: None, client: Some(client), is_checked };
         let open = self.open.insert(exchanges.enter(whose, &self.request_id));
-        let blocks = self.generation.sessions().blocks();
+        let blocks = self.generation.sessions().blocks().list();
         if exchanges.ends() != self.ends && blocks.of_address(client, self.at).is_some() {
             open.ended();
         }
@@ -72,7 +72,7 @@ impl Ctx {
         let sessions = self.generation.sessions();
         let client = self.arrival.as_ref().map(|arrival| arrival.client_ip());
         if is_checked {
-            let blocks = sessions.blocks();
+            let blocks = sessions.blocks().list();
             let of_address = client.and_then(|client| blocks.of_address(client, self.at));
             let of_caller = known.and_then(|known| {
                 blocks.of_caller(&known.identity.key, known.session.as_ref(), self.at)

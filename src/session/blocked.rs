@@ -16,34 +16,38 @@ use crate::wire::client_ip::network_32_or_64;
 /// How often somebody refreshes, or tries to sign in, who is to be slower.
 pub(super) const PACE: Duration = Duration::from_secs(60);
 
-impl SessionManager {
+/// Who is refused for a time, and what they may do meanwhile.
+#[derive(Clone, Copy)]
+pub struct CallerBlocks<'s>(pub(super) &'s SessionManager);
+
+impl<'s> CallerBlocks<'s> {
     /// Who is refused for a time.
-    pub fn blocks(&self) -> &BlockList {
-        &self.blocks
+    pub fn list(self) -> &'s BlockList {
+        &self.0.blocks
     }
 
     /// The refusal of a user, or of one of their sessions, if there is a block.
-    pub fn blocked_caller(
-        &self,
+    pub fn refusal_for(
+        self,
         user: &UserKey,
         session: Option<&SessionId>,
         at: Timestamp,
     ) -> Option<Refusal> {
-        self.blocks.of_caller(user, session, at).map(|block| refusal_of(&block))
+        self.0.blocks.of_caller(user, session, at).map(|block| refusal_of(&block))
     }
 
     /// The block of a caller, if there is one.
-    pub fn block_of(&self, known: &Known, at: Timestamp) -> Option<Arc<Block>> {
-        self.blocks.of_caller(&known.identity.key, known.session.as_ref(), at)
+    pub fn of(self, known: &Known, at: Timestamp) -> Option<Arc<Block>> {
+        self.0.blocks.of_caller(&known.identity.key, known.session.as_ref(), at)
     }
 
     /// Whether a session may refresh now: one that is to be slower does it once a minute.
     ///
     /// # Errors
     /// [`Refusal::SlowDown`]
-    pub(super) fn may_refresh(&self, session: &Session, at: Timestamp) -> Result<(), Refusal> {
+    pub(super) fn may_refresh(self, session: &Session, at: Timestamp) -> Result<(), Refusal> {
         let identity = session.identity.load();
-        if !self.blocks.is_slowed(&identity.key, &session.id, at) {
+        if !self.0.blocks.is_slowed(&identity.key, &session.id, at) {
             return Ok(());
         }
         self.paced(Digest::of(session.id.as_str().as_bytes()), at)
@@ -53,26 +57,26 @@ impl SessionManager {
     ///
     /// # Errors
     /// [`Refusal::SlowDown`]
-    pub(super) fn may_sign_in(&self, client: IpAddr, at: Timestamp) -> Result<(), Refusal> {
-        if !self.blocks.is_slowed_address(client, at) {
+    pub(super) fn may_sign_in(self, client: IpAddr, at: Timestamp) -> Result<(), Refusal> {
+        if !self.0.blocks.is_slowed_address(client, at) {
             return Ok(());
         }
         self.paced(Digest::of(network_32_or_64(client).to_string().as_bytes()), at)
     }
 
-    fn paced(&self, who: Digest, at: Timestamp) -> Result<(), Refusal> {
-        let last = self.paced.get(&who);
+    fn paced(self, who: Digest, at: Timestamp) -> Result<(), Refusal> {
+        let last = self.0.paced.get(&who);
         if last.is_some_and(|last| at.since(last) < PACE) {
             return Err(Refusal::SlowDown);
         }
-        self.paced.insert(who, at);
+        self.0.paced.insert(who, at);
         Ok(())
     }
 
     /// What has to be proved before this session goes on, if a detector asks for it.
-    pub(super) fn to_confirm(&self, session: &Session, at: Timestamp) -> Option<Arc<Block>> {
+    pub(super) fn to_confirm(self, session: &Session, at: Timestamp) -> Option<Arc<Block>> {
         let user = session.identity.load().key.clone();
-        let block = self.blocks.of_caller(&user, Some(&session.id), at)?;
+        let block = self.0.blocks.of_caller(&user, Some(&session.id), at)?;
         (block.demand == Demand::Confirm).then_some(block)
     }
 
@@ -80,9 +84,9 @@ impl SessionManager {
     ///
     /// # Errors
     /// The [`Refusal`] of its block.
-    pub fn is_not_blocked(&self, session: &Session, at: Timestamp) -> Result<(), Refusal> {
+    pub fn may_use(self, session: &Session, at: Timestamp) -> Result<(), Refusal> {
         let identity = session.identity.load();
-        self.blocked_caller(&identity.key, Some(&session.id), at).map_or(Ok(()), Err)
+        self.refusal_for(&identity.key, Some(&session.id), at).map_or(Ok(()), Err)
     }
 }
 

@@ -64,6 +64,7 @@ pub use steps::{Checked, Grants};
 pub use under_way::UnderWay;
 
 use self::account_notes::AccountNotes;
+use self::blocked::CallerBlocks;
 use self::change_password::OwnPassword;
 use self::cookies::CookieNames;
 use self::credential_cache::{CredentialCache, Remembered, Space};
@@ -413,6 +414,11 @@ impl SessionManager {
     /// Mailed codes: who may ask for one, and what using it proves.
     pub const fn mailed_codes(&self) -> CodeOrders<'_> {
         CodeOrders(self)
+    }
+
+    /// Who is refused for a time.
+    pub const fn blocks(&self) -> CallerBlocks<'_> {
+        CallerBlocks(self)
     }
 
     /// Second factors in sign-ins: what is due, proving it, and setting one up.

@@ -271,6 +271,7 @@ impl PasskeyProofs<'_> {
             return Err(Refusal::BadBody.into());
         }
         self.0
+            .blocks()
             .may_sign_in(context.client, context.at)
             .map_err(|refusal| SignInRefused { retry_after: Some(PACE), ..refusal.into() })?;
         let place = of_network(context.client);

@@ -50,8 +50,8 @@ impl SessionManager {
             let why = RefreshRefusal::SessionEnded;
             return Err(refused(why, Refusal::TokenBlacklisted, context.events));
         };
-        self.is_not_blocked(&session, context.at)?;
-        self.may_refresh(&session, context.at)?;
+        self.blocks().may_use(&session, context.at)?;
+        self.blocks().may_refresh(&session, context.at)?;
         self.is_within_binding(&session, context.client, context.events)?;
         match rotation {
             Rule::SingleUse => self.rotate(presented, &session, context).await,
@@ -156,7 +156,7 @@ impl SessionManager {
         // Which kind it says it is; each kind's own check then holds it to that.
         let typ = Unverified::read(token).map_err(|_| Refusal::TokenNotValid)?.header.typ;
         match typ.as_str() {
-            ACCESS => self.is_not_blocked(&self.live_access(token, at).await?.session, at),
+            ACCESS => self.blocks().may_use(&self.live_access(token, at).await?.session, at),
             REFRESH => {
                 let presented = self.refresh_key.verify(&self.tokens, token, at)?;
                 self.is_unspent(&presented, at).await

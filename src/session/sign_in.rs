@@ -79,7 +79,8 @@ impl SessionManager {
             at: context.at,
             is_typed: request.is_typed,
         };
-        self.may_sign_in(context.client, context.at)
+        self.blocks()
+            .may_sign_in(context.client, context.at)
             .map_err(|refusal| SignInRefused { retry_after: Some(PACE), ..refusal.into() })?;
         let VerifiedPassword { checked, attempt } =
             self.check_password(asked, None, request.device, context.events).await?;
@@ -291,7 +292,7 @@ impl SessionManager {
         if !user.active {
             return Err(Refusal::NoActiveAccount);
         }
-        if let Some(refusal) = self.blocked_caller(&user.identity.key, None, context.at) {
+        if let Some(refusal) = self.blocks().refusal_for(&user.identity.key, None, context.at) {
             return Err(refusal);
         }
         let no_randomness = |_| Refusal::Internal;

@@ -67,7 +67,7 @@ impl StepUp<'_> {
     ) -> Result<Arc<Session>, SignInRefused> {
         let identity = session.identity.load_full();
         let user = &identity.key;
-        let asked = self.0.to_confirm(session, context.at);
+        let asked = self.0.blocks().to_confirm(session, context.at);
         let by_code = self.confirms_by_code(session, context.at).await?;
         let methods = match confirmation {
             // They have no other factor. Where a detector asked, they had one then.
@@ -180,7 +180,7 @@ impl StepUp<'_> {
 
     /// Is this session's user to prove, before it goes on, that it is them?
     pub fn is_asked(self, session: &Session, at: Timestamp) -> bool {
-        self.0.to_confirm(session, at).is_some()
+        self.0.blocks().to_confirm(session, at).is_some()
     }
 
     /// Another cookie for a session; the one before proves nothing any more.

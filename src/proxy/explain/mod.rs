@@ -333,7 +333,7 @@ async fn refuse(
             let why = match denial
                 .caller
                 .as_ref()
-                .and_then(|known| issuers.sessions().block_of(known, arrival.at))
+                .and_then(|known| issuers.sessions().blocks().of(known, arrival.at))
             {
                 Some(block) => tell_block(&block),
                 None => refusal.detail().to_owned(),

@@ -218,7 +218,7 @@ impl<'s> PersonalTokens<'s> {
     /// [`Refusal::TokenNotValid`], [`Refusal::StoreUnavailable`], or that of a block
     pub(crate) async fn verify(self, token: &str, at: Timestamp) -> Result<(), Refusal> {
         let live = self.live(token, at).await?.map_err(refusal_of)?;
-        self.0.is_not_blocked(&live.session, at)
+        self.0.blocks().may_use(&live.session, at)
     }
 
     async fn live(
