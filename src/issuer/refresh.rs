@@ -27,7 +27,8 @@ impl Issuers {
         };
         let (presented, session) = match verified {
             VerifiedRefreshToken::Own(presented) => {
-                let session = self.sessions.session_of(&presented, context.at).await?;
+                let session =
+                    self.sessions.refresh_tokens().session_of(&presented, context.at).await?;
                 (presented, session)
             }
             VerifiedRefreshToken::Outstanding(token, presented) => {
@@ -37,7 +38,7 @@ impl Issuers {
                 }
             }
         };
-        self.sessions.exchange(&presented, session, rotation, context).await
+        self.sessions.refresh_tokens().exchange(&presented, session, rotation, context).await
     }
 
     /// Whether a token of ours (access or refresh, unspent), or one that an issuer's `Authorization: Bearer` takes, is good. No

@@ -232,10 +232,10 @@ impl Issuers {
                 }
             }
         };
-        if self.sessions.session_of(&presented, at).await?.is_none() {
+        if self.sessions.refresh_tokens().session_of(&presented, at).await?.is_none() {
             return Err(Refusal::SessionEnded);
         }
-        match self.sessions.look(&presented, at).await? {
+        match self.sessions.refresh_tokens().state_of(&presented, at).await? {
             RefreshState::Fresh(session) => {
                 Ok(RefreshSubject::Session { session, is_spent: false })
             }
@@ -320,7 +320,7 @@ impl Issuers {
                 }
             }
         };
-        self.sessions.is_unspent(&presented, at).await
+        self.sessions.refresh_tokens().is_unspent(&presented, at).await
     }
 }
 

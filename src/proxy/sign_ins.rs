@@ -74,8 +74,10 @@ impl ProxyService {
             };
         }
         let sessions = ctx.generation.sessions();
-        let trying =
-            sessions.sign_in_begins(&observed, content_type, &body, &arrival.context()).await?;
+        let trying = sessions
+            .observed_sign_ins()
+            .begin(&observed, content_type, &body, &arrival.context())
+            .await?;
         Ok(Some(watched(observed, Some(trying), None)))
     }
 
@@ -158,7 +160,7 @@ pub(super) fn saw(
         ObservedOutcome::of(&observed.success, status, headers, has_signed_in, arrival.at);
     if let Some(trying) = trying.take() {
         let signed_in = followed.signed_in.clone();
-        issuers.sessions().sign_in_ends(trying, outcome, signed_in, &arrival.events);
+        issuers.sessions().observed_sign_ins().end(trying, outcome, signed_in, &arrival.events);
     }
     match observed.kind {
         ObservedKind::SignOut if observed.success.is_empty() => {

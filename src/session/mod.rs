@@ -6,6 +6,23 @@
 //! A request's credential is judged in [`SessionManager::bearer`] and [`SessionManager::cookie`]. Both remember what they verified under a
 //! keyed hash of the credential; the memory holds the store's own session record, so that expiry and the session's end
 //! are looked at on every use, warm or cold.
+//!
+//! The manager itself has what every request needs, and the beginning and end of every session. Each other capability is a type
+//! of its own, which borrows it and is declared where its functions are:
+//!
+//! | asked by | type | for |
+//! |---|---|---|
+//! | `second_factors()` | [`SecondFactors`] | what a sign-in still owes, proving it, setting one up |
+//! | `passkeys()` | [`PasskeyProofs`] | signing in and confirming with a passkey, setting one up |
+//! | `mailed_codes()` | [`CodeOrders`] | who may have a code mailed, and what it proves |
+//! | `mailed_links()` | [`LinkAdmissions`] | whom a mailed link would help, and what it gives |
+//! | `step_up()` | [`StepUp`] | confirming that it is still them |
+//! | `own_account()` | [`OwnAccount`] | activity, devices and sessions, as their owner sees them |
+//! | `own_password()` | [`OwnPassword`] | changing one's own password |
+//! | `personal_tokens()` | [`PersonalTokens`] | personal access tokens: made, used, listed, revoked |
+//! | `refresh_tokens()` | [`OwnRefreshTokens`] | exchanging a refresh token for new tokens |
+//! | `observed_sign_ins()` | [`ObservedSignIns`] | the service's own sign-ins, watched |
+//! | `blocks()` | [`CallerBlocks`] | who is refused for a time |
 
 mod access_token;
 pub mod account_notes;
@@ -51,12 +68,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+pub use blocked::CallerBlocks;
 use http::Method;
 pub use own_account::OwnAccount;
 pub use ports::{EndIssued, MintTokens};
 use quick_cache::sync::Cache;
-pub use read_only::RefreshLook;
 pub use recheck::WatchedDirectory;
+pub use refresh::{OwnRefreshTokens, RefreshLook};
 pub use second_factor::{EnrolmentStep, SecondStep};
 pub use sign_in_ticket::{PendingStep, SignInTicket};
 pub use state::SessionState;
@@ -64,7 +82,6 @@ pub use steps::{Checked, Grants};
 pub use under_way::UnderWay;
 
 use self::account_notes::AccountNotes;
-use self::blocked::CallerBlocks;
 use self::change_password::OwnPassword;
 use self::cookies::CookieNames;
 use self::credential_cache::{CredentialCache, Remembered, Space};
@@ -74,6 +91,7 @@ use self::keys::KeyRing;
 use self::lockout::Lockout;
 use self::mailed_code::CodeOrders;
 use self::mailed_link::LinkAdmissions;
+use self::observe::ObservedSignIns;
 use self::passkey::PasskeyProofs;
 use self::personal_token::{PersonalTokenRules, PersonalTokens};
 use self::refresh_token::RefreshKey;
@@ -356,6 +374,26 @@ impl SessionManager {
         Ok(self.verified.remember(self.tokens_space, token, session, verified.expires_at))
     }
 
+    /// Whether a token of ours is good: an access token, or a refresh token that is unspent. No use of the session.
+    ///
+    /// # Errors
+    /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
+    pub async fn verify(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
+        if personal_token::says_token(token.as_bytes()) {
+            return self.personal_tokens().verify(token, at).await;
+        }
+        // Which kind it says it is; each kind's own check then holds it to that.
+        let typ = jwt::Unverified::read(token).map_err(|_| Refusal::TokenNotValid)?.header.typ;
+        match typ.as_str() {
+            jwt::ACCESS => self.blocks().may_use(&self.live_access(token, at).await?.session, at),
+            jwt::REFRESH => {
+                let presented = self.refresh_key.verify(&self.tokens, token, at)?;
+                self.refresh_tokens().is_unspent(&presented, at).await
+            }
+            _ => Err(Refusal::TokenNotValid),
+        }
+    }
+
     /// Ends sessions, at once and for good; tells each end. Gives how many there were.
     ///
     /// # Errors
@@ -394,56 +432,6 @@ impl SessionManager {
     /// nothing.
     pub fn goes(&self, session: &SessionId, method: &Method, at: Timestamp) -> Option<UnderWay> {
         self.under_way.begin(session, method, at)
-    }
-
-    /// What somebody sees of their own account.
-    pub const fn own_account(&self) -> OwnAccount<'_> {
-        OwnAccount(self)
-    }
-
-    /// How somebody changes their own password.
-    pub const fn own_password(&self) -> OwnPassword<'_> {
-        OwnPassword(self)
-    }
-
-    /// Mailed links: whom one would help, and what it gives.
-    pub const fn mailed_links(&self) -> LinkAdmissions<'_> {
-        LinkAdmissions(self)
-    }
-
-    /// Mailed codes: who may ask for one, and what using it proves.
-    pub const fn mailed_codes(&self) -> CodeOrders<'_> {
-        CodeOrders(self)
-    }
-
-    /// Who is refused for a time.
-    pub const fn blocks(&self) -> CallerBlocks<'_> {
-        CallerBlocks(self)
-    }
-
-    /// Second factors in sign-ins: what is due, proving it, and setting one up.
-    pub const fn second_factors(&self) -> SecondFactors<'_> {
-        SecondFactors(self)
-    }
-
-    /// The tickets of sign-ins that are not over.
-    const fn tickets(&self) -> SignInTickets<'_> {
-        SignInTickets(self)
-    }
-
-    /// Confirming that it is still them.
-    pub const fn step_up(&self) -> StepUp<'_> {
-        StepUp(self)
-    }
-
-    /// Passkeys: signing in with one, confirming with one, and setting one up.
-    pub const fn passkeys(&self) -> PasskeyProofs<'_> {
-        PasskeyProofs(self)
-    }
-
-    /// Personal access tokens: made, used, listed and revoked.
-    pub const fn personal_tokens(&self) -> PersonalTokens<'_> {
-        PersonalTokens(self)
     }
 
     /// The directory of this name.
@@ -513,6 +501,69 @@ impl SessionManager {
     /// Did it end a moment ago because its user has another password?
     pub(crate) fn ended_by_password(&self, session: &SessionId) -> bool {
         self.ended_by_password.has(session)
+    }
+}
+
+/// What it can, each as a type of its own.
+impl SessionManager {
+    /// Second factors in sign-ins: what is due, proving it, and setting one up.
+    pub const fn second_factors(&self) -> SecondFactors<'_> {
+        SecondFactors(self)
+    }
+
+    /// Passkeys: signing in with one, confirming with one, and setting one up.
+    pub const fn passkeys(&self) -> PasskeyProofs<'_> {
+        PasskeyProofs(self)
+    }
+
+    /// Mailed codes: who may ask for one, and what using it proves.
+    pub const fn mailed_codes(&self) -> CodeOrders<'_> {
+        CodeOrders(self)
+    }
+
+    /// Mailed links: whom one would help, and what it gives.
+    pub const fn mailed_links(&self) -> LinkAdmissions<'_> {
+        LinkAdmissions(self)
+    }
+
+    /// Confirming that it is still them.
+    pub const fn step_up(&self) -> StepUp<'_> {
+        StepUp(self)
+    }
+
+    /// What somebody sees of their own account.
+    pub const fn own_account(&self) -> OwnAccount<'_> {
+        OwnAccount(self)
+    }
+
+    /// How somebody changes their own password.
+    pub const fn own_password(&self) -> OwnPassword<'_> {
+        OwnPassword(self)
+    }
+
+    /// Personal access tokens: made, used, listed and revoked.
+    pub const fn personal_tokens(&self) -> PersonalTokens<'_> {
+        PersonalTokens(self)
+    }
+
+    /// The refresh tokens of our own: exchanged for new tokens, and looked at.
+    pub const fn refresh_tokens(&self) -> OwnRefreshTokens<'_> {
+        OwnRefreshTokens(self)
+    }
+
+    /// The service's own sign-ins, watched.
+    pub const fn observed_sign_ins(&self) -> ObservedSignIns<'_> {
+        ObservedSignIns(self)
+    }
+
+    /// Who is refused for a time.
+    pub const fn blocks(&self) -> CallerBlocks<'_> {
+        CallerBlocks(self)
+    }
+
+    /// The tickets of sign-ins that are not over.
+    const fn tickets(&self) -> SignInTickets<'_> {
+        SignInTickets(self)
     }
 }
 

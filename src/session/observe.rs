@@ -23,6 +23,10 @@ use crate::refusal::Refusal;
 use crate::wire::body::Fields;
 use crate::wire::jar::CookieChange;
 
+/// The service's own sign-ins, watched: held back before they are forwarded, and judged by their answers.
+#[derive(Clone, Copy)]
+pub struct ObservedSignIns<'s>(pub(super) &'s SessionManager);
+
 /// A sign-in on its way to the service.
 pub struct Trying {
     account: Arc<str>,
@@ -53,13 +57,13 @@ impl Trying {
     }
 }
 
-impl SessionManager {
+impl ObservedSignIns<'_> {
     /// A sign-in is about to be forwarded, with this body.
     ///
     /// # Errors
     /// [`SignInRefused`] if it is not to be tried now.
-    pub async fn sign_in_begins(
-        &self,
+    pub async fn begin(
+        self,
         observed: &Observed,
         content_type: Option<&HeaderValue>,
         body: &[u8],
@@ -68,7 +72,7 @@ impl SessionManager {
         let fields = Fields::parse(content_type, body).unwrap_or_default();
         let name = fields.trimmed(&observed.username_field).unwrap_or_default();
         let account: Arc<str> = folded(name).into();
-        match self.lockout.attempt(&account, context.client, None, context.at).await {
+        match self.0.lockout.attempt(&account, context.client, None, context.at).await {
             Ok(attempt) => Ok(Trying { account, attempt }),
             Err(AttemptRefused::NotCounted(error)) => Err(store_failed(error).into()),
             Err(AttemptRefused::Wait(wait)) => {
@@ -84,8 +88,8 @@ impl SessionManager {
     }
 
     /// The service has answered. `signed_in`: of whom a session was set, and what it is here.
-    pub fn sign_in_ends(
-        &self,
+    pub fn end(
+        self,
         trying: Trying,
         outcome: ObservedOutcome,
         signed_in: Option<(UserKey, SessionId)>,

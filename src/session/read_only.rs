@@ -2,7 +2,7 @@
 //!
 //! `Issuers::read_only` has the keys, issuers, directories and sessions of the one that decides, and runs the same code, so it
 //! cannot come to another answer. What that code writes goes nowhere: the ports to the store are [`ReadOnlyStore`], sessions are
-//! copies, memory and counters are new, and no password is ever hashed ([`Refusal::Busy`] stands for a password that would
+//! copies, memory and counters are new, and no password is ever hashed (`Refusal::Busy` stands for a password that would
 //! be looked at). Nothing on the way of a real request knows that this exists.
 //!
 //! It judges every credential as if it were seen for the first time.
@@ -10,27 +10,16 @@
 use std::sync::Arc;
 
 use super::credential_cache::CredentialCache;
-use super::refresh_token::PresentedRefreshToken;
 use super::{EndIssued, SessionManager, WatchedDirectory};
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::directory::password::PasswordPool;
-use crate::refusal::Refusal;
 use crate::secret::NoRandomness;
 use crate::store::read_only::ReadOnlyStore;
-use crate::store::{RefreshState, Session, SessionBy};
+use crate::store::{Session, SessionBy};
 
 /// Credentials that one explanation can meet.
 const FEW: usize = 64;
-
-/// What a refresh token of ours is good for now.
-#[derive(Debug)]
-pub enum RefreshLook {
-    /// It would give new tokens.
-    Fresh(Arc<Session>),
-    /// It was spent then; presented again after the grace it ends its session.
-    Spent(Arc<Session>, Timestamp),
-}
 
 impl SessionManager {
     /// One that judges as this one does and changes nothing.
@@ -68,27 +57,6 @@ impl SessionManager {
             under_way: super::under_way::RequestsUnderWay::default(),
             has_rechecked: std::sync::atomic::AtomicBool::new(true),
         })
-    }
-
-    /// What a refresh token of ours is good for, without spending it.
-    ///
-    /// # Errors
-    /// The [`Refusal`] that it would meet.
-    pub async fn look_at_refresh(
-        &self,
-        token: &str,
-        at: Timestamp,
-    ) -> Result<RefreshLook, Refusal> {
-        let presented: PresentedRefreshToken = self.refresh_key.verify(&self.tokens, token, at)?;
-        if self.session_of(&presented, at).await?.is_none() {
-            return Err(Refusal::SessionEnded);
-        }
-        match self.look(&presented, at).await? {
-            RefreshState::Fresh(session) => Ok(RefreshLook::Fresh(session)),
-            RefreshState::Spent(session, spent_at) => Ok(RefreshLook::Spent(session, spent_at)),
-            RefreshState::Expired => Err(Refusal::TokenExpired),
-            RefreshState::Unknown => Err(Refusal::TokenNotValid),
-        }
     }
 
     /// A session as it is in the store now, if it lives.

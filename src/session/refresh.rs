@@ -7,8 +7,6 @@
 
 use std::sync::Arc;
 
-use super::jwt::{ACCESS, REFRESH, Unverified};
-use super::personal_token::says_token;
 use super::refresh_token::PresentedRefreshToken;
 use super::{SessionManager, TokenPair, store_failed};
 use crate::clock::Timestamp;
@@ -18,19 +16,32 @@ use crate::event::{EndReason, EventKind, Refresh, RefreshRefusal};
 use crate::refusal::Refusal;
 use crate::store::{RefreshState, Rotate, RotationOutcome, Session, SessionBy, SessionSelection};
 
-impl SessionManager {
+/// The refresh tokens of our own: exchanged for new tokens, and looked at.
+#[derive(Clone, Copy)]
+pub struct OwnRefreshTokens<'s>(pub(super) &'s SessionManager);
+
+/// What a refresh token of ours is good for now.
+#[derive(Debug)]
+pub enum RefreshLook {
+    /// It would give new tokens.
+    Fresh(Arc<Session>),
+    /// It was spent then; presented again after the grace it ends its session.
+    Spent(Arc<Session>, Timestamp),
+}
+
+impl OwnRefreshTokens<'_> {
     /// Gives new tokens for a refresh token of ours. Racing callers within the grace window get equal answers; a later one
     /// ends the session ([`Refusal::TokenBlacklisted`]).
     ///
     /// # Errors
     /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
     pub async fn refresh(
-        &self,
+        self,
         token: &str,
         rotation: Rule,
         context: &RequestContext<'_>,
     ) -> Result<TokenPair, Refusal> {
-        let presented = match self.refresh_key.verify(&self.tokens, token, context.at) {
+        let presented = match self.0.refresh_key.verify(&self.0.tokens, token, context.at) {
             Ok(presented) => presented,
             Err(refusal) => return Err(not_taken(refusal, context.events)),
         };
@@ -40,7 +51,7 @@ impl SessionManager {
 
     /// New tokens for one that verifies and is of this session; of none: it is over.
     pub(crate) async fn exchange(
-        &self,
+        self,
         presented: &PresentedRefreshToken,
         session: Option<Arc<Session>>,
         rotation: Rule,
@@ -50,9 +61,9 @@ impl SessionManager {
             let why = RefreshRefusal::SessionEnded;
             return Err(refused(why, Refusal::TokenBlacklisted, context.events));
         };
-        self.blocks().may_use(&session, context.at)?;
-        self.blocks().may_refresh(&session, context.at)?;
-        self.is_within_binding(&session, context.client, context.events)?;
+        self.0.blocks().may_use(&session, context.at)?;
+        self.0.blocks().may_refresh(&session, context.at)?;
+        self.0.is_within_binding(&session, context.client, context.events)?;
         match rotation {
             Rule::SingleUse => self.rotate(presented, &session, context).await,
             Rule::None => self.keep(presented, context).await,
@@ -60,15 +71,15 @@ impl SessionManager {
     }
 
     async fn rotate(
-        &self,
+        self,
         presented: &PresentedRefreshToken,
         session: &Arc<Session>,
         context: &RequestContext<'_>,
     ) -> Result<TokenPair, Refusal> {
         let (at, events) = (context.at, context.events);
-        let (access, access_expires_in) = self.issue_access(session, at)?;
-        let successor = self.refresh_key.issue(
-            &self.tokens,
+        let (access, access_expires_in) = self.0.issue_access(session, at)?;
+        let successor = self.0.refresh_key.issue(
+            &self.0.tokens,
             &session.id,
             &presented.user_id,
             session.expires_at,
@@ -85,10 +96,10 @@ impl SessionManager {
             presented: presented.digest(),
             successor: successor.remembered,
             sealed_answer: presented.seal(&pair)?,
-            grace: self.tokens.refresh_grace,
+            grace: self.0.tokens.refresh_grace,
             at,
         };
-        match self.refresh_tokens.rotate(rotate).await.map_err(store_failed)? {
+        match self.0.refresh_tokens.rotate(rotate).await.map_err(store_failed)? {
             RotationOutcome::Rotated(session) => {
                 refreshed(&session, Refresh::Rotated, context);
                 Ok(pair)
@@ -111,14 +122,14 @@ impl SessionManager {
     }
 
     async fn keep(
-        &self,
+        self,
         presented: &PresentedRefreshToken,
         context: &RequestContext<'_>,
     ) -> Result<TokenPair, Refusal> {
         let (at, events) = (context.at, context.events);
-        match self.look(presented, at).await? {
+        match self.state_of(presented, at).await? {
             RefreshState::Fresh(session) => {
-                let (access, access_expires_in) = self.issue_access(&session, at)?;
+                let (access, access_expires_in) = self.0.issue_access(&session, at)?;
                 refreshed(&session, Refresh::Kept, context);
                 Ok(TokenPair {
                     access,
@@ -131,7 +142,7 @@ impl SessionManager {
                 // The end first: a reuse is told only of a session that has ended durably.
                 let which = SessionSelection::Session(session.id.clone());
                 let ends = Events::default();
-                self.end(&which, EndReason::RefreshReused, at, &ends).await?;
+                self.0.end(&which, EndReason::RefreshReused, at, &ends).await?;
                 reused(&session, events);
                 events.note_all(ends.take());
                 Err(Refusal::TokenBlacklisted)
@@ -145,36 +156,34 @@ impl SessionManager {
         }
     }
 
-    /// Whether a token of ours is good: an access token, or a refresh token that is unspent. No use of the session.
+    /// What a refresh token of ours is good for, without spending it.
     ///
     /// # Errors
-    /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
-    pub async fn verify(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
-        if says_token(token.as_bytes()) {
-            return self.personal_tokens().verify(token, at).await;
+    /// The [`Refusal`] that it would meet.
+    pub async fn look(self, token: &str, at: Timestamp) -> Result<RefreshLook, Refusal> {
+        let presented: PresentedRefreshToken =
+            self.0.refresh_key.verify(&self.0.tokens, token, at)?;
+        if self.session_of(&presented, at).await?.is_none() {
+            return Err(Refusal::SessionEnded);
         }
-        // Which kind it says it is; each kind's own check then holds it to that.
-        let typ = Unverified::read(token).map_err(|_| Refusal::TokenNotValid)?.header.typ;
-        match typ.as_str() {
-            ACCESS => self.blocks().may_use(&self.live_access(token, at).await?.session, at),
-            REFRESH => {
-                let presented = self.refresh_key.verify(&self.tokens, token, at)?;
-                self.is_unspent(&presented, at).await
-            }
-            _ => Err(Refusal::TokenNotValid),
+        match self.state_of(&presented, at).await? {
+            RefreshState::Fresh(session) => Ok(RefreshLook::Fresh(session)),
+            RefreshState::Spent(session, spent_at) => Ok(RefreshLook::Spent(session, spent_at)),
+            RefreshState::Expired => Err(Refusal::TokenExpired),
+            RefreshState::Unknown => Err(Refusal::TokenNotValid),
         }
     }
 
     /// Whether a token that verifies would be taken at `/refresh`.
     pub(crate) async fn is_unspent(
-        &self,
+        self,
         presented: &PresentedRefreshToken,
         at: Timestamp,
     ) -> Result<(), Refusal> {
         if self.session_of(presented, at).await?.is_none() {
             return Err(Refusal::TokenBlacklisted);
         }
-        match self.look(presented, at).await? {
+        match self.state_of(presented, at).await? {
             RefreshState::Fresh(_) => Ok(()),
             RefreshState::Spent(..) => Err(Refusal::TokenBlacklisted),
             RefreshState::Expired => Err(Refusal::TokenExpired),
@@ -184,21 +193,23 @@ impl SessionManager {
 
     /// The live session that a token names, if it is its user's.
     pub(crate) async fn session_of(
-        &self,
+        self,
         presented: &PresentedRefreshToken,
         at: Timestamp,
     ) -> Result<Option<Arc<Session>>, Refusal> {
         let by = SessionBy::Id(&presented.session);
-        let session = self.store.find(by, at).await.map_err(store_failed)?;
+        let session = self.0.store.find(by, at).await.map_err(store_failed)?;
         Ok(session.filter(|session| *session.identity.load().key.id == *presented.user_id))
     }
 
-    pub(crate) async fn look(
-        &self,
+    /// What the store knows of a token that verifies.
+    pub(crate) async fn state_of(
+        self,
         presented: &PresentedRefreshToken,
         at: Timestamp,
     ) -> Result<RefreshState, Refusal> {
-        self.refresh_tokens
+        self.0
+            .refresh_tokens
             .look(&presented.session, &presented.digest(), at)
             .await
             .map_err(store_failed)

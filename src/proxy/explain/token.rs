@@ -107,7 +107,7 @@ async fn ours(mut story: Story, issuers: &Issuers, text: &str, at: Timestamp) ->
     let is_refresh =
         header(text).is_some_and(|header| header.get("typ").is_some_and(|typ| typ == "rt+jwt"));
     if is_refresh {
-        return match issuers.sessions().look_at_refresh(text, at).await {
+        return match issuers.sessions().refresh_tokens().look(text, at).await {
             Ok(RefreshLook::Fresh(session)) => {
                 let credential = Credential::Session(session, Proof::AccessToken);
                 let session = describe(issuers, &credential, at)

@@ -115,7 +115,13 @@ async fn a_cookie_may_be_idle_for_a_day_and_a_refresh_token_for_as_long_as_it_sa
     assert!(kit.sessions.cookie(cookie, CLIENT, later, &events).await.is_err());
     let refresh = signed_in.tokens.as_ref().unwrap().refresh.as_ref().unwrap().expose();
     let rotation = RotationPolicy::SingleUse;
-    assert!(kit.sessions.refresh(refresh, rotation, &context_at(later, &events)).await.is_ok());
+    assert!(
+        kit.sessions
+            .refresh_tokens()
+            .refresh(refresh, rotation, &context_at(later, &events))
+            .await
+            .is_ok()
+    );
 }
 
 /// A store that can be unplugged.

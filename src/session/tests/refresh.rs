@@ -30,7 +30,8 @@ impl Kit {
         at: Timestamp,
     ) -> (Result<TokenPair, Refusal>, Vec<EventKind>) {
         let events = Events::default();
-        let result = self.sessions.refresh(token, rotation, &context_at(at, &events)).await;
+        let result =
+            self.sessions.refresh_tokens().refresh(token, rotation, &context_at(at, &events)).await;
         (result, events.take())
     }
 
@@ -185,10 +186,13 @@ async fn verify_says_what_holds_and_spends_nothing() {
     assert_eq!(kit.sessions.verify(&access, later(300)).await, Err(Refusal::TokenExpired));
     kit.refresh(&refresh, RotationPolicy::SingleUse, NOW).await.0.unwrap();
     assert_eq!(kit.sessions.verify(&refresh, NOW).await, Err(Refusal::TokenBlacklisted));
-    assert!(kit.sessions.look_at_refresh(&refresh, NOW).await.is_ok(), "good enough to sign out");
+    assert!(
+        kit.sessions.refresh_tokens().look(&refresh, NOW).await.is_ok(),
+        "good enough to sign out"
+    );
     let which = SessionSelection::Session(signed_in.session.id.clone());
     kit.sessions.end(&which, EndReason::SignedOut, NOW, &Events::default()).await.unwrap();
     assert_eq!(kit.sessions.verify(&access, NOW).await, Err(Refusal::SessionEnded));
     assert_eq!(kit.sessions.verify(&refresh, NOW).await, Err(Refusal::TokenBlacklisted));
-    assert!(kit.sessions.look_at_refresh(&refresh, NOW).await.is_err());
+    assert!(kit.sessions.refresh_tokens().look(&refresh, NOW).await.is_err());
 }

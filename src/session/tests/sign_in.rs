@@ -36,7 +36,7 @@ async fn one_session_is_behind_everything_that_is_issued() {
     let cookie = signed_in.cookie.as_ref().unwrap();
     let cookie = kit.sessions.cookie(cookie.expose(), client, NOW, &none).await.unwrap();
     let refresh = tokens.refresh.as_ref().unwrap();
-    let refresh = kit.sessions.look_at_refresh(refresh.expose(), NOW).await.unwrap();
+    let refresh = kit.sessions.refresh_tokens().look(refresh.expose(), NOW).await.unwrap();
     let crate::session::RefreshLook::Fresh(refresh) = refresh else {
         panic!("{refresh:?}");
     };
@@ -280,8 +280,12 @@ async fn a_password_is_said_and_a_refresh_raises_nothing() {
     let refresh = signed_in.tokens.unwrap().refresh.unwrap();
     let events = Events::default();
     let context = &context_at(later, &events);
-    let pair =
-        kit.sessions.refresh(refresh.expose(), RotationPolicy::SingleUse, context).await.unwrap();
+    let pair = kit
+        .sessions
+        .refresh_tokens()
+        .refresh(refresh.expose(), RotationPolicy::SingleUse, context)
+        .await
+        .unwrap();
     let access = pair.access;
     let session =
         kit.sessions.bearer(access.expose(), CLIENT, later, &Events::default()).await.unwrap();
