@@ -25,8 +25,7 @@ use super::blocked::PACE;
 use super::devices::KnownDevice;
 use super::lockout::{AttemptRefused, CountedAttempt, folded};
 use super::{
-    Checked, Grants, SessionManager, SignIn, SignInRefused, SignedIn, TokenPair, WatchedDirectory,
-    access_token, store_failed,
+    Checked, Grants, SessionManager, SignInTicket, WatchedDirectory, access_token, store_failed,
 };
 use crate::caller::{Assurance, AuthMethod, AuthMethods, SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -50,6 +49,79 @@ pub(crate) const MAX_AGENT: usize = 256;
 
 /// When to come again if the hashing pool is full.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
+
+/// A name and a password, and what they are to give.
+#[derive(Debug)]
+pub struct SignIn<'a> {
+    /// The name as given.
+    pub username: &'a str,
+    /// Was it typed into the gateway's own form?
+    pub is_typed: bool,
+    /// The password as given: exact bytes, neither trimmed nor normalised.
+    pub password: &'a Secret,
+    /// What it is to give.
+    pub grants: Grants,
+    /// The device cookie; empty if there is none.
+    pub device: &'a str,
+    /// The code of a second factor, if one came with the password.
+    pub otp: Option<&'a Secret>,
+}
+
+/// A token to be made under an issuer's key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mint {
+    /// The issuer's index in the configuration.
+    pub issuer: usize,
+    /// How long it is good, as long as its session is.
+    pub lifetime: Duration,
+    /// For how long a sliding one can be refreshed.
+    pub refresh_lifetime: Duration,
+}
+
+/// What a sign-in gave.
+#[derive(Debug)]
+pub struct SignedIn {
+    /// The new session.
+    pub session: Arc<Session>,
+    /// Access and refresh token, if wanted.
+    pub tokens: Option<TokenPair>,
+    /// The cookie's value, if wanted.
+    pub cookie: Option<Secret>,
+    /// The token under an issuer's key, if wanted.
+    pub issued: Option<Secret>,
+    /// The device cookie from now on.
+    pub device: Option<Secret>,
+}
+
+/// Why a sign-in did not succeed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SignInRefused {
+    /// The answer. [`Refusal::BadCredentials`] for all four failures of name and password.
+    pub refusal: Refusal,
+    /// For 429 and 503: how long to wait.
+    pub retry_after: Option<Duration>,
+    /// The password was right, and this is how the sign-in goes on.
+    pub ticket: Option<SignInTicket>,
+}
+
+impl From<Refusal> for SignInRefused {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, retry_after: None, ticket: None }
+    }
+}
+
+/// Tokens, as an answer shows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenPair {
+    /// The access token.
+    pub access: Secret,
+    /// How long it is good, from its issue.
+    pub access_expires_in: Duration,
+    /// The refresh token; none where the presented one stays good.
+    pub refresh: Option<Secret>,
+    /// How long it is good, from its issue.
+    pub refresh_expires_in: Duration,
+}
 
 /// Somebody whose password was right.
 pub(crate) struct VerifiedPassword {
