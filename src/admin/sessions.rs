@@ -71,7 +71,7 @@ impl Operator {
 }
 
 fn country(session: &Session, sessions: &SessionManager) -> Option<Country> {
-    session.client.and_then(|client| sessions.country(client))
+    session.client.and_then(|client| sessions.places().country(client))
 }
 
 fn with_country(session: &Session, sessions: &SessionManager) -> Value {

@@ -104,13 +104,13 @@ impl Endpoints {
         language: Language,
     ) -> Option<String> {
         let network = network?;
-        let place = self.issuers.sessions().place(network, language);
+        let place = self.issuers.sessions().places().place(network, language);
         Some(place.unwrap_or_else(|| network_24_or_48(network).to_string()))
     }
 
     fn describe_entry(&self, entry: &StoredEntry, language: Language) -> Value {
         let sessions = self.issuers.sessions();
-        let country = entry.network.and_then(|network| sessions.country(network));
+        let country = entry.network.and_then(|network| sessions.places().country(network));
         json!({
             "what": entry.what,
             "detail": entry.detail,
@@ -119,7 +119,7 @@ impl Endpoints {
             "first_at": entry.first_at.to_string(),
             "at": entry.at.to_string(),
             "device": device(&entry.agent, language),
-            "place": entry.network.and_then(|network| sessions.place(network, language)),
+            "place": entry.network.and_then(|network| sessions.places().place(network, language)),
             "country": country.as_ref().map(crate::geo::Country::as_str),
             "network": entry.network.map(|network| network_24_or_48(network).to_string()),
         })

@@ -92,7 +92,7 @@ impl Endpoints {
                 "id": id_of(&one.device),
                 "current": here == Some(one.device),
                 "device": device(&one.agent, language),
-                "place": one.network.and_then(|network| sessions.place(network, language)),
+                "place": one.network.and_then(|network| sessions.places().place(network, language)),
                 "network": one.network.map(|network| network_24_or_48(network).to_string()),
                 "first_used_at": one.first_used.to_string(),
                 "last_used_at": one.last_used.to_string(),

@@ -210,12 +210,13 @@ impl Endpoints {
     }
 
     fn place_of(&self, session: &Session, language: Language) -> Option<String> {
-        session.client.and_then(|client| self.issuers.sessions().place(client, language))
+        session.client.and_then(|client| self.issuers.sessions().places().place(client, language))
     }
 
     fn describe_own(&self, session: &Session, owner: &AccountOwner, language: Language) -> Value {
         let idle_end = session.last_used().plus(session.idle_timeout);
-        let country = session.client.and_then(|client| self.issuers.sessions().country(client));
+        let country =
+            session.client.and_then(|client| self.issuers.sessions().places().country(client));
         json!({
             "id": session.id.as_str(),
             "current": session.id == owner.session.id,

@@ -9,23 +9,12 @@ use super::SessionManager;
 use crate::config::Binding;
 use crate::context::Events;
 use crate::event::EventKind;
-use crate::geo::{Country, Places};
+use crate::geo::Places;
 use crate::refusal::Refusal;
 use crate::store::Session;
-use crate::wire::accept::Language;
 use crate::wire::client_ip::{network_24_or_48, network_32_or_64};
 
 impl SessionManager {
-    /// The country of an address, as far as it is known.
-    pub fn country(&self, address: IpAddr) -> Option<Country> {
-        self.places.country(address)
-    }
-
-    /// The place of an address in words, as far as it is known.
-    pub fn place(&self, address: IpAddr, language: Language) -> Option<String> {
-        self.places.place(address, language)
-    }
-
     /// Whether this client may use a session.
     ///
     /// # Errors
@@ -80,7 +69,7 @@ fn same_place(bind: Binding, first: IpAddr, now: IpAddr, places: &dyn Places) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geo::Asn;
+    use crate::geo::{Asn, Country};
 
     /// Addresses that begin with 1 are in Korea, with 2 in Germany.
     struct Few;

@@ -366,6 +366,11 @@ impl SessionManager {
         self.directories.iter().find(|one| one.directory.name() == name)
     }
 
+    /// Where addresses are.
+    pub fn places(&self) -> &dyn Places {
+        &*self.places
+    }
+
     /// Checks passwords.
     pub const fn passwords(&self) -> &PasswordPool {
         &self.passwords
