@@ -24,6 +24,7 @@ mod guard;
 mod kept_authorization;
 mod minted;
 mod remote_user;
+mod removed;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use self::guard::Guard;
 use self::kept_authorization::KeptAuthorization;
 use self::minted::Minted;
 use self::remote_user::RemoteUserForm;
+pub use self::removed::RemovedCredentials;
 use crate::caller::{Caller, IssuerName, Known, Proof, SessionId};
 use crate::clock::Timestamp;
 use crate::config::{Config, FormKind, IdentityForm, IssuerSettings, Route, SignInMode};
@@ -136,15 +138,6 @@ pub struct GivenCookie {
     /// Its value.
     pub value: Secret,
     form: usize,
-}
-
-/// What is taken out of a request of a route before anything is given.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RemovedCredentials {
-    /// `Authorization`
-    pub authorization: bool,
-    /// Cookies.
-    pub cookies: Vec<String>,
 }
 
 /// A form that cannot be used as configured.
@@ -583,20 +576,6 @@ async fn account(known: &Known, directory: Option<&Directory>) -> Result<Account
             tracing::warn!(%error, "a form of identity needs the directory");
             Err(Refusal::IdentityUnavailable)
         }
-    }
-}
-
-impl RemovedCredentials {
-    fn of(route: &Route, forms: &[IdentityForm]) -> Self {
-        let used = || route.identity.all().filter_map(|index| forms.get(index));
-        let mut cookies: Vec<String> =
-            used().flat_map(|form| form.kind.cookies()).map(str::to_owned).collect();
-        cookies.sort_unstable();
-        cookies.dedup();
-        let authorization = used()
-            .filter_map(|form| form.kind.header())
-            .any(|name| name.eq_ignore_ascii_case(AUTHORIZATION.as_str()));
-        Self { authorization, cookies }
     }
 }
 
