@@ -1,7 +1,9 @@
 //! Headers of the PROXY protocol: no byte of the client's is taken, and what is taken can be written again.
 #![no_main]
 
-use doorwarden::wire::proxy_protocol::{ProxiedAddress, LONGEST, ProxyVersion, HeaderReading, read, write};
+use doorwarden::wire::proxy_protocol::{
+    HeaderReading, LONGEST, ProxiedAddress, ProxyVersion, read, write,
+};
 use libfuzzer_sys::fuzz_target;
 
 fn announced(bytes: &[u8]) -> Option<(ProxiedAddress, usize)> {

@@ -1,4 +1,5 @@
-//! Lists in pages, of the operator's API and of people's own account: `limit` is how many, and `cursor` what the page before gave as `next`.
+//! Lists in pages, of the operator's API and of people's own account: `limit` is how many, and `cursor` what the page before gave as
+//! `next`. Where a page of sessions begins is here too, since both list them in one order.
 
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
