@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{SavedUse, Session, StoreError, Upkeep};
+use super::super::{Session, StoreError, Upkeep};
 use super::blocking::Forget;
 use super::ops::{Expire, Save, Sweep, Unsaved};
 use super::{Embedded, blocking};
@@ -38,12 +38,11 @@ fn survey(sessions: Vec<Arc<Session>>, now: Timestamp) -> Survey {
 /// What the file does not say of a session yet.
 fn unsaved(session: Arc<Session>) -> Option<Unsaved> {
     let (last_used, identity) = (session.last_used(), session.identity.load_full());
-    let (same_use, same_identity) = session.saved.lock().as_ref().map_or((false, false), |saved| {
-        // A program may come every second for months, and nobody needs to know to the second when it did last.
-        let may_wait = session.is_token() && last_used.since(saved.last_used) < TOKEN_USE_EVERY;
-        let same_use = saved.last_used == last_used || may_wait;
-        (same_use, Arc::ptr_eq(&saved.identity, &identity))
-    });
+    let (saved_use, saved) = (session.saved.last_used(), session.saved.identity());
+    // A program may come every second for months, and nobody needs to know to the second when it did last.
+    let may_wait = session.is_token() && last_used.since(saved_use) < TOKEN_USE_EVERY;
+    let same_use = saved.is_some() && (saved_use == last_used || may_wait);
+    let same_identity = saved.is_some_and(|saved| Arc::ptr_eq(&saved, &identity));
     let identity = (!same_identity).then_some(identity);
     (!same_use || !same_identity).then_some(Unsaved { session, last_used, identity })
 }
@@ -51,11 +50,7 @@ fn unsaved(session: Arc<Session>) -> Option<Unsaved> {
 /// Notes what a commit has just made durable.
 fn note(saved: &[Unsaved]) {
     for Unsaved { session, last_used, identity } in saved {
-        let mut noted = session.saved.lock();
-        // Without a note the identity is always written.
-        let before = noted.take().map(|saved| saved.identity);
-        let identity = identity.as_ref().map(Arc::clone).or(before);
-        *noted = identity.map(|identity| SavedUse { last_used: *last_used, identity });
+        session.saved.note(*last_used, identity.as_ref());
     }
 }
 
