@@ -1,16 +1,15 @@
-//! How somebody proved who they are, and when.
+//! How a user proved who they are, and when.
 //!
-//! A session carries it from its beginning to its end: it is in the session's access tokens (`amr`, `auth_time`), in
-//! `GET /session`, and its methods are in `X-Auth-Methods`. Nothing but another proof by the user raises it; a refresh in
-//! particular does not. What the gateway did not see itself it does not claim: a session that a service began says
-//! `service` and no time.
+//! A session carries this from its beginning to its end: it is in the session's access tokens (`amr`, `auth_time`) and in `GET
+//! /session`, and its methods are in `X-Auth-Methods`. Only another proof by the user raises it; in particular, a refresh does
+//! not. The gateway claims only what it saw itself: a session that a service began says `service` and no time.
 
 use std::fmt;
 
 use crate::clock::Timestamp;
 
-/// A method of authentication, by its name in RFC 8176 section 2. [`Self::Service`], [`Self::PersonalToken`] and [`Self::Mail`]
-/// are names of the gateway's own.
+/// An authentication method, by its name in RFC 8176 section 2. The names of [`Self::Service`], [`Self::PersonalToken`] and
+/// [`Self::Mail`] are the gateway's own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AuthMethod {
     /// A password.
@@ -21,23 +20,23 @@ pub enum AuthMethod {
     HardwareKey,
     /// Proof of possession of a key in software.
     SoftwareKey,
-    /// Somebody was there: they touched the authenticator.
+    /// User presence: the user touched the authenticator.
     UserPresence,
-    /// Several factors, beside the name of each.
+    /// Several factors, in addition to the name of each.
     MultipleFactors,
-    /// A service signed them in, by whatever it asks for.
+    /// A service signed the user in, by whatever method it uses.
     Service,
-    /// Nobody was there: a program presented a personal access token.
+    /// No user was involved: a program presented a personal access token.
     PersonalToken,
-    /// A code that was mailed to them. It stands for a second factor where the operator says so, and is no second factor of NIST
-    /// SP 800-63B (section 5.1.3.1): no [`Self::MultipleFactors`] comes with it, and no [`SEVERAL_FACTORS`].
+    /// A mailed code. It stands in for a second factor where the operator allows that, but is not one of NIST SP 800-63B
+    /// (section 5.1.3.1): neither [`Self::MultipleFactors`] nor [`SEVERAL_FACTORS`] comes with it.
     Mail,
 }
 
 /// The authentication context class of several factors, after NIST SP 800-63B's second level.
 pub const SEVERAL_FACTORS: &str = "aal2";
 
-/// How much a session's proofs are worth, after the authentication assurance levels of NIST SP 800-63B.
+/// The assurance level of a session, after the authentication assurance levels of NIST SP 800-63B.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum AssuranceLevel {
     /// One factor.
@@ -46,21 +45,21 @@ pub enum AssuranceLevel {
     Two,
 }
 
-/// A set of methods.
+/// A set of authentication methods.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct AuthMethods(u16);
 
 /// The methods by which a user was authenticated, and when.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Assurance {
-    /// How; empty if nobody knows.
+    /// The methods; empty if they are unknown.
     pub methods: AuthMethods,
-    /// When, in whole seconds; `None` if nobody knows.
+    /// The time, in whole seconds; `None` if it is unknown.
     pub auth_time: Option<Timestamp>,
 }
 
 impl AuthMethod {
-    /// All of them, in the order in which they are written.
+    /// All methods, in the order in which they are written.
     pub const ALL: [Self; 9] = [
         Self::Password,
         Self::OneTimePassword,
@@ -73,7 +72,7 @@ impl AuthMethod {
         Self::Mail,
     ];
 
-    /// The name in `amr`.
+    /// Returns the method's name in `amr`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Password => "pwd",
@@ -94,10 +93,10 @@ impl AuthMethod {
 }
 
 impl AssuranceLevel {
-    /// Every one.
+    /// All levels.
     pub const ALL: &'static [Self] = &[Self::One, Self::Two];
 
-    /// Stable name for metrics, the audit trail and the outbox.
+    /// Returns the stable name for metrics, the audit trail and the outbox.
     pub const fn name(self) -> &'static str {
         match self {
             Self::One => "aal1",
@@ -107,33 +106,33 @@ impl AssuranceLevel {
 }
 
 impl AuthMethods {
-    /// This one alone.
+    /// Returns the set of this method alone.
     pub const fn only(method: AuthMethod) -> Self {
         Self(method.bit())
     }
 
-    /// These, and this one.
+    /// Returns this set with `method` added.
     #[must_use]
     pub const fn and(self, method: AuthMethod) -> Self {
         Self(self.0 | method.bit())
     }
 
-    /// Is it among them?
+    /// Whether the method is in the set.
     pub const fn has(self, method: AuthMethod) -> bool {
         self.0 & method.bit() != 0
     }
 
-    /// Is nothing known?
+    /// Whether the set is empty, so that no method is known.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Their names.
+    /// Returns the names of the methods.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         AuthMethod::ALL.into_iter().filter(move |method| self.has(*method)).map(AuthMethod::name)
     }
 
-    /// Reads what [`fmt::Display`] wrote. A name that this version does not know is left out, which proves less.
+    /// Parses what [`fmt::Display`] wrote. A name that this version does not know is left out, so the result proves less.
     pub fn read(text: &str) -> Self {
         let named = |name: &str| AuthMethod::ALL.into_iter().find(|method| method.name() == name);
         text.split(' ').filter_map(named).fold(Self::default(), Self::and)
@@ -141,7 +140,7 @@ impl AuthMethods {
 }
 
 impl fmt::Display for AuthMethods {
-    /// Names with spaces between them.
+    /// Writes the names, separated by spaces.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, name) in self.names().enumerate() {
             if index > 0 {
@@ -160,21 +159,21 @@ impl fmt::Debug for AuthMethods {
 }
 
 impl Assurance {
-    /// A service signed the user in: neither its methods nor the time are known.
+    /// The assurance of a session that a service began: neither the methods nor the time are known.
     pub const BY_SERVICE: Self =
         Self { methods: AuthMethods::only(AuthMethod::Service), auth_time: None };
 
-    /// A program presented a personal access token: nobody proved anything at any time.
+    /// The assurance of a personal access token: a program presented it, and no user proved anything at any time.
     pub const BY_TOKEN: Self =
         Self { methods: AuthMethods::only(AuthMethod::PersonalToken), auth_time: None };
 
-    /// The authentication context class, as tokens (`acr`) and challenges (RFC 9470) name it: [`SEVERAL_FACTORS`], or nothing
-    /// in particular.
+    /// Returns the authentication context class, as tokens (`acr`) and challenges (RFC 9470) name it: [`SEVERAL_FACTORS`], or
+    /// `None` for no particular class.
     pub const fn acr(self) -> Option<&'static str> {
         if self.methods.has(AuthMethod::MultipleFactors) { Some(SEVERAL_FACTORS) } else { None }
     }
 
-    /// The level of assurance; `None` where the gateway saw no proof by the user, but took a service's word, or a program's token.
+    /// Returns the level; `None` where the gateway saw no proof by the user, but relied on a service or a program's token.
     pub const fn level(self) -> Option<AssuranceLevel> {
         if self.acr().is_some() {
             return Some(AssuranceLevel::Two);
@@ -183,7 +182,7 @@ impl Assurance {
         if self.methods.0 & !no_proof.0 == 0 { None } else { Some(AssuranceLevel::One) }
     }
 
-    /// Proved at this moment.
+    /// Returns the assurance of a user who has just been authenticated by these methods.
     pub const fn now(methods: AuthMethods, at: Timestamp) -> Self {
         Self { methods, auth_time: Some(Timestamp::from_secs(at.as_secs())) }
     }

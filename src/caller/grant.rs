@@ -1,23 +1,23 @@
-//! What a personal access token was made for.
+//! What a personal access token may be used for.
 
 use http::Method;
 use serde::{Deserialize, Serialize};
 
-/// The name of a personal access token, and where it may be used. An empty list allows everything that takes such tokens.
+/// The name of a personal access token and where it may be used. An empty list allows everything that takes such tokens.
 ///
-/// A session that has one is a token's: it began with no sign-in, and nothing but the token proves it.
+/// A session with a grant belongs to such a token: it did not begin with a sign-in, and only the token authenticates it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct TokenGrant {
-    /// What its owner calls it.
+    /// The name that its owner gave it.
     pub name: String,
-    /// The names of the routes that it is for.
+    /// The names of the routes on which it may be used.
     pub routes: Vec<String>,
-    /// The methods that it is for, in capitals; `GET` allows `HEAD`.
+    /// The methods for which it may be used, in capitals; `GET` allows `HEAD`.
     pub methods: Vec<String>,
 }
 
 impl TokenGrant {
-    /// May it be used for this method on the route of this name?
+    /// Whether the token may be used for this method on the route of this name.
     pub fn allows(&self, route: &str, method: &Method) -> bool {
         let is_named = |one: &String| {
             one == method.as_str() || (*method == Method::HEAD && one == Method::GET.as_str())

@@ -1,4 +1,4 @@
-//! Who is calling: plain values that every later stage reads and none changes.
+//! Describes who is calling, in plain values that later stages read and never change.
 
 mod assurance;
 mod grant;
@@ -13,11 +13,11 @@ pub use self::assurance::{Assurance, AssuranceLevel, AuthMethod, AuthMethods, SE
 pub use self::grant::TokenGrant;
 use crate::refusal::Refusal;
 
-/// Names one session: 128 random bits as text. Not a secret: it is in tokens (`sid`), logs and `X-Session-Id`.
+/// The id of a session: 128 random bits as text. It is not a secret: it is in tokens (`sid`), logs and `X-Session-Id`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(Arc<str>);
 
-/// Names one user: two directories may both have a user 1, so an id alone says nothing.
+/// The key of a user: directory and id. Two directories may both have a user 1, so an id alone identifies nobody.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct UserKey {
     /// The directory's name, as configured.
@@ -29,22 +29,22 @@ pub struct UserKey {
 /// A user as a directory knows them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
-    /// Directory and id.
+    /// The directory and the id.
     pub key: UserKey,
-    /// The name they sign in with.
+    /// The name that the user signs in with.
     pub name: String,
     /// Group names, sorted, without duplicates.
     pub groups: Vec<String>,
-    /// Django's `is_staff`; false where a directory has no such thing.
+    /// Django's `is_staff`; false where a directory has no such attribute.
     pub staff: bool,
-    /// Django's `is_superuser`; false where a directory has no such thing.
+    /// Django's `is_superuser`; false where a directory has no such attribute.
     pub superuser: bool,
-    /// Whatever else the directory says of them (mail, display name), by name.
+    /// Further attributes from the directory (mail, display name), by name.
     pub attributes: BTreeMap<String, String>,
 }
 
-/// The name of an `[[issuer]]`, which is what it is known by: its place in the file says nothing, and changes when the file
-/// does. It is kept for good, once for each name there ever was, so that a proof can be copied.
+/// The name of an `[[issuer]]`, which identifies it: its position in the file would not, because it changes with the file. Each
+/// name that ever occurred stays in memory until the process ends, once, so that a proof can be copied.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IssuerName(&'static str);
 
@@ -68,41 +68,41 @@ pub enum Proof {
 /// A caller whose credential was checked.
 #[derive(Clone, Debug)]
 pub struct Known {
-    /// Who it is.
+    /// The caller's identity.
     pub identity: Arc<Identity>,
     /// The session that the credential belongs to; a token that an `[[issuer]]` issued has none.
     pub session: Option<SessionId>,
-    /// What was presented.
+    /// The kind of credential that was presented.
     pub proof: Proof,
-    /// How they were authenticated, and when.
+    /// How the user was authenticated, and when.
     pub assurance: Assurance,
 }
 
-/// Why a request has no known caller, and yet may go on.
+/// Why a request without a known caller may go on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Anonymous {
-    /// It brought no credential.
+    /// The request has no credential.
     NoCredential,
-    /// It brought one that does not hold, on a public route, where that does not matter.
+    /// The request has a credential that is not valid, on a public route, which ignores it.
     Ignored(Refusal),
 }
 
 /// Who is calling.
 #[derive(Clone, Debug)]
 pub enum Caller {
-    /// Somebody whose credential was checked.
+    /// A caller whose credential was checked.
     Known(Known),
-    /// Nobody, with the reason why that is so.
+    /// A caller who is not known, with the reason why the request may go on.
     Anonymous(Anonymous),
 }
 
 impl SessionId {
-    /// From the text of a token, a store's row or a command line.
+    /// Creates the id from the text of a token, a store's row or a command line.
     pub fn new(text: &str) -> Self {
         Self(Arc::from(text))
     }
 
-    /// The text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -121,7 +121,7 @@ impl fmt::Display for SessionId {
 }
 
 impl UserKey {
-    /// The user `id` of the directory `directory`.
+    /// Creates the key of the user `id` of the directory `directory`.
     pub fn new(directory: &str, id: &str) -> Self {
         Self { directory: Arc::from(directory), id: Arc::from(id) }
     }
@@ -134,7 +134,7 @@ impl fmt::Display for UserKey {
 }
 
 impl IssuerName {
-    /// This name.
+    /// Creates the name.
     pub fn new(name: &str) -> Self {
         static KNOWN: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
         let mut known = KNOWN.lock();
@@ -146,7 +146,7 @@ impl IssuerName {
         Self(name)
     }
 
-    /// As it is in the configuration.
+    /// Returns the name as it is in the configuration.
     pub const fn as_str(self) -> &'static str {
         self.0
     }
@@ -159,7 +159,7 @@ impl fmt::Debug for IssuerName {
 }
 
 impl Proof {
-    /// Stable name for logs and `GET /session`.
+    /// Returns the stable name for logs and `GET /session`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::AccessToken => "access_token",
@@ -171,7 +171,7 @@ impl Proof {
         }
     }
 
-    /// The `[[issuer]]` that takes it.
+    /// Returns the `[[issuer]]` that accepts this proof; `None` if the proof is the gateway's own.
     pub const fn issuer(self) -> Option<IssuerName> {
         match self {
             Self::AccessToken | Self::SessionCookie | Self::PersonalToken => None,
@@ -181,7 +181,7 @@ impl Proof {
         }
     }
 
-    /// Do browsers send it with requests that another site's page causes?
+    /// Whether browsers add the proof by themselves to requests that another site's page causes.
     pub const fn is_sent_unasked(self) -> bool {
         match self {
             Self::AccessToken | Self::PersonalToken | Self::Issued(_) => false,
@@ -189,7 +189,7 @@ impl Proof {
         }
     }
 
-    /// Is it a session's cookie, the gateway's or another's?
+    /// Whether the proof is a session cookie, the gateway's or a service's.
     pub const fn is_cookie(self) -> bool {
         match self {
             Self::AccessToken | Self::PersonalToken | Self::Issued(_) | Self::Password(_) => false,
@@ -199,7 +199,7 @@ impl Proof {
 }
 
 impl Caller {
-    /// The checked caller, if there is one.
+    /// Returns the caller whose credential was checked, if there is one.
     pub const fn known(&self) -> Option<&Known> {
         match self {
             Self::Known(known) => Some(known),
