@@ -1,10 +1,10 @@
-//! Places from databases in MaxMind's format.
+//! Looks up places in databases in MaxMind's format.
 //!
-//! A file is read into memory once: 5 to 9 MB (cities: some 60), and no mapping that another process could change under us.
-//! Two schemas are in use and both are understood: MaxMind's nested one (`country.iso_code`, `location.latitude`), and the
-//! flat one of the databases that are free to pass on (`country_code`, `latitude`). A database that is missing, damaged or
-//! of another kind is an error at the start, where an operator sees it; after that a look-up has an answer or none, and
-//! never fails a request.
+//! A file is read into memory once: 5 to 9 MB (cities: some 60). It is not mapped, so no other process can change it under us.
+//! Two schemas are in use and both are read: MaxMind's nested one (`country.iso_code`, `location.latitude`), and the flat one
+//! of the databases that may be redistributed (`country_code`, `latitude`). A database that is missing, damaged or of another
+//! kind is an error at the start, where an operator sees it; afterwards a look-up finds a place or none, and never fails a
+//! request.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,20 +19,20 @@ use super::{Asn, Country, Location, Places};
 use crate::wire::accept::Language;
 use crate::wire::client_ip::is_public;
 
-/// So many networks are decoded at the start. Enough to see what kind of database it is, and quick.
+/// How many networks are decoded at the start: enough to recognize the kind of database, and quick.
 const SAMPLE: usize = 10_000;
 
-/// How far from its point a client is where the database does not say: a large city and its suburbs.
+/// How far from its point a client may be where the database does not say: a large city and its suburbs.
 const USUAL_RADIUS: f64 = 50.0;
 
-/// What a database knows.
+/// The kinds of database, by their content.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum GeoDatabaseKind {
     /// Countries.
     Country,
     /// Points on the map; most have countries too.
     City,
-    /// Who runs a network.
+    /// Operators of networks.
     Asn,
 }
 
@@ -45,15 +45,15 @@ pub struct Mmdb {
 /// The databases of a configuration.
 #[derive(Debug, Default)]
 pub struct GeoDatabases {
-    /// Countries.
+    /// The database of countries.
     pub country: Option<Mmdb>,
-    /// Points on the map, and countries where there is no database of them.
+    /// The database of points on the map; its countries are used where there is no database of countries.
     pub city: Option<Mmdb>,
-    /// Who runs a network.
+    /// The database of the operators of networks.
     pub asn: Option<Mmdb>,
 }
 
-/// The database cannot be used.
+/// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the {} database {} cannot be used: {reason}", kind.name(), path.display())]
 pub struct GeoError {
@@ -62,7 +62,7 @@ pub struct GeoError {
     reason: String,
 }
 
-/// Both schemas in one.
+/// The country of a row, in either schema.
 #[derive(Deserialize)]
 struct CountryRow<'a> {
     #[serde(borrow, default)]
@@ -97,7 +97,7 @@ struct Point {
     accuracy_radius: Option<Number>,
 }
 
-/// What places are called, in both schemas.
+/// The names of places in a row, in either schema.
 #[derive(Deserialize)]
 struct NamesRow {
     #[serde(default)]
@@ -108,7 +108,7 @@ struct NamesRow {
     country_name: Option<String>,
 }
 
-/// A name: in several languages (`{"names": {"en": "Seoul"}}`), or one.
+/// A name: in several languages (`{"names": {"en": "Seoul"}}`), or in one.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum PlaceName {
@@ -119,7 +119,7 @@ enum PlaceName {
     Plain(String),
 }
 
-/// Degrees and kilometers, in whatever type a database has them: doubles, floats, integers.
+/// Degrees or kilometers, in whichever type a database has them: doubles, floats or integers.
 #[derive(Clone, Copy)]
 struct Number(f64);
 
@@ -168,7 +168,7 @@ impl GeoDatabaseKind {
         }
     }
 
-    /// What one of these needs to have, for an operator who named another.
+    /// Returns what a database of another kind lacks, for the error message.
     const fn needs(self) -> &'static str {
         match self {
             Self::Country => "it names no country (`country.iso_code` or `country_code`)",
@@ -179,10 +179,10 @@ impl GeoDatabaseKind {
 }
 
 impl Mmdb {
-    /// Reads the file.
+    /// Reads the database from a file.
     ///
     /// # Errors
-    /// If there is no such file, it is no such database, it is damaged, or of another kind.
+    /// If the file does not exist, is no database in this format, is damaged, or is of another kind.
     pub fn open(path: &Path, kind: GeoDatabaseKind) -> Result<Self, GeoError> {
         let bad = |reason| GeoError { kind, path: path.to_owned(), reason };
         let bytes = std::fs::read(path).map_err(|error| bad(error.to_string()))?;
@@ -389,12 +389,12 @@ mod tests {
                 ("2.24.0.0", None),
                 ("2a00:1234::1", Some("KR")),
                 ("2a01::1", None),
-                // In the database, and yet nowhere in particular.
+                // These networks are in the database, but an address in them says nothing about a place.
                 ("10.1.2.3", None),
                 ("127.0.0.1", None),
                 ("::1", None),
                 ("fd00::1", None),
-                // No country code.
+                // The row has no country code.
                 ("9.9.9.9", None),
             ] {
                 let found = mmdb.country(address.parse().unwrap());
@@ -429,7 +429,7 @@ mod tests {
             // The metadata are at the end: without their last byte nothing is readable.
             assert!(country(whole[..cut].to_vec()).is_err(), "cut at {cut}");
         }
-        // One wrong byte anywhere: an error or another answer, but no panic.
+        // One wrong byte anywhere causes an error or another answer, but no panic.
         for place in 0..whole.len() {
             let mut damaged = whole.clone();
             damaged[place] ^= 0xFF;

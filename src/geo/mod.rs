@@ -1,4 +1,4 @@
-//! The port through which an address becomes a place: a country, a point on the map, a network's operator.
+//! Defines the port that finds the place of an address: a country, a point on the map, a network's operator.
 
 use std::net::IpAddr;
 
@@ -14,7 +14,7 @@ pub use mmdb::{GeoDatabaseKind, GeoDatabases, GeoError, Mmdb};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Country([u8; 2]);
 
-/// The number of an autonomous system: who runs a network.
+/// The number of an autonomous system, which identifies the operator of a network.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Asn(pub u32);
 
@@ -25,37 +25,37 @@ pub struct Location {
     pub latitude: f64,
     /// Degrees east.
     pub longitude: f64,
-    /// Kilometers around it.
+    /// The radius around the point, in kilometers.
     pub radius: f64,
 }
 
-/// Knows where addresses are. `None`: private, special, or not in the database; that never counts as another place.
+/// Finds the places of addresses. `None` means private, special or not in the database, and never counts as another place.
 pub trait Places: Send + Sync {
-    /// The country of an address.
+    /// Returns the country of an address.
     fn country(&self, address: IpAddr) -> Option<Country>;
 
-    /// The place in words, as far as it is known: city and country, else the country's code.
+    /// Returns the place in words, as precisely as it is known: city and country, else the country's code.
     fn place(&self, address: IpAddr, _language: Language) -> Option<String> {
         self.country(address).map(|country| country.as_str().to_owned())
     }
 
-    /// Where on the map it is.
+    /// Returns the address's point on the map.
     fn location(&self, _address: IpAddr) -> Option<Location> {
         None
     }
 
-    /// Who runs its network.
+    /// Returns the operator of the address's network.
     fn asn(&self, _address: IpAddr) -> Option<Asn> {
         None
     }
 }
 
-/// No database is configured: no address has a place.
+/// Stands in where no database is configured: no address has a place.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoPlaces;
 
 impl Country {
-    /// Two ASCII letters in any case; anything else is no country.
+    /// Creates a code from two ASCII letters in any case; anything else is not a country.
     pub fn new(code: &str) -> Option<Self> {
         match *code.as_bytes() {
             [a, b] if a.is_ascii_alphabetic() && b.is_ascii_alphabetic() => {
@@ -65,14 +65,14 @@ impl Country {
         }
     }
 
-    /// The two letters.
+    /// Returns the two letters.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or("??")
     }
 }
 
 impl Location {
-    /// The least that two clients at these places are apart, in kilometers: the great circle less both radii.
+    /// Returns the least distance between two clients at these places, in kilometers: the great circle less both radii.
     pub fn apart(&self, other: &Self) -> f64 {
         const EARTH: f64 = 6371.0;
         let (a, b) = (self.latitude.to_radians(), other.latitude.to_radians());

@@ -1,8 +1,8 @@
 //! Writes small databases in MaxMind's format (version 2.0), so that the tests need no vendored file.
 //!
-//! A search tree of 32-bit records over IPv6 addresses, IPv4 at `::/96`; a 16-byte separator; one map for each network;
-//! then the marker and the metadata. Each field starts with a control byte: its type in the upper three bits (0: the type
-//! follows in the next byte, less 7), its length in the lower five (29: 29 more than the next byte).
+//! A file consists of a search tree of 32-bit records over IPv6 addresses, with IPv4 at `::/96`; a 16-byte separator; one map
+//! for each network; then the marker and the metadata. Each field starts with a control byte: its type in the upper three bits
+//! (0: the type follows in the next byte, less 7), its length in the lower five (29: 29 more than the next byte).
 
 use std::net::IpAddr;
 
@@ -21,7 +21,7 @@ pub(crate) enum Schema {
     FlatCity,
     /// `{"autonomous_system_number": 64512}`
     Asn,
-    /// `{"autonomous_system_organization": "KR"}`: no country at all.
+    /// `{"autonomous_system_organization": "KR"}`: no country.
     Other,
 }
 
@@ -32,7 +32,7 @@ enum Record {
     Data(usize),
 }
 
-/// A database with these networks, which must not overlap.
+/// Returns a database with these networks, which must not overlap.
 pub(crate) fn write_database(schema: Schema, networks: &[(&str, &str)]) -> Vec<u8> {
     let mut nodes = vec![[Record::Nothing; 2]];
     let mut rows = Vec::new();
