@@ -1,6 +1,6 @@
-//! A block: an address, a user or a session that is refused for a time.
+//! Defines blocks: a block refuses an address, a user or a session for a time.
 //!
-//! A detector's action makes one, or an operator; a store keeps it; the gate reads it. Every block ends by itself.
+//! A detector's action or an operator makes a block, a store holds it, and the gate reads it. Every block ends by itself.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -11,27 +11,27 @@ use ipnet::{IpNet, Ipv4Net};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 
-/// Who is refused.
+/// The subject of a block: who is refused.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum BlockSubject {
     /// An address or a network, as [`BlockSubject::address`] makes it.
     Address(IpNet),
-    /// Whoever proves to be this user.
+    /// A user: any request whose caller is authenticated as this user.
     User(UserKey),
-    /// Whoever comes with a credential of this session.
+    /// A session: any request with a credential of this session.
     Session(SessionId),
 }
 
-/// What is asked of whoever is blocked.
+/// What a block demands of its subject.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Demand {
     /// To stay away until the block ends.
     StayAway,
-    /// To sign in anew: what they hold proves nothing until then. Of a session only.
+    /// To sign in again: until then, the session's credentials prove nothing. For sessions only.
     SignIn,
-    /// To prove by their second factor that it is them; then it is lifted, and the session goes on. Of a session only.
+    /// To confirm their identity with a second factor; this lifts the block, and the session goes on. For sessions only.
     Confirm,
-    /// To be slower: to refresh, or to sign in, once a minute.
+    /// To slow down: to refresh, or to sign in, once a minute.
     SlowDown,
 }
 
@@ -44,25 +44,25 @@ pub enum BlockedBy {
     Detector,
 }
 
-/// See the head of this module.
+/// A block; see the head of this module.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Block {
     /// Who is refused.
     pub subject: BlockSubject,
-    /// What is asked of them.
+    /// What the block demands of them.
     pub demand: Demand,
-    /// Who made it.
+    /// Who made the block.
     pub by: BlockedBy,
-    /// Why: a detector's name, or an operator's words.
+    /// The reason: a detector's name, or an operator's text.
     pub reason: Arc<str>,
-    /// Since when.
+    /// When the block was made.
     pub at: Timestamp,
-    /// From then on it is no more.
+    /// When the block ends.
     pub until: Timestamp,
 }
 
 impl BlockSubject {
-    /// All addresses of a network; an IPv4-mapped one is IPv4.
+    /// Returns the subject of all addresses of a network; an IPv4-mapped network becomes IPv4.
     pub fn address(network: IpNet) -> Self {
         let mapped = match network {
             IpNet::V6(v6) => v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96)),
@@ -75,7 +75,7 @@ impl BlockSubject {
         Self::Address(network.trunc())
     }
 
-    /// What `text` names, of a kind: an address or network, `DIRECTORY/ID`, a session's id. None: it cannot be one.
+    /// Parses a subject of this kind: an address or network, `DIRECTORY/ID`, or a session's id. `None` if `text` is not one.
     pub fn parse(kind: &str, text: &str) -> Option<Self> {
         match kind {
             "address" => {
@@ -94,7 +94,7 @@ impl BlockSubject {
         }
     }
 
-    /// Stable name of its kind, for commands, the store, metrics and the audit trail.
+    /// Returns the stable name of its kind, for commands, the store, metrics and the audit trail.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Address(_) => "address",
@@ -118,10 +118,10 @@ impl fmt::Display for BlockSubject {
 }
 
 impl Demand {
-    /// Every one.
+    /// All demands.
     pub const ALL: &'static [Self] = &[Self::StayAway, Self::SignIn, Self::Confirm, Self::SlowDown];
 
-    /// Stable name for the store and commands.
+    /// Returns the stable name for the store and commands.
     pub const fn name(self) -> &'static str {
         match self {
             Self::StayAway => "stay_away",
@@ -133,7 +133,7 @@ impl Demand {
 }
 
 impl Demand {
-    /// A block never gives way to one that asks for less.
+    /// Returns the rank of the demand: a block is never replaced by one that demands less.
     const fn strength(self) -> u8 {
         match self {
             Self::SlowDown => 0,
@@ -145,10 +145,10 @@ impl Demand {
 }
 
 impl BlockedBy {
-    /// Every one.
+    /// All values.
     pub const ALL: &'static [Self] = &[Self::Operator, Self::Detector];
 
-    /// Stable name for the store, commands, metrics and the audit trail.
+    /// Returns the stable name for the store, commands, metrics and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Operator => "operator",
@@ -158,13 +158,13 @@ impl BlockedBy {
 }
 
 impl Block {
-    /// Is it over?
+    /// Whether the block has ended.
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.until <= now
     }
 
-    /// Does a new block of the same subject take its place? An operator has the last word; a detector only makes a block
-    /// of a detector's last longer, and never asks for less.
+    /// Whether a new block of the same subject replaces this one. An operator's always does; a detector's only if this one is a
+    /// detector's too and the new one demands more, or the same for longer.
     pub fn gives_way_to(&self, new: &Self) -> bool {
         if self.is_over(new.at) || new.by == BlockedBy::Operator {
             return true;
@@ -178,8 +178,8 @@ impl Block {
         }
     }
 
-    /// May it be forgotten where there is no room for a new one? An operator's may not, and neither may one that keeps a
-    /// stolen session from being used.
+    /// Whether the block may be dropped where there is no room for a new one. An operator's may not, and neither may one that
+    /// prevents the use of a stolen session.
     pub fn is_expendable(&self) -> bool {
         self.by == BlockedBy::Detector && matches!(self.subject, BlockSubject::Address(_))
     }
@@ -248,7 +248,7 @@ mod tests {
             ((Detector, Confirm, 9), (Detector, SignIn, 1), true),
             ((Detector, SignIn, 1), (Detector, Confirm, 9), false),
             ((Detector, StayAway, 1), (Detector, SlowDown, 9), false),
-            // It is over.
+            // The first block has ended.
             ((Operator, StayAway, 0), (Detector, StayAway, 1), true),
         ] {
             let of = |(by, demand, minutes)| block(by, demand, minutes);

@@ -1,7 +1,7 @@
-//! Time as a value and as a port.
+//! Provides time as a value and as a port.
 //!
-//! Every function that depends on the time takes a [`Timestamp`]; only the edges (a request's arrival, a background
-//! task's tick) ask a [`Clock`]. Tests give the time as they like.
+//! Every function that depends on the time takes a [`Timestamp`]; only the edges (a request's arrival, a background task's
+//! tick) ask a [`Clock`]. Tests pass any time they need.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
-/// Tells the time.
+/// A source of the present time.
 pub trait Clock: Send + Sync {
-    /// The present time.
+    /// Returns the present time.
     fn now(&self) -> Timestamp;
 }
 
@@ -21,44 +21,44 @@ pub trait Clock: Send + Sync {
 pub struct SystemClock;
 
 impl Timestamp {
-    /// From milliseconds since 1970.
+    /// Creates a timestamp from milliseconds since 1970.
     pub const fn from_millis(millis: u64) -> Self {
         Self(millis)
     }
 
-    /// From whole seconds since 1970 (JWT's NumericDate, RFC 7519 section 2).
+    /// Creates a timestamp from whole seconds since 1970 (JWT's NumericDate, RFC 7519 section 2).
     pub const fn from_secs(secs: u64) -> Self {
         Self(secs.saturating_mul(1000))
     }
 
-    /// Milliseconds since 1970.
+    /// Returns the milliseconds since 1970.
     pub const fn as_millis(self) -> u64 {
         self.0
     }
 
-    /// Whole seconds since 1970, rounded down.
+    /// Returns the whole seconds since 1970, rounded down.
     pub const fn as_secs(self) -> u64 {
         self.0 / 1000
     }
 
-    /// This point moved later by `by`; stays at the greatest value instead of overflowing.
+    /// Returns this point moved later by `by`; stays at the greatest value instead of overflowing.
     pub fn plus(self, by: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// This point moved earlier by `by`; stays at 1970 instead of underflowing.
+    /// Returns this point moved earlier by `by`; stays at 1970 instead of underflowing.
     pub fn minus(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(u64::try_from(by.as_millis()).unwrap_or(u64::MAX)))
     }
 
-    /// How long after `earlier` this point lies; zero if it lies before it.
+    /// Returns how long after `earlier` this point lies; zero if it lies before it.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 }
 
 impl Timestamp {
-    /// Reads what [`Display`](fmt::Display) writes: RFC 3339 in UTC with milliseconds, as the audit trail has it.
+    /// Parses what [`Display`](fmt::Display) writes: RFC 3339 in UTC with milliseconds, as in the audit trail.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let is_as_written = bytes.len() == 24
@@ -93,12 +93,12 @@ impl fmt::Debug for Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC with milliseconds, for logs and command output.
+    /// Writes RFC 3339 in UTC with milliseconds, for logs and command output.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0 > LAST {
             return fmt::Debug::fmt(self, f);
         }
-        // Written by hand: the access log shows two of them for each request.
+        // This is written by hand because the access log shows two timestamps for each request.
         let (days, millis) = (self.0 / DAY, self.0 % DAY);
         let (year, month, day) = civil(days);
         let (secs, millis) = (millis / 1000, millis % 1000);
@@ -123,15 +123,15 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Milliseconds of a day.
+/// The milliseconds of a day.
 const DAY: u64 = 86_400_000;
-/// The last one that has a year of four digits: the end of 9999.
+/// The last millisecond of a year with four digits: the end of 9999.
 const LAST: u64 = 253_402_300_799_999;
 
-/// Year, month and day of a day since 1970, in the Gregorian calendar. Its years begin in March here, so that the day that
-/// some of them have more is their last.
+/// Returns the year, month and day of a day since 1970, in the Gregorian calendar. Years begin in March here, so that a leap
+/// day is the last day of its year.
 const fn civil(days: u64) -> (u64, u64, u64) {
-    // From the first of March of the year 0; an era is the 400 years after which the calendar repeats.
+    // Days are counted from the first of March of the year 0; an era is the 400 years after which the calendar repeats.
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -143,7 +143,7 @@ const fn civil(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
-/// The reverse of [`civil`].
+/// Returns the day since 1970 of a date: the reverse of [`civil`].
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year / 400, year % 400);

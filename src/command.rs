@@ -1,4 +1,4 @@
-//! What every command does: read a configuration, say lines, read a password, and fail with an exit code.
+//! Provides what every command needs: reading a configuration or a password, printing lines, and failing with an exit code.
 #![expect(clippy::print_stderr, reason = "what is wrong with a command goes to standard error")]
 
 use std::io::Read as _;
@@ -7,16 +7,16 @@ use std::path::Path;
 use crate::config::{Config, LoadError};
 use crate::secret::Secret;
 
-/// Why a command did not do what was asked.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum CommandFailure {
-    /// Exit code 64.
+    /// Exit code 64: the command line or the configuration is wrong.
     Usage(String),
-    /// Exit code 1.
+    /// Exit code 1: the command failed.
     Failed(String),
-    /// Exit code 1: what was asked about is refused, and the answer is out.
+    /// Exit code 1: the request or token in question would be refused; the answer has been printed.
     Refused,
-    /// Exit code 69: nobody could be asked.
+    /// Exit code 69: no gateway could be asked.
     Unavailable(String),
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn load(path: &Path) -> Result<Config, CommandFailure> {
     }
 }
 
-/// One line of a command's answer. Whoever stops reading, like `head`, has had enough.
+/// Prints one line of a command's answer. It is no failure if the reader closes the pipe early, as `head` does.
 pub(crate) fn say(line: std::fmt::Arguments<'_>) -> Result<(), CommandFailure> {
     use std::io::Write as _;
     match writeln!(std::io::stdout(), "{line}") {
@@ -50,7 +50,7 @@ pub(crate) fn say(line: std::fmt::Arguments<'_>) -> Result<(), CommandFailure> {
     }
 }
 
-/// All of standard input, less one final newline.
+/// Reads all of standard input, less one final newline.
 pub(crate) fn password_from_stdin() -> Result<Secret, CommandFailure> {
     let mut text = String::new();
     std::io::stdin()

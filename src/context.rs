@@ -1,7 +1,7 @@
-//! What everything that is done for one request needs to know of it, and where it says what happened.
+//! Provides the context of a request: what all code that works for the request needs to know, and where it records events.
 //!
-//! The parts that are below the request (sessions, issuers, directories) take this in place of the request itself: they
-//! neither read its head nor know how it came.
+//! The modules below the request (sessions, issuers, directories) take this in place of the request itself: they neither read
+//! its head nor know how it arrived.
 
 use std::net::IpAddr;
 
@@ -10,56 +10,56 @@ use parking_lot::Mutex;
 use crate::clock::Timestamp;
 use crate::event::EventKind;
 
-/// What happened, in order, for whoever tells it.
+/// The events of one request, in order.
 ///
-/// It is written through a shared reference: everything that works for one request notes into one list, in order, and a
-/// `&mut` would have to be lent through every function on the way. The list belongs to its request and nobody waits for its
-/// lock. It is locked when something is noted, which a request whose credential is remembered seldom does, and once at the
-/// end, and an empty list allocates nothing.
+/// Events are recorded through a shared reference: all code that works for one request records into one list, and a `&mut`
+/// would have to be passed through every function on the way. The list belongs to its request, so nobody waits for its lock.
+/// The lock is taken for each event, of which a request with a cached credential seldom has any, and once at the end. An empty
+/// list allocates nothing.
 #[derive(Debug, Default)]
 pub struct Events(Mutex<Vec<EventKind>>);
 
-/// One request, as far as sessions and credentials are concerned.
+/// A request, as far as sessions and credentials are concerned.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestContext<'a> {
-    /// When it arrived: what "now" means for all of it.
+    /// When the request arrived: the meaning of "now" while it is handled.
     pub at: Timestamp,
     /// The client's address.
     pub client: IpAddr,
     /// `User-Agent`; empty if there is none.
     pub agent: &'a str,
-    /// Ours, or a trusted proxy's.
+    /// The request's id: the gateway's own, or a trusted proxy's.
     pub request_id: &'a str,
-    /// What happened.
+    /// The request's events.
     pub events: &'a Events,
 }
 
 impl Events {
-    /// Notes what happened.
+    /// Records an event.
     pub fn note(&self, event: EventKind) {
         self.0.lock().push(event);
     }
 
-    /// Notes several things that happened, one after the other.
+    /// Records several events, in order.
     pub fn note_all(&self, events: impl IntoIterator<Item = EventKind>) {
         for event in events {
             self.note(event);
         }
     }
 
-    /// Takes all that was noted so far.
+    /// Takes all events that were recorded so far.
     pub fn take(&self) -> Vec<EventKind> {
         std::mem::take(&mut *self.0.lock())
     }
 
-    /// Was something like this noted, and is not taken yet?
+    /// Whether such an event was recorded and has not been taken yet.
     pub fn has(&self, is_one: impl FnMut(&EventKind) -> bool) -> bool {
         self.0.lock().iter().any(is_one)
     }
 }
 
 impl RequestContext<'_> {
-    /// Notes what happened.
+    /// Records an event.
     pub fn note(&self, event: EventKind) {
         self.events.note(event);
     }

@@ -1,7 +1,7 @@
-//! HMAC-based one-time passwords (RFC 4226), on which time-based ones (RFC 6238) are built.
+//! Implements HMAC-based one-time passwords (RFC 4226), on which time-based ones (RFC 6238) are built.
 //!
-//! HMAC and SHA-1 are those of `aws-lc-rs`, the one provider of the crate; what is left of RFC 4226 is the truncation below,
-//! so that a crate for it (`totp-rs`) would bring a second HMAC and a second SHA-1 for five lines.
+//! HMAC and SHA-1 come from `aws-lc-rs`, the crate's one provider. What remains of RFC 4226 is the truncation below: a crate
+//! for it (`totp-rs`) would bring a second HMAC and a second SHA-1 for five lines.
 
 use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 /// The most digits that the 31 bits of a truncated hash fill.
 pub const MOST_DIGITS: usize = 9;
 
-/// The code of a counter (RFC 4226 section 5.3), with leading zeros; never more than [`MOST_DIGITS`].
+/// Returns the code of a counter (RFC 4226 section 5.3), with leading zeros; at most [`MOST_DIGITS`] digits.
 pub fn hotp(secret: &[u8], counter: u64, digits: usize) -> Zeroizing<String> {
     let digits = digits.min(MOST_DIGITS);
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret);
@@ -22,7 +22,7 @@ pub fn hotp(secret: &[u8], counter: u64, digits: usize) -> Zeroizing<String> {
     Zeroizing::new(format!("{:0digits$}", number % modulus))
 }
 
-/// Is this the code? The time that it takes says nothing of where they differ.
+/// Whether the code is right. The time that the comparison takes does not reveal where the codes differ.
 pub fn is_code(given: &str, right: &str) -> bool {
     aws_lc_rs::constant_time::verify_slices_are_equal(right.as_bytes(), given.as_bytes()).is_ok()
 }

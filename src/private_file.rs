@@ -1,8 +1,8 @@
-//! Files that hold secrets: signing keys, the users' file.
+//! Reads and writes files that hold secrets: signing keys, the users' file.
 //!
-//! They are read only if nobody but their owner can read or write them, and written so that a reader sees the old
-//! content or the new one and never half of it: a temporary file beside it, flushed to the disk, renamed over it. What is
-//! checked is the open file and not its name, so that nothing can be put in its place between check and read.
+//! They are read only if nobody but their owner can read or write them. A write goes to a temporary file beside them, which is
+//! flushed to the disk and renamed over them, so that a reader sees the old content or the new one and never half of it. The
+//! check is made on the open file and not on its name, so that nothing can be put in its place between check and read.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -13,21 +13,21 @@ use zeroize::Zeroizing;
 
 use crate::secret::{Digest, random_bytes, random_id};
 
-/// Larger files are refused: no key and no users' file comes near it, and a wrong path (`/dev/zero`) does.
+/// Larger files are refused: no key and no users' file is nearly as large, but what a wrong path (`/dev/zero`) names may be.
 const MAX_BYTES: u64 = 64 << 20;
 
 /// A file that cannot be used, with what to do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateFileError {
-    /// The operating system says no.
+    /// The operating system reports an error.
     #[error("{path}: {source}", path = path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// The error.
         source: io::Error,
     },
-    /// Somebody besides its owner may read or write it.
+    /// Others besides its owner may read or write the file.
     #[error(
         "{path}: its mode is {mode:04o}, so others can read or write it; run `chmod 600 {path}`",
         path = path.display()
@@ -38,7 +38,7 @@ pub enum PrivateFileError {
         /// Its permission bits.
         mode: u32,
     },
-    /// It is a directory, a device, or far too large.
+    /// The path names a directory, a device, or a file that is far too large.
     #[error("{path}: it is not a regular file of up to 64 MiB", path = path.display())]
     NotAFile {
         /// The file.
@@ -46,7 +46,7 @@ pub enum PrivateFileError {
     },
 }
 
-/// Which content of a file was read: changes when the file does.
+/// The version of a file's content, which changes when the file does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Version {
     device: u64,
@@ -59,7 +59,7 @@ pub struct Version {
 /// Reads a private file whole.
 ///
 /// # Errors
-/// [`PrivateFileError`] if it cannot be read, or should not be.
+/// [`PrivateFileError`] if it cannot be read, or must not be.
 pub fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Version), PrivateFileError> {
     let io = |source| PrivateFileError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io)?;
@@ -71,28 +71,28 @@ pub fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Version), PrivateFileErr
     if mode & 0o077 != 0 {
         return Err(PrivateFileError::Exposed { path: path.to_owned(), mode });
     }
-    // Room for all of it at once, because a growing vector leaves copies behind that nobody wipes.
+    // All room is reserved at once, because a growing vector leaves copies behind that nobody wipes.
     let room = usize::try_from(metadata.len()).unwrap_or_default().saturating_add(1);
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     (&file).take(MAX_BYTES).read_to_end(&mut bytes).map_err(io)?;
     Ok((bytes, Version::of(&metadata)))
 }
 
-/// Makes a private file. An existing one is an error and stays as it is.
+/// Creates a private file. An existing one is an error and stays as it is.
 ///
 /// # Errors
-/// [`PrivateFileError::Io`], with [`io::ErrorKind::AlreadyExists`] if there is one.
+/// [`PrivateFileError::Io`], with [`io::ErrorKind::AlreadyExists`] if the file exists.
 pub fn create(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
     let io = |source| PrivateFileError::Io { path: path.to_owned(), source };
     let temporary = write_temporary(path, bytes, None)?;
-    // A link fails where a rename would replace: the name appears with the whole content, or not at all.
+    // A hard link fails where a rename would replace: the name appears with the whole content, or not at all.
     let linked = std::fs::hard_link(&temporary, path);
     std::fs::remove_file(&temporary).map_err(io)?;
     linked.map_err(io)?;
     sync_directory(path)
 }
 
-/// Replaces a private file's content; mode 0600 and the owner stay. Makes it if there is none.
+/// Replaces a private file's content; mode 0600 and the owner stay. Creates the file if it does not exist.
 ///
 /// # Errors
 /// [`PrivateFileError::Io`]; the old content is then still there.
@@ -100,16 +100,16 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), PrivateFileError> {
     let owner = std::fs::metadata(path).ok().map(|old| (old.uid(), old.gid()));
     let temporary = write_temporary(path, bytes, owner)?;
     if let Err(source) = std::fs::rename(&temporary, path) {
-        // The first failure is the one worth telling.
+        // The first failure is the one to report.
         let _ = std::fs::remove_file(&temporary);
         return Err(PrivateFileError::Io { path: path.to_owned(), source });
     }
     sync_directory(path)
 }
 
-/// Held while a file is read, changed and replaced, so that two commands do not undo each other.
+/// Locks a file's directory while the file is read, changed and replaced, so that commands do not undo each other.
 ///
-/// The lock is on the directory, because the file itself is another one after each change.
+/// The lock is on the directory, because each change replaces the file itself.
 ///
 /// # Errors
 /// [`PrivateFileError::Io`] if the directory cannot be opened or locked.
@@ -122,10 +122,10 @@ pub fn lock_directory_of(path: &Path) -> Result<File, PrivateFileError> {
 }
 
 impl Version {
-    /// The version that lies at `path` now.
+    /// Returns the version of the file that is at `path` now.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The error of the operating system.
     pub fn at(path: &Path) -> io::Result<Self> {
         Ok(Self::of(&std::fs::metadata(path)?))
     }
@@ -156,7 +156,7 @@ fn write_temporary(
     let written = (|| {
         let mut file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        // An unusual umask could have taken bits away.
+        // An unusual umask may have removed bits.
         file.set_permissions(Permissions::from_mode(0o600))?;
         if let Some((uid, gid)) = owner {
             let now = file.metadata()?;
@@ -176,7 +176,7 @@ fn write_temporary(
     }
 }
 
-/// A new name is durable only when its directory is.
+/// Flushes the directory of a new file: the new name is durable only then.
 fn sync_directory(path: &Path) -> Result<(), PrivateFileError> {
     let directory = directory_of(path);
     File::open(directory)
@@ -191,10 +191,10 @@ fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// What these files hold now, in short: it tells one key from another, and is none.
+/// Returns a digest of what these files contain now, which distinguishes keys without revealing them.
 ///
 /// # Errors
-/// If one cannot be read.
+/// If a file cannot be read.
 pub fn contents<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<Digest, PrivateFileError> {
     let mut all = Vec::new();
     for file in files {
@@ -207,10 +207,10 @@ pub fn contents<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<Digest,
     Ok(Digest::of(&all))
 }
 
-/// 32 random bytes of the gateway's own, made if they are not there.
+/// Reads the gateway's own 32 random bytes; the file is created if it does not exist.
 ///
 /// # Errors
-/// What is wrong with the file, or that there is no randomness.
+/// A text that says what is wrong with the file, or that there is no randomness.
 pub fn own_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     if !path.exists() {
         let new = random_bytes::<32>().map(Zeroizing::new).map_err(|error| error.to_string())?;

@@ -1,7 +1,7 @@
-//! Secrets as types: they print nothing, compare in constant time, and what is stored is a [`Digest`].
+//! Defines types for secrets: they print nothing, compare in constant time, and are stored only as a [`Digest`].
 //!
-//! The text of a [`Secret`] is reached only through [`Secret::expose`], one word to look for in review. What still
-//! leaks: the length of two compared secrets, and copies that a parser made before the text arrived here.
+//! The text of a [`Secret`] is reached only through [`Secret::expose`], which reviewers can search for. What still leaks: the
+//! length of two compared secrets, and copies that a parser made before the text arrived here.
 
 use std::fmt;
 
@@ -16,24 +16,24 @@ use zeroize::Zeroize;
 #[derive(Clone)]
 pub struct Secret(String);
 
-/// SHA-256 of a high-entropy secret: what is stored and looked up in its place.
+/// The SHA-256 of a high-entropy secret, which is stored and looked up in its place.
 ///
 /// Fit for 256-bit random values only; passwords have their own hashers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
 
-/// The operating system's random source failed. Nothing can be issued then.
+/// The error of a failed random source of the operating system. Nothing can be issued then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the operating system's random source failed")]
 pub struct NoRandomness(());
 
 impl Secret {
-    /// Takes the text in.
+    /// Creates a secret from a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// 256 random bits in base64url without padding: 43 characters.
+    /// Creates a secret of 256 random bits, in base64url without padding: 43 characters.
     ///
     /// # Errors
     /// [`NoRandomness`] if the operating system gives none.
@@ -41,12 +41,12 @@ impl Secret {
         Ok(Self(URL_SAFE_NO_PAD.encode(random_bytes::<32>()?)))
     }
 
-    /// The text itself. Each use is a place to look at in review.
+    /// Returns the text itself. Reviewers check each use.
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The SHA-256 of the text.
+    /// Returns the SHA-256 of the text.
     pub fn digest(&self) -> Digest {
         Digest::of(self.0.as_bytes())
     }
@@ -73,7 +73,7 @@ impl fmt::Debug for Secret {
 }
 
 impl Digest {
-    /// The SHA-256 of `bytes`.
+    /// Returns the SHA-256 of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         let mut hash = [0; 32];
         for (to, from) in hash.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
@@ -82,19 +82,19 @@ impl Digest {
         Self(hash)
     }
 
-    /// From what a store gave back.
+    /// Creates a digest from the bytes of a store.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// What a store keeps.
+    /// Returns the bytes that a store writes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
 impl fmt::Debug for Digest {
-    /// Eight hexadecimal digits: enough to tell two apart, useless for a look-up.
+    /// Writes eight hexadecimal digits: enough to distinguish two digests, useless for a look-up.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for byte in self.0.iter().take(4) {
             write!(f, "{byte:02x}")?;
@@ -103,7 +103,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// `N` bytes from the operating system's random source.
+/// Returns `N` bytes from the operating system's random source.
 ///
 /// # Errors
 /// [`NoRandomness`] if it gives none.
@@ -113,7 +113,7 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N], NoRandomness> {
     Ok(bytes)
 }
 
-/// A random identifier that is no secret: 128 bits, 22 characters of base64url.
+/// Returns a random identifier that is not a secret: 128 bits, 22 characters of base64url.
 ///
 /// # Errors
 /// [`NoRandomness`] if the operating system gives none.
