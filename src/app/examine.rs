@@ -1,7 +1,7 @@
-//! A configuration tried without starting it: are its files there, its directories, its keys usable, and what would its
-//! services get?
+//! Tries a configuration without starting it: whether its files, directories and keys can be used, and what its services would
+//! get.
 //!
-//! Nothing is written, in no store and no service: an identity form that makes rows is only looked at.
+//! It writes to no store and no service: of an identity form that would write rows, only the preconditions are checked.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,55 +28,55 @@ use crate::session::service_cookies::ServiceCookies;
 use crate::store::memory::Memory;
 use crate::telemetry::Metrics;
 
-/// What came of it; each with its name. It holds secrets, so that nothing prints it.
+/// The results, each with its name. It holds secrets, so it implements no `Debug`.
 pub struct Examined {
-    /// Directories, in their order.
+    /// The directories, in their order.
     pub directories: Vec<(String, DirectoryReply)>,
-    /// Issuers, and why they cannot be used.
+    /// The issuers, and why they cannot be used.
     pub issuers: Vec<(String, Result<(), String>)>,
-    /// Identity forms, and what they give for the user.
+    /// The identity forms, and what they give for the user.
     pub forms: Vec<(String, Result<FormTrial, String>)>,
 }
 
-/// What a sign-in by a name and a password would come to.
+/// The result of a sign-in by a name and a password.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SignInTrial {
-    /// The user's id.
+    /// The user with this id would be signed in.
     User(String),
-    /// Nobody, and why.
+    /// Nobody would be signed in, for this reason.
     Nobody(&'static str),
-    /// The directory leaves that to the service.
+    /// The directory leaves the check to the service.
     Asks,
-    /// It cannot be asked.
+    /// The directory cannot be asked, for this reason.
     Fails(String),
 }
 
-/// What a directory said.
+/// The answer of a directory.
 #[derive(Debug)]
 pub enum DirectoryReply {
-    /// It answers; nobody was asked for.
+    /// The directory answers; no user was looked up.
     Answers,
-    /// It knows the user: the id, and whether they may sign in.
+    /// The directory knows the user: the id, and whether they may sign in.
     Knows(String, bool),
-    /// It has no such user.
+    /// The directory has no such user.
     KnowsNot,
-    /// It checks passwords itself, so that nothing can be tried without one.
+    /// The directory checks passwords itself, so nothing can be tried without one.
     ChecksPasswords,
-    /// It cannot be asked.
+    /// The directory cannot be asked, for this reason.
     Fails(String),
 }
 
-/// What a form gives.
+/// The result of an identity form.
 pub enum FormTrial {
-    /// These header fields. The values are secrets.
+    /// The form gives these header fields. The values are secrets.
     Headers(Vec<(HeaderName, HeaderValue)>),
-    /// Nothing for this user, and why.
+    /// The form gives nothing for this user, for this reason.
     Refused(String),
-    /// It was not made, because nobody was asked for or it would be written; nothing is in its way.
+    /// The form was not made, because no user was named or it would be written; nothing prevents it.
     Untried,
 }
 
-/// Tries everything; `user` is looked up, and is who the forms are made for.
+/// Tries everything; `user` is looked up, and the forms are made for them.
 ///
 /// # Errors
 /// If nothing could be tried at all.
@@ -116,20 +116,20 @@ pub fn examine(config: &Config, user: Option<&str>) -> Result<Examined, String> 
     })
 }
 
-/// Something about a file that a configuration names.
+/// A problem with a file that a configuration names.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FileProblem {
-    /// What is wrong, with the file.
+    /// The problem, with the file.
     pub what: String,
-    /// Does it keep the gateway from starting? Or does the gateway start, and wait until it is mended?
+    /// Whether it keeps the gateway from starting. Otherwise the gateway starts, and waits until the problem is fixed.
     pub stops: bool,
 }
 
-/// Looks at the files that a configuration names, with the code that reads them at the start. Nothing is made, and nobody
+/// Checks the files that a configuration names, with the code that reads them at the start. No file is created, and no server
 /// is asked.
 ///
 /// # Errors
-/// If nothing could be looked at at all.
+/// If nothing could be checked at all.
 pub fn files(config: &Config) -> Result<Vec<FileProblem>, String> {
     install_crypto();
     let runtime = runtime(1).map_err(|error| error.to_string())?;
@@ -157,7 +157,7 @@ pub fn files(config: &Config) -> Result<Vec<FileProblem>, String> {
     for issuer in &config.issuers {
         wrong.extend(read_keys(issuer, &databases).err());
     }
-    // Forms belong to directories, and without one that has been told.
+    // Forms belong to directories; a directory that could not be opened has been reported.
     for index in 0..if opened.len() == config.directories.len() { config.forms.len() } else { 0 } {
         wrong.extend(read_form(config, index, &opened, &databases).err());
     }
@@ -168,7 +168,7 @@ pub fn files(config: &Config) -> Result<Vec<FileProblem>, String> {
     Ok(stop.chain(wait).collect())
 }
 
-/// What lies beside the store, as far as it has been made, and where the audit trail goes.
+/// Checks the existing files beside the store, and the place of the audit trail.
 fn of_state(config: &Config) -> Vec<String> {
     let state = StateFolder::of(config);
     let mut wrong: Vec<String> = state.existing_operator_token().err().into_iter().collect();
@@ -185,7 +185,7 @@ fn of_state(config: &Config) -> Vec<String> {
     wrong
 }
 
-/// The key of a form.
+/// Reads the key of a form.
 fn read_form(
     config: &Config,
     index: usize,
@@ -212,7 +212,7 @@ fn read_form(
     }
 }
 
-/// Whom the directories would sign in: the first that knows the name decides.
+/// Returns whom the directories would sign in: the first one that knows the name decides.
 ///
 /// # Errors
 /// If nothing could be tried at all.
@@ -259,21 +259,21 @@ async fn ask(
         Ok(missing) if !missing.is_empty() => return DirectoryReply::Fails(missing.join("; ")),
         Ok(_) => {}
     }
-    // An unknown name is a look-up like any other.
+    // Without a user, a name that does not exist is looked up, which tests the directory as well.
     match users.find(user.unwrap_or_default()).await {
         Err(error) => DirectoryReply::Fails(error.to_string()),
         Ok(_) if user.is_none() => DirectoryReply::Answers,
         Ok(None) => DirectoryReply::KnowsNot,
         Ok(Some(account)) => {
             let id = account.identity.key.id.to_string();
-            // The first that knows the name decides, as at a sign-in.
+            // The first directory that knows the name decides, as at a sign-in.
             found.get_or_insert(account.identity);
             DirectoryReply::Knows(id, account.active)
         }
     }
 }
 
-/// What one form gives to its user, alone on a route of its own.
+/// Returns what one form gives to its user, alone on a route of its own.
 async fn give(
     config: &Config,
     index: usize,
@@ -288,7 +288,7 @@ async fn give(
             can_keep(&settings.engine, databases).await?;
             return Ok(FormTrial::Untried);
         }
-        // Only a sign-in brings any.
+        // Only a sign-in brings such cookies.
         FormKind::Cookies(_) => return Ok(FormTrial::Untried),
         FormKind::RemoteUser(_)
         | FormKind::SimpleJwt(_)
@@ -311,7 +311,7 @@ async fn give(
     })
 }
 
-/// One form, alone on a route of its own.
+/// Opens one form, alone on a route of its own.
 fn open_alone(
     config: &Config,
     index: usize,
@@ -330,7 +330,7 @@ fn open_alone(
     Ok((forms.map_err(|error| error.reason)?, route))
 }
 
-/// Could sessions be kept there? A row that nobody has is changed into itself, which takes the right to change one.
+/// Checks whether sessions can be stored there: a statement that matches no row still requires the right to change one.
 async fn can_keep(engine: &FormEngine, databases: &Databases) -> Result<(), String> {
     match engine {
         FormEngine::Rows { database, table, .. } => {

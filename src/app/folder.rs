@@ -1,7 +1,7 @@
-//! What lies beside the store: the operator's token, where the admin listener is, and whose the store is.
+//! Manages the folder of the store: the operator's token, the address of the admin listener, and the lock of the store.
 //!
-//! A gateway knows from memory which sessions have ended, so two that write one store would let pass what the other has
-//! ended. A lock, which the system gives back when a process dies, keeps a second one out.
+//! A gateway holds in memory which sessions have ended, so of two that write one store, each would accept what the other has
+//! ended. A lock, which the system releases when a process dies, prevents a second gateway.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
@@ -23,7 +23,7 @@ impl StateFolder {
         Self(folder.unwrap_or(Path::new(".")).to_path_buf())
     }
 
-    /// Makes the folder (mode 0700) if it is not there.
+    /// Creates the folder (mode 0700) if it does not exist.
     pub(super) fn make(&self) -> Result<(), String> {
         fs::DirBuilder::new()
             .recursive(true)
@@ -32,7 +32,7 @@ impl StateFolder {
             .map_err(|error| format!("cannot make the folder {}: {error}", self.0.display()))
     }
 
-    /// The operator's token; made at the first start.
+    /// Returns the operator's token; it is created at the first start.
     pub(super) fn operator_token(&self) -> Result<Secret, String> {
         if let Some(token) = self.existing_operator_token()? {
             return Ok(token);
@@ -43,7 +43,7 @@ impl StateFolder {
         Ok(token)
     }
 
-    /// The operator's token, if one was made.
+    /// Returns the operator's token, if one was created.
     pub(super) fn existing_operator_token(&self) -> Result<Option<Secret>, String> {
         let path = self.token_path();
         if !path.exists() {
@@ -59,7 +59,7 @@ impl StateFolder {
         Ok(Some(Secret::new(text)))
     }
 
-    /// Notes where the admin listener is, for commands: the configuration may leave the port to the system.
+    /// Writes the admin listener's address for commands: the configuration may leave the port to the system.
     pub(super) fn write_admin_address(&self, admin: Option<SocketAddr>) -> io::Result<()> {
         let Some(admin) = admin else { return Ok(()) };
         let mut file = OpenOptions::new()
@@ -71,23 +71,23 @@ impl StateFolder {
         writeln!(file, "{admin}")
     }
 
-    /// Where the admin listener was when the gateway last started.
+    /// Returns where the admin listener was when the gateway last started.
     pub(super) fn admin_address(&self) -> Option<String> {
         let text = fs::read_to_string(self.0.join("admin-address")).ok()?;
         Some(text.trim().to_owned())
     }
 
-    /// The key of refresh tokens, which nothing else trusts.
+    /// Returns the path of the key of refresh tokens, which nothing else trusts.
     pub(super) fn refresh_key(&self) -> PathBuf {
         self.0.join("refresh-key")
     }
 
-    /// The secret that names what identity forms make in services.
+    /// Returns the path of the secret that names what identity forms make in services.
     pub(super) fn forms_secret(&self) -> PathBuf {
         self.0.join("forms-secret")
     }
 
-    /// What operators have silenced.
+    /// Returns the path of the file of what operators have silenced.
     pub(super) fn silences(&self) -> PathBuf {
         self.0.join("silences")
     }
@@ -97,7 +97,7 @@ impl StateFolder {
     }
 }
 
-/// The store for this process alone, until the answer is dropped.
+/// Locks the store for this process alone, until the returned file is dropped.
 pub(super) fn claim_store(config: &Config) -> Result<Option<File>, String> {
     if config.store.kind == StoreKind::Memory {
         return Ok(None);

@@ -1,8 +1,8 @@
-//! From a checked configuration and the state to what decides about requests.
+//! Builds a generation from a checked configuration and the state.
 //!
-//! Everything that a configuration names is opened here: keys, databases, country files. Nothing that is served has changed
-//! until all of it is there, so a configuration that cannot be used is only a list of reasons. What has not changed goes on
-//! as it is: a directory with what it knows, an upstream with its addresses, a form with what it has made.
+//! Everything that a configuration names is opened here: keys, databases, country files. What is being served changes only when
+//! all of it is open, so a configuration that cannot be used results in a list of reasons and nothing else. What has not
+//! changed is taken over: a directory with what it knows, an upstream with its addresses, a form with what it has made.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ use crate::session::{SessionManager, SessionParts, WatchedDirectory};
 use crate::store::notifying::SessionEnded;
 use crate::telemetry::{Metrics, Names, timed_directory};
 
-/// A generation, and what the next one may take over from it.
+/// A generation, with what the next one may take over from it.
 pub(super) struct Built {
     pub(super) config: Config,
     pub(super) directories: Vec<(DirectorySettings, Directory)>,
@@ -46,7 +46,7 @@ pub(super) struct Built {
 }
 
 impl Built {
-    /// Opens everything that the configuration names, in place of what is served now.
+    /// Opens everything that the configuration names, to replace what is served now.
     pub(super) fn open(
         config: Config,
         state: &State,
@@ -124,12 +124,12 @@ impl Built {
         Ok((Self { config, directories, passwords, places, forms, channels, kept }, generation))
     }
 
-    /// Who is told.
+    /// Returns the channels of notices.
     pub(super) fn channels(&self) -> Arc<Channels> {
         Arc::clone(&self.channels)
     }
 
-    /// Who wants to know that a session has ended.
+    /// Returns what must be notified of the end of a session.
     pub(super) fn hooks(&self) -> Vec<Arc<dyn SessionEnded>> {
         vec![
             Arc::clone(&self.forms) as Arc<dyn SessionEnded>,
@@ -138,7 +138,7 @@ impl Built {
     }
 }
 
-/// What proves more than a password. Where nothing is kept beyond a restart, or nobody is asked, there is no key file.
+/// Opens the second factors. There is no key file where the store is in memory, or where nobody is asked for a second factor.
 fn factors(config: &Config, state: &State) -> Result<Factors, StartError> {
     let settings = config.second_factor.clone();
     let at_services = at_services(config, &state.databases);
@@ -164,7 +164,7 @@ fn factors(config: &Config, state: &State) -> Result<Factors, StartError> {
     }))
 }
 
-/// The directories, of which those go on that have not changed.
+/// Opens the directories; those that have not changed are taken over.
 fn watched(
     config: &Config,
     state: &State,
@@ -188,7 +188,7 @@ fn watched(
     config.directories.iter().map(one).collect()
 }
 
-/// All directories, as they are opened at the start.
+/// Opens all directories, as at the start.
 pub(super) fn directories(
     config: &Config,
     databases: &Databases,

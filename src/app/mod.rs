@@ -1,8 +1,8 @@
 //! The composition root: the only place that names concrete adapters.
 //!
-//! From a checked configuration to a running gateway, in an order in which every failure is a clear line and happens before
-//! anything is served: keys, certificate, databases and store are opened, the sockets are bound, and only then does the
-//! first request come in.
+//! It turns a checked configuration into a running gateway, in an order in which every failure is a clear line and happens
+//! before anything is served: keys, certificate, databases and store are opened, the sockets are bound, and only then is the
+//! first request accepted.
 
 pub mod examine;
 mod folder;
@@ -56,10 +56,10 @@ use crate::telemetry::{self, Audit, Telemetry};
 #[error("{0}")]
 pub struct StartError(String);
 
-/// How long the runtime's own tasks may take to end after the last request.
+/// How long the runtime's own tasks may take to finish after the last request.
 const LAST_TASKS: Duration = Duration::from_secs(1);
 
-/// Runs the gateway until it is told to stop. `source` is where the configuration was read, and is read again.
+/// Runs the gateway until it is told to stop. `source` is the configuration file, which is read again at a reload.
 ///
 /// # Errors
 /// The first thing that keeps it from starting.
@@ -196,7 +196,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         addresses.tell();
         supervisor.is_ready();
         stop.received(|| {
-            // The audit file was moved away, whatever became of the configuration.
+            // The audit file may have been moved away, so it is reopened even if the configuration cannot be reloaded.
             telemetry.reopen_audit();
             let reload = Arc::clone(&reload);
             tokio::spawn(async move { reload.reload().await });
@@ -208,7 +208,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
             () = serving.stop(shutdown_timeout) => {}
             () = stop.received(|| {}) => tracing::warn!("told to stop twice: not waiting"),
         }
-        // Last uses since the last sweep.
+        // Writes the last uses since the last sweep.
         if let Err(error) = state.store.sessions.upkeep(clock.now()).await {
             tracing::error!(%error, "the store's last upkeep failed");
         }
@@ -221,8 +221,8 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     Ok(())
 }
 
-/// A wrong table or path is told at the start, and not by the first who cannot sign in. A service may come up later, so it
-/// keeps nothing from starting.
+/// Reports a wrong table or path at the start, and not when the first user cannot sign in. A service may come up later, so this
+/// does not keep the gateway from starting.
 async fn ask_once(directories: Vec<Directory>, factors: Arc<Factors>) {
     for directory in directories.iter().filter_map(Directory::users) {
         let at_service = factors.missing_at_service(directory.name()).await.unwrap_or_default();
@@ -239,7 +239,7 @@ async fn ask_once(directories: Vec<Directory>, factors: Arc<Factors>) {
     }
 }
 
-/// Their owners would only see that their passkey does not work.
+/// Warns the operator, because the users would only see that their passkeys do not work.
 async fn warn_of_useless_passkeys(current: Arc<Current>, settings: Option<PasskeySettings>) {
     let generation = current.load();
     if let Some(told) = passkeys::useless(generation.sessions(), settings.as_ref()).await {
@@ -247,7 +247,7 @@ async fn warn_of_useless_passkeys(current: Arc<Current>, settings: Option<Passke
     }
 }
 
-/// Loudly, because whoever reads the log later may take the gateway for a protection that it is not there.
+/// Warns prominently, because a reader of the log might otherwise rely on a protection that does not exist.
 fn warn_of_shadow(config: &Config) {
     for route in config.routes.iter().filter(|route| config.shadow.covers(route.index)) {
         tracing::warn!(
@@ -258,9 +258,9 @@ fn warn_of_shadow(config: &Config) {
     }
 }
 
-/// One provider for TLS and for signatures, before anything asks for one.
+/// Installs one provider for TLS and for signatures, before anything needs it.
 fn install_crypto() {
-    // Both fail only if a provider is installed already, which is then this one.
+    // Both fail only if a provider is installed already, and that can only be this one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }
@@ -270,7 +270,7 @@ fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
     if threads > 0 {
         builder.worker_threads(threads);
     }
-    // Blocking work is rare here (a directory's look-up, a backup): a flood of it must not become a flood of threads.
+    // Blocking work is rare here (a directory's look-up, a backup); many such calls must not cause as many threads.
     builder.max_blocking_threads(16).thread_name("doorwarden").enable_all().build()
 }
 
@@ -278,7 +278,7 @@ fn start_error(error: impl std::fmt::Display) -> StartError {
     StartError(error.to_string())
 }
 
-/// Where the gateway really listens, with the ports that were given where 0 was asked for.
+/// The addresses on which the gateway listens, with the ports that the system chose where 0 was configured.
 struct BoundAddresses {
     http: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
@@ -308,7 +308,7 @@ impl BoundAddresses {
     }
 }
 
-/// SIGTERM and SIGINT, and SIGHUP meanwhile.
+/// The signals SIGTERM and SIGINT, and SIGHUP.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -1,4 +1,4 @@
-//! Who is told: the channels of a configuration, and the worker that serves them.
+//! Runs the channels of a configuration, which send notices, and the worker that serves them.
 
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -24,7 +24,7 @@ use crate::session::SessionManager;
 use crate::store::Store;
 use crate::telemetry::Metrics;
 
-/// The worker, and the way to it.
+/// The worker that sends notices, and the sender of its channels.
 pub(super) struct NoticeWorker {
     news: NewsSink,
     channels: watch::Sender<Arc<Channels>>,
@@ -33,7 +33,7 @@ pub(super) struct NoticeWorker {
 }
 
 impl NoticeWorker {
-    /// Starts the worker, on a thread and a runtime of its own: no receiver takes time from requests.
+    /// Starts the worker, on a thread and a runtime of its own, so that slow receivers take no time from requests.
     pub(super) fn start(
         state: &State,
         clock: Arc<dyn Clock>,
@@ -61,20 +61,20 @@ impl NoticeWorker {
             .name("notices".to_owned())
             .spawn(move || {
                 runtime.block_on(worker.run(queue, stopped));
-                // Nobody may be left to hear it.
+                // The receiver may be gone already.
                 let _ = end.send(());
             })
             .map_err(start_error)?;
         Ok(Self { news: state.news.clone(), channels, stop, ended: Mutex::new(ended) })
     }
 
-    /// These channels from now on.
+    /// Replaces the channels.
     pub(super) fn replace(&self, channels: Arc<Channels>) {
         self.news.serve(&channels);
         self.channels.send_replace(channels);
     }
 
-    /// Has what is in memory put into the store, and the attempts that are under way finished, if that takes no longer.
+    /// Has what is in memory written to the store, and pending attempts finished, for at most this long.
     pub(super) fn stop(&self, within: Duration) {
         self.stop.send_replace(true);
         if self.ended.lock().recv_timeout(within).is_err() {
@@ -85,7 +85,7 @@ impl NoticeWorker {
     }
 }
 
-/// The channels that a configuration names.
+/// Opens the channels that a configuration names.
 pub(super) fn channels(
     config: &Config,
     directories: &[Directory],
@@ -174,7 +174,7 @@ pub(super) fn channels(
     Ok(Channels { all, pace })
 }
 
-/// What is wrong with the files that channels need. A variable of the environment need not be there yet.
+/// Returns the problems of the files that channels need. An environment variable need not exist yet.
 pub(super) fn problems(config: &Config) -> Vec<String> {
     let notify = &config.notify;
     let mut wrong = Vec::new();
@@ -200,7 +200,7 @@ pub(super) fn problems(config: &Config) -> Vec<String> {
     wrong
 }
 
-/// For looking whether everything else is there.
+/// Stands in for the keys while the rest is checked.
 struct NoKeys;
 
 impl SignEvents for NoKeys {
@@ -218,7 +218,7 @@ impl SignEvents for NoticeKeys {
     }
 }
 
-/// Read now, so that a missing secret is told at the start and not when somebody is attacked.
+/// Reads a secret now, so that a missing one is reported at the start and not during an attack.
 fn secret(source: &SecretSource) -> Result<Secret, String> {
     let text = match source {
         SecretSource::File(path) => return secret_file(path),

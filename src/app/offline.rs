@@ -1,4 +1,4 @@
-//! What commands do where no gateway runs, and what they need to reach one that does.
+//! Implements the commands for when no gateway runs, and what they need to reach one that does.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,15 +25,15 @@ use crate::session::keys::KeyRing;
 use crate::session::mailed_link::void_links;
 use crate::store::{Blocked, Session, SessionSelection, Store, StoreError};
 
-/// The operator's token, if a gateway has ever run here.
+/// Returns the operator's token, if a gateway has ever run here.
 ///
 /// # Errors
-/// If it is there and cannot be read.
+/// If the token exists and cannot be read.
 pub fn operator_token(config: &Config) -> Result<Option<Secret>, String> {
     StateFolder::of(config).existing_operator_token()
 }
 
-/// Where a running gateway's admin listener is.
+/// Returns the address of a running gateway's admin listener.
 pub fn admin_address(config: &Config) -> String {
     match config.listen.admin.port() {
         0 => StateFolder::of(config).admin_address(),
@@ -42,18 +42,18 @@ pub fn admin_address(config: &Config) -> String {
     .unwrap_or_else(|| config.listen.admin.to_string())
 }
 
-/// The signing keys; the first is made if there is none.
+/// Lists the signing keys; the first is created if there is none.
 ///
 /// # Errors
-/// If they cannot be read or made.
+/// If they cannot be read or created.
 pub fn list_keys(config: &Config) -> Result<Value, String> {
     Ok(describe_keys(&keys(config)?))
 }
 
-/// Makes a new signing key.
+/// Creates a new signing key.
 ///
 /// # Errors
-/// If it cannot be made.
+/// If it cannot be created.
 pub fn rotate_key(config: &Config) -> Result<Value, String> {
     StateFolder::of(config).make()?;
     let _store_is_ours = claim(config)?;
@@ -61,7 +61,7 @@ pub fn rotate_key(config: &Config) -> Result<Value, String> {
     Ok(json!({"kid": kid}))
 }
 
-/// The live sessions in the store, of one user (`DIRECTORY/ID`) or of all.
+/// Lists the live sessions in the store, of one user (`DIRECTORY/ID`) or of all.
 ///
 /// # Errors
 /// If the store cannot be opened or read.
@@ -75,7 +75,7 @@ pub fn list_sessions(config: &Config, user: Option<&str>) -> Result<Value, Strin
     })
 }
 
-/// Everybody with a live session in the store who is called so.
+/// Lists all users with this name who have a live session in the store.
 ///
 /// # Errors
 /// If the store cannot be opened or read.
@@ -115,7 +115,7 @@ pub fn end_sessions(config: &Config, which: &Value) -> Result<Value, String> {
     })
 }
 
-/// Who is refused for a time.
+/// Lists the blocks.
 ///
 /// # Errors
 /// If the store cannot be opened or read.
@@ -123,10 +123,10 @@ pub fn list_blocks(config: &Config) -> Result<Value, String> {
     with_store(config, async |store| Ok(describe_blocks(&store.blocks.list(), SystemClock.now())))
 }
 
-/// Blocks whom the operator's API would.
+/// Adds a block, with the same input as the operator's API.
 ///
 /// # Errors
-/// If that is nobody, or the store cannot be opened or written.
+/// If the input names no subject, or the store cannot be opened or written.
 pub fn block(config: &Config, asked: &Value) -> Result<Value, String> {
     let new = block_of(asked, SystemClock.now()).ok_or("name whom to block, and for how long")?;
     StateFolder::of(config).make()?;
@@ -142,7 +142,7 @@ pub fn block(config: &Config, asked: &Value) -> Result<Value, String> {
 /// Lifts a block.
 ///
 /// # Errors
-/// If it names nobody, or the store cannot be opened or written.
+/// If the input names no subject, or the store cannot be opened or written.
 pub fn lift(config: &Config, asked: &Value) -> Result<Value, String> {
     let subject = subject_of(asked).ok_or("name whose block to lift")?;
     StateFolder::of(config).make()?;
@@ -153,7 +153,7 @@ pub fn lift(config: &Config, asked: &Value) -> Result<Value, String> {
     })
 }
 
-/// What a user (`DIRECTORY/ID`) has as second factors.
+/// Lists the second factors of a user (`DIRECTORY/ID`).
 ///
 /// # Errors
 /// If the store cannot be opened or read.
@@ -165,7 +165,7 @@ pub fn list_factors(config: &Config, user: &str) -> Result<Value, String> {
     })
 }
 
-/// Takes a user's second factors away, and gives a code to set up another.
+/// Removes a user's second factors, and creates a code to set up another.
 ///
 /// # Errors
 /// If the store or the key cannot be opened, or the store cannot be written.
@@ -173,7 +173,7 @@ pub fn reset_factors(config: &Config, user: &str) -> Result<Value, String> {
     with_factors(config, user, true)
 }
 
-/// Gives a code to set up a second factor.
+/// Creates a code to set up a second factor.
 ///
 /// # Errors
 /// As [`reset_factors`].
@@ -195,7 +195,7 @@ fn with_factors(config: &Config, user: &str, resets: bool) -> Result<Value, Stri
             store: Arc::clone(&store.factors),
             passkey_store: Arc::clone(&store.passkeys),
             questions: Arc::clone(&store.questions),
-            // Nobody uses one here.
+            // No passkey is used here.
             passkeys: None,
             key,
             settings: config.second_factor.clone(),
@@ -206,7 +206,7 @@ fn with_factors(config: &Config, user: &str, resets: bool) -> Result<Value, Stri
         if resets {
             factors.reset(&user, now).await.map_err(failed)?;
             void_links(&store.stamps, &user, now).await.map_err(|error| error.to_string())?;
-            // As a running gateway does.
+            // A running gateway ends the same sessions.
             let which = SessionSelection::SignIns { user: user.clone(), kept: None };
             let ended = store.sessions.end(&which, EndReason::Operator, now).await;
             ended.map_err(|error| error.to_string())?;
@@ -219,7 +219,7 @@ fn with_factors(config: &Config, user: &str, resets: bool) -> Result<Value, Stri
     })
 }
 
-/// The personal access tokens in the store, of one user (`DIRECTORY/ID`) or of all.
+/// Lists the personal access tokens in the store, of one user (`DIRECTORY/ID`) or of all.
 ///
 /// # Errors
 /// If the store cannot be opened or read.
@@ -269,7 +269,7 @@ pub fn backup(config: &Config, to: &Path) -> Result<(), String> {
     })
 }
 
-/// What a running gateway does not see must not be changed behind its back.
+/// Locks the store, because a running gateway does not see changes that are made without it.
 fn claim(config: &Config) -> Result<Option<std::fs::File>, String> {
     claim_store(config).map_err(|problem| {
         format!("{problem}, and does not answer at {} (`listen.admin`)", admin_address(config))

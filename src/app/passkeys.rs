@@ -1,11 +1,11 @@
-//! Passkeys that nobody can use, because the RP ID is another now or passkeys are off: told at the start, after a reload, and by
-//! `doorwarden check`.
+//! Reports passkeys that nobody can use, because the RP ID has changed or passkeys are off: at the start, after a reload, and
+//! in `doorwarden check`.
 
 use crate::config::{Config, PasskeySettings, StoreKind};
 use crate::session::SessionManager;
 use crate::store::embedded;
 
-/// What is to be told, if anything is, of a store that is open.
+/// Returns the report on an open store, if there is something to report.
 pub(super) async fn useless(
     sessions: &SessionManager,
     settings: Option<&PasskeySettings>,
@@ -14,14 +14,14 @@ pub(super) async fn useless(
     told(count, settings)
 }
 
-/// The same of a store that another process may have open. Nothing is written.
+/// Returns the same report on a store that another process may have open. Nothing is written.
 pub(super) fn useless_in_file(config: &Config) -> Option<String> {
     if config.store.kind != StoreKind::Embedded || !config.store.path.exists() {
         return None;
     }
     let settings = config.second_factor.passkeys.as_ref();
     let rp_id = settings.map_or("", |settings| &settings.rp_id);
-    // What cannot be read, the start says better.
+    // If the store cannot be read, the start reports that better.
     told(embedded::passkeys_elsewhere_in(&config.store.path, rp_id)?, settings)
 }
 

@@ -1,7 +1,7 @@
-//! Where addresses are, by the databases that `[geo]` names, which are read anew when their files change: whoever keeps them up
-//! to date replaces the files and does nothing else.
+//! Finds the places of addresses in the databases that `[geo]` names, which are read again when their files change: to update
+//! them, it is enough to replace the files.
 //!
-//! A file that cannot be used takes the place of nothing: the databases before go on, and the log says so once.
+//! If a new file cannot be used, the previous databases stay in use, and the log says so once.
 
 use std::fs::Metadata;
 use std::net::IpAddr;
@@ -19,36 +19,36 @@ use crate::config::Geo;
 use crate::geo::{Asn, Country, GeoDatabaseKind, GeoDatabases, GeoError, Location, Mmdb, Places};
 use crate::wire::accept::Language;
 
-/// How often it is looked whether a file has changed.
+/// How often the files are checked for changes.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What tells each file from the one that was there before.
+/// What distinguishes each file from the one that it replaced.
 type FileStates = [Option<(u64, i64, i64, u64)>; 3];
 
-/// See the head of this module.
+/// The databases in use; see the head of this module.
 pub(super) struct DatabasePlaces {
     geo: Geo,
     databases: ArcSwap<GeoDatabases>,
     seen: Mutex<SeenFiles>,
 }
 
-/// The files as they were.
+/// The states of the files.
 struct SeenFiles {
-    /// When they were read, or could not be.
+    /// Their states when they were last read, or could not be read.
     read: FileStates,
-    /// When it was looked last: a file that is being written differs from one time to the next.
+    /// Their states at the last check: a file that is being written differs from one check to the next.
     last: FileStates,
 }
 
 impl DatabasePlaces {
-    /// Reads them.
+    /// Reads the databases.
     pub(super) fn open(geo: &Geo) -> Result<Self, StartError> {
         let read = states(geo);
         let databases = ArcSwap::from_pointee(databases(geo).map_err(start_error)?);
         Ok(Self { geo: geo.clone(), databases, seen: Mutex::new(SeenFiles { read, last: read }) })
     }
 
-    /// Reads them anew if a file has changed and is not being written any more.
+    /// Reads the databases again if a file has changed and is no longer being written.
     fn look(&self) {
         let now = states(&self.geo);
         let mut seen = self.seen.lock();
@@ -70,7 +70,7 @@ impl DatabasePlaces {
     }
 }
 
-/// Looks after them, whatever configuration is served.
+/// Keeps the databases of the served configuration up to date.
 pub(super) async fn watch(reloader: Arc<Reloader>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -1,4 +1,4 @@
-//! Forgets where people were when `[privacy] retention` is over: in the store, and among the findings in memory.
+//! Deletes addresses and clients when `[privacy] retention` has passed: in the store, and among the findings in memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,11 +9,11 @@ use crate::config::Privacy;
 use crate::detect::recent::Recent;
 use crate::store::StoredPlaces;
 
-/// The store's file is written anew for it, so once a day at most; thirty times within a shorter retention.
+/// A deletion rewrites the store's file, so there is at most one a day; thirty within a shorter retention.
 const LONGEST: Duration = Duration::from_secs(86_400);
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// For how long places are kept, as the configuration says now; in milliseconds.
+/// How long places are stored according to the current configuration, in milliseconds.
 #[derive(Debug)]
 pub(super) struct Retention(AtomicU64);
 
@@ -24,7 +24,7 @@ impl Retention {
         retention
     }
 
-    /// Another configuration is served.
+    /// Takes the retention of a new configuration.
     pub(super) fn set(&self, settings: &Privacy) {
         let millis = u64::try_from(settings.retention.as_millis()).unwrap_or(u64::MAX);
         self.0.store(millis, Ordering::Relaxed);
@@ -35,7 +35,7 @@ impl Retention {
     }
 }
 
-/// Forgets now and then.
+/// Deletes at regular intervals, until the process ends.
 pub(super) async fn forget(
     places: Arc<dyn StoredPlaces>,
     recent: Arc<Recent>,
@@ -45,7 +45,7 @@ pub(super) async fn forget(
     loop {
         let keep = retention.get();
         let interval = (keep / 30).clamp(SHORTEST, LONGEST);
-        // What would grow too old before the next time goes now.
+        // What would become too old before the next deletion is deleted now.
         let before = clock.now().minus(keep.saturating_sub(interval));
         recent.forget_before(before);
         match places.forget_places(before).await {

@@ -1,4 +1,4 @@
-//! Samples what was counted, for the plots of the operator's page.
+//! Samples the counters for the plots of the operator's page.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::admin::rates::{Rates, STEP, Totals};
 use crate::detect::recent::Recent;
 use crate::telemetry::Telemetry;
 
-/// Until the process ends.
+/// Samples until the process ends.
 pub(super) async fn sample(rates: Arc<Rates>, telemetry: Arc<Telemetry>, recent: Arc<Recent>) {
     let mut steps = tokio::time::interval(STEP);
     loop {

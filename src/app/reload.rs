@@ -1,7 +1,7 @@
-//! Another configuration, without stopping.
+//! Replaces the configuration without stopping.
 //!
-//! The file is read and checked whole, everything that it names is opened, and only then does it take the place of the one
-//! that is served, in one step. Any problem leaves everything as it was, and all that can be known are told at once.
+//! The file is read and checked whole and all that it names is opened; only then does it replace the served configuration, in
+//! one step. After any problem all stays as it was, and all problems that can be found are reported at once.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -41,16 +41,16 @@ pub(super) struct Reloader {
     pub(super) log: Filter,
     pub(super) supervisor: Arc<Supervisor>,
     pub(super) clock: Arc<dyn Clock>,
-    /// Does it look after the file?
+    /// Whether it watches the file for changes.
     pub(super) watches: AtomicBool,
-    /// Held while one configuration takes the place of another.
+    /// Locked while one configuration replaces another.
     pub(super) built: tokio::sync::Mutex<Built>,
 }
 
-/// How often it is looked whether the file has changed (`reload.watch`).
+/// How often the file is checked for changes (`reload.watch`).
 const TICK: Duration = Duration::from_secs(1);
 
-/// Why a configuration is not served.
+/// Why a configuration is refused.
 struct RefusedConfiguration(Vec<String>);
 
 impl From<String> for RefusedConfiguration {
@@ -116,7 +116,7 @@ impl Reloader {
         let at_restart = keep_what_cannot_change(&built.config, &mut config);
         let serving = self.current.load();
         let opened = {
-            // Files are read and keys are checked: not for long, and not for a thread that carries requests.
+            // Files are read and keys are checked: that does not take long, but must not block a thread that handles requests.
             let (state, now) = (Arc::clone(&self.state), self.clock.now());
             tokio::task::block_in_place(|| {
                 Built::open(config.clone(), &state, now, Some((built, &serving)))
@@ -128,13 +128,13 @@ impl Reloader {
         };
         let audit = self.telemetry.audit().prepare(&next.config.log);
         let audit = audit.map_err(|error| error.to_string())?;
-        // Last of what can fail for a reason outside the file: sockets that were handed over are taken here.
+        // This is the last step that can fail for a reason outside the file: sockets that were handed over are taken here.
         let listening = self.listening.prepare(&next.config.listen);
         let listening = listening.map_err(|error| error.to_string())?;
         self.log.change(&next.config.log).map_err(|error| error.to_string())?;
         generation.look_up().await;
 
-        // From here on nothing fails.
+        // From here on nothing can fail.
         if let Some(audit) = audit {
             self.telemetry.audit().serve(audit);
         }
@@ -151,7 +151,7 @@ impl Reloader {
     }
 }
 
-/// Why what a configuration names cannot be opened: opening stops at the first reason, and an operator wants all.
+/// Returns all reasons why something cannot be opened: opening itself stops at the first one, and an operator wants all.
 async fn all_reasons(config: Config, first: String) -> RefusedConfiguration {
     let found = tokio::task::spawn_blocking(move || examine::files(&config)).await;
     let found = found.ok().and_then(Result::ok).unwrap_or_default();
@@ -163,7 +163,7 @@ async fn all_reasons(config: Config, first: String) -> RefusedConfiguration {
     RefusedConfiguration(all)
 }
 
-/// Reads the configuration whenever its file has changed and is not being written any more.
+/// Reads the configuration again whenever its file has changed and is no longer being written.
 pub(super) async fn watch(reloader: Arc<Reloader>) {
     let mut read = state_of(&reloader.source).await;
     let mut last = read;
@@ -184,7 +184,7 @@ pub(super) async fn watch(reloader: Arc<Reloader>) {
     }
 }
 
-/// What tells a file from the one that was there before.
+/// What distinguishes a file from the one that it replaced.
 type ConfigurationFileState = Option<(u64, i64, i64, u64)>;
 
 async fn state_of(path: &Path) -> ConfigurationFileState {
@@ -192,7 +192,7 @@ async fn state_of(path: &Path) -> ConfigurationFileState {
     tokio::fs::metadata(path).await.ok().map(state)
 }
 
-/// Directories that keep their name and have other people in them: whoever is signed in as user 7 would be somebody else.
+/// Names directories that keep their name but have other users: somebody signed in as user 7 would become another person.
 fn other_users(now: &[DirectorySettings], next: &[DirectorySettings]) -> Vec<String> {
     let other = |next: &&DirectorySettings| {
         let before = now.iter().find(|now| now.name == next.name);
@@ -209,7 +209,7 @@ fn other_users(now: &[DirectorySettings], next: &[DirectorySettings]) -> Vec<Str
     next.iter().filter(other).map(text).collect()
 }
 
-/// Where a directory's users are.
+/// Returns where a directory's users are.
 fn users_of(settings: &DirectorySettings) -> String {
     match &settings.kind {
         DirectoryKind::File { path } => format!("{}", path.display()),
@@ -220,7 +220,7 @@ fn users_of(settings: &DirectorySettings) -> String {
     }
 }
 
-/// Takes over from the configuration that is served what only a start can change, and names what differs.
+/// Takes over from the served configuration what only a restart can change, and names what differs.
 fn keep_what_cannot_change(now: &Config, next: &mut Config) -> Vec<String> {
     let mut differs = Vec::new();
     macro_rules! keep {

@@ -1,4 +1,4 @@
-//! What detectors would have found in a recorded trail, by the settings and databases of a configuration.
+//! Reports what detectors would have found in a recorded trail, with the settings and databases of a configuration.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -15,7 +15,7 @@ use crate::store::counters::memory::CountersInMemory;
 use crate::store::memory::Memory;
 use crate::wire::client_ip::TrustedProxies;
 
-/// Reads the trail and shows it to the detectors.
+/// Reads the trail and passes it to the detectors.
 ///
 /// # Errors
 /// If a file cannot be read.

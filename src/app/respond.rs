@@ -1,4 +1,4 @@
-//! What is done because a detector says so: sessions end, somebody is refused for a time, people are told.
+//! Carries out the actions of detectors: sessions end, somebody is refused for a time, notices are sent.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::store::{Blocked, Blocks, SessionSelection, Sessions};
 use crate::telemetry::Telemetry;
 use crate::wire::client_ip::TrustedProxies;
 
-/// Does it.
+/// Carries out the actions.
 pub(super) struct Responder {
     pub(super) current: Arc<Current>,
     pub(super) sessions: Arc<dyn Sessions>,
@@ -25,7 +25,7 @@ pub(super) struct Responder {
     pub(super) telemetry: Arc<Telemetry>,
 }
 
-/// By what the detectors judge.
+/// Returns the rules by which the detectors judge.
 pub(super) fn rules(built: &Built) -> DetectorRules {
     DetectorRules {
         settings: built.config.detect.clone(),
@@ -58,7 +58,7 @@ impl Respond for Responder {
                 self.tell(at, EventKind::Blocked(block));
                 Ok(true)
             }
-            // What stands asks for as much, or is an operator's, who knows better.
+            // The existing block demands as much, or an operator made it, who takes precedence.
             Blocked::Stands(_) => Ok(true),
             Blocked::NoRoom => Ok(false),
         }

@@ -1,4 +1,4 @@
-//! Second factors that services keep, by what the configuration says of them.
+//! Opens the second factors that services store, according to the configuration.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::directory::django::otp::DjangoOtp;
 use crate::directory::second_factors::FactorsAtService;
 use crate::service::database::{DatabaseAccess, Databases};
 
-/// All that are taken over.
+/// Opens all second factors that are taken over.
 pub(super) fn at_services(
     config: &Config,
     databases: &Databases,
@@ -34,7 +34,7 @@ pub(super) fn at_services(
     all
 }
 
-/// A code is used now and then, and a role may have room for few connections: one at a time is enough.
+/// Codes are used rarely, and the database role may have few connections: one at a time is enough.
 fn few_connections(database: &Database) -> Database {
     match database {
         Database::Sqlite(path) => Database::Sqlite(path.clone()),
@@ -44,7 +44,7 @@ fn few_connections(database: &Database) -> Database {
     }
 }
 
-/// What keeps them from being used, by the directory: whoever has one is sent to the service's own page then.
+/// Returns why they cannot be used, for one directory: its users with a second factor are then sent to the service's own page.
 pub(super) async fn missing(all: &[Arc<dyn FactorsAtService>], directory: &str) -> Vec<String> {
     let mut missing = Vec::new();
     for one in all.iter().filter(|one| one.directory() == directory) {

@@ -1,7 +1,7 @@
-//! What outlives a configuration, made once, at the start.
+//! Holds what outlives a configuration; it is made once, at the start.
 //!
-//! Whoever is signed in, what was counted and what was verified is here; a [`Generation`](super::generation::Built) is made
-//! of it and of a checked configuration, and another one of the same state takes its place.
+//! It contains the sessions, the counters and what was verified. A [`Generation`](super::generation::Built) is made of it and
+//! of a checked configuration, and may be replaced by another one with the same state.
 
 use std::sync::Arc;
 
@@ -29,41 +29,41 @@ use crate::store::notifying::{NotifyingBlocks, NotifyingStore, SessionEnded};
 use crate::store::{Sessions, Store};
 use crate::telemetry::{Metrics, TimedStore};
 
-/// See the head of this module.
+/// The state; see the head of this module.
 pub(super) struct State {
     pub(super) folder: StateFolder,
     pub(super) store: Store,
     pub(super) metrics: Arc<Metrics>,
     pub(super) databases: Arc<Databases>,
-    /// The services' cookies, of no directories yet.
+    /// The services' cookies, not bound to any directories yet.
     pub(super) kept: ServiceCookies,
     pub(super) devices: Arc<Devices>,
-    /// A secret of the gateway's own.
+    /// A secret of the gateway itself.
     pub(super) secret: Zeroizing<Vec<u8>>,
     pub(super) refresh_key: Arc<RefreshKey>,
     pub(super) sessions: SessionState,
     pub(super) issuers: IssuerState,
     pub(super) ended: Arc<EndHooks>,
-    /// What people answer.
+    /// The questions about incidents, which users answer.
     pub(super) answers: IncidentQuestions,
-    /// What people ask to have mailed who are to be let in.
+    /// The letters that users request in order to sign in.
     pub(super) letters: RequestedLetters,
-    /// Where it is noted what people are shown of their account.
+    /// Receives the notes that users are shown about their account.
     pub(super) account_notes: AccountNotes,
-    /// The other end, until the task takes it that keeps it.
+    /// The receiving end of these notes, until the task that stores them takes it.
     pub(super) account_queue: Mutex<Option<AccountNoteQueue>>,
-    /// Where news is told.
+    /// Receives news for notices.
     pub(super) news: NewsSink,
-    /// The other end, until the worker takes it.
+    /// The receiving end of the news, until the worker takes it.
     pub(super) news_queue: Mutex<Option<NewsQueue>>,
 }
 
-/// Who wants to know that a session has ended.
+/// Notifies everything that must know of the end of a session.
 #[derive(Default)]
 pub(super) struct EndHooks {
-    /// What is open, whatever generation it began with.
+    /// The open exchanges, whichever generation they began with.
     pub(super) open: Arc<OpenExchanges>,
-    /// What the generation that is served has made for it elsewhere.
+    /// What the served generation has made for the session elsewhere.
     made: ArcSwap<Vec<Arc<dyn SessionEnded>>>,
 }
 
@@ -81,7 +81,7 @@ impl SessionEnded for EndHooks {
 }
 
 impl State {
-    /// Opens store and keys.
+    /// Opens the store and the keys.
     pub(super) fn open(config: &Config, folder: StateFolder) -> Result<Self, StartError> {
         let metrics = Arc::new(Metrics::new().map_err(start_error)?);
         let store = open_store(config)?;
@@ -162,7 +162,7 @@ pub(super) fn open_store(config: &Config) -> Result<Store, StartError> {
     }
 }
 
-/// What is sealed and signed with it is the gateway's own. Where nothing is kept beyond a restart, neither is the secret.
+/// Returns the secret that seals and signs the gateway's own data. It is stored only where the store outlives a restart.
 fn own_secret(config: &Config, folder: &StateFolder) -> Result<Zeroizing<Vec<u8>>, String> {
     match config.store.kind {
         StoreKind::Embedded => private_file::own_secret(&folder.forms_secret()),

@@ -1,10 +1,10 @@
-//! Whoever started the gateway: what it hands over, and what it wants to know.
+//! Communicates with the supervisor that started the gateway: takes over its sockets, and notifies it of the state.
 //!
-//! - **Sockets** (`LISTEN_FDS`, sd_listen_fds(3)): a listener of the configuration that is among them is taken over, in place of
+//! - **Sockets** (`LISTEN_FDS`, sd_listen_fds(3)): a listener of the configuration that is among them is taken over, instead of
 //!   binding its address. Its queue is the supervisor's and outlives the gateway, so that a restart, or another version of
-//!   the program, refuses no connection: what comes meanwhile waits.
-//! - **State** (`NOTIFY_SOCKET`, sd_notify(3)): ready when the first request can be served, reloading, stopping. A thread of its
-//!   own tells it, because whoever does not listen would hold up whoever tells.
+//!   the program, refuses no connection: new connections wait in the queue meanwhile.
+//! - **State** (`NOTIFY_SOCKET`, sd_notify(3)): ready when the first request can be served, reloading, stopping. A separate
+//!   thread sends it, because a supervisor that does not read would block the sender.
 
 use std::sync::mpsc;
 
@@ -13,10 +13,10 @@ use sd_notify::NotifyState;
 
 use crate::proxy::Inherited;
 
-/// The listening sockets that were handed over.
+/// Returns the listening sockets that were handed over.
 ///
 /// # Errors
-/// What is handed over is no listening socket of TCP.
+/// If a socket that was handed over is not a listening TCP socket.
 pub(super) fn sockets() -> Result<Inherited, String> {
     let mut handed_over = ListenFd::from_env();
     let mut sockets = Vec::new();
@@ -28,7 +28,7 @@ pub(super) fn sockets() -> Result<Inherited, String> {
     Inherited::new(sockets).map_err(|error| error.to_string())
 }
 
-/// Tells whoever started the gateway its state. Never waits.
+/// Notifies the supervisor of the gateway's state. Never waits.
 pub(super) struct Supervisor(mpsc::Sender<SupervisorState>);
 
 enum SupervisorState {
@@ -39,7 +39,7 @@ enum SupervisorState {
 
 impl Supervisor {
     /// # Errors
-    /// If there is no thread to be had.
+    /// If no thread can be started.
     pub(super) fn new() -> std::io::Result<Self> {
         let (sender, states) = mpsc::channel();
         std::thread::Builder::new().name("supervisor".to_owned()).spawn(move || {
@@ -52,28 +52,28 @@ impl Supervisor {
         Ok(Self(sender))
     }
 
-    /// Requests can be served.
+    /// Reports that requests can be served.
     pub(super) fn is_ready(&self) {
         self.tell(SupervisorState::Ready);
     }
 
-    /// The configuration is read again; [`Self::is_ready`] ends it.
+    /// Reports that the configuration is being read again, until [`Self::is_ready`].
     pub(super) fn is_reloading(&self) {
         self.tell(SupervisorState::Reloading);
     }
 
-    /// No new connection is taken.
+    /// Reports that no new connection is accepted.
     pub(super) fn is_stopping(&self) {
         self.tell(SupervisorState::Stopping);
     }
 
     fn tell(&self, state: SupervisorState) {
-        // The thread ends with the process, not before.
+        // The thread ends with the process, not earlier, so sending cannot fail.
         let _ = self.0.send(state);
     }
 }
 
-/// Without a supervisor that wants to know, nothing is told.
+/// Sends a state. Without a supervisor that asks for it, nothing is sent.
 fn tell(state: &SupervisorState) -> std::io::Result<()> {
     match state {
         SupervisorState::Ready => sd_notify::notify(&[NotifyState::Ready]),
