@@ -1,4 +1,4 @@
-//! `doorwarden audit verify`: has anybody touched the audit trail?
+//! `doorwarden audit verify`: checks whether the audit trail has been changed.
 
 use std::path::PathBuf;
 
@@ -14,14 +14,14 @@ pub(super) enum AuditCommand {
     /// Verify the codes of the audit trail. Exits with 1 and names the first line that was changed, removed, inserted,
     /// truncated or reordered.
     Verify {
-        /// Segments that lie elsewhere, or single ones; without any, the whole trail of log.audit_file.
+        /// Segments elsewhere, or single ones; without any, the whole trail of log.audit_file.
         files: Vec<PathBuf>,
         #[command(flatten)]
         file: ConfigFile,
     },
 }
 
-/// Does what an audit command asks for.
+/// Runs an audit command.
 pub(super) fn run(command: AuditCommand) -> Result<(), CommandFailure> {
     match command {
         AuditCommand::Verify { files, file } => {

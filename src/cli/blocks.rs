@@ -1,4 +1,4 @@
-//! `doorwarden block`: who is refused for a time, in the running gateway or, where none runs, in its store.
+//! `doorwarden block`: manages blocks, in the running gateway or, where none runs, in its store.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::config::{Config, duration};
 /// `doorwarden block`
 #[derive(Debug, Subcommand)]
 pub(super) enum BlockCommand {
-    /// List who is refused for a time.
+    /// List the blocks.
     List {
         #[command(flatten)]
         file: ConfigFile,
@@ -29,10 +29,10 @@ pub(super) enum BlockCommand {
         file: ConfigFile,
         #[command(flatten)]
         subject: BlockSubjectArgument,
-        /// For how long: 90s, 30m, 12h, 7d.
+        /// How long the block lasts: 90s, 30m, 12h, 7d.
         #[arg(long = "for", value_name = "TIME", default_value = "1h", value_parser = time)]
         time: Duration,
-        /// Why, for other operators.
+        /// The reason, for other operators.
         #[arg(long, value_name = "TEXT", default_value = "")]
         reason: String,
     },
@@ -45,7 +45,7 @@ pub(super) enum BlockCommand {
     },
 }
 
-/// Whom it is about.
+/// The subject of the block.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("subject").required(true).args(["address", "user", "session"]))]
 pub(super) struct BlockSubjectArgument {
@@ -68,7 +68,7 @@ const BLOCKS: [ListColumn; 6] = [
     ("REASON", "reason"),
 ];
 
-/// Does what a block command asks for.
+/// Runs a block command.
 pub(super) fn run(command: BlockCommand) -> Result<(), CommandFailure> {
     match command {
         BlockCommand::List { file, format } => {

@@ -1,8 +1,8 @@
-//! `doorwarden check`: what is wrong with a configuration, before `run` meets it.
+//! `doorwarden check`: reports what is wrong with a configuration, before `run` fails on it.
 //!
-//! It fails where `run` would not start, with what `run` would say, and warns of what `run` would warn of. What it looks at
-//! grows: with `--file-only` the file alone, for machines that have nothing else of it; by default also the files that it
-//! names; with `--connect` the databases and services too, which it asks and never changes.
+//! It fails where `run` would not start, with the same message, and gives the same warnings. It has three levels: with
+//! `--file-only` it checks the file alone, for machines that have nothing else of it; by default also the files that it names;
+//! with `--connect` the databases and services too, which are asked and never changed.
 
 use super::config_file::ConfigFile;
 use crate::app::examine::{self, DirectoryReply};
@@ -14,15 +14,15 @@ use crate::config::{Config, DirectoryKind, DirectorySettings, OwnPath};
 pub(super) struct CheckArguments {
     #[command(flatten)]
     file: ConfigFile,
-    /// Look at the configuration file alone, and not at the files that it names.
+    /// Check the configuration file alone, and not the files that it names.
     #[arg(long, conflicts_with = "connect")]
     file_only: bool,
-    /// Ask the databases and services that it names as well.
+    /// Also ask the databases and services that it names.
     #[arg(long)]
     connect: bool,
 }
 
-/// Does it.
+/// Runs the check.
 pub(super) fn run(check: &CheckArguments) -> Result<(), CommandFailure> {
     let path = check.file.path()?;
     let config = load(&path)?;
@@ -47,7 +47,7 @@ pub(super) fn run(check: &CheckArguments) -> Result<(), CommandFailure> {
     }
 }
 
-/// What becomes of somebody in a new browser while others guess at their account, if nothing but waiting is left to them.
+/// Warns if a user in a new browser can only wait while others guess at their account.
 fn about_strangers(config: &Config) -> Option<&'static str> {
     let has = |own| config.paths.iter().any(|entry| entry.own == own);
     let knows_addresses = |one: &DirectorySettings| !matches!(one.kind, DirectoryKind::Http(_));
@@ -66,7 +66,7 @@ fn about_strangers(config: &Config) -> Option<&'static str> {
     )
 }
 
-/// The files that it names; how many of them would keep it from starting.
+/// Checks the files that the configuration names; returns how many of them would keep the gateway from starting.
 fn files(config: &Config) -> Result<usize, CommandFailure> {
     let mut failed = 0;
     for found in examine::files(config).map_err(CommandFailure::Failed)? {
@@ -80,7 +80,7 @@ fn files(config: &Config) -> Result<usize, CommandFailure> {
     Ok(failed)
 }
 
-/// The databases and services; how many do not work.
+/// Asks the databases and services; returns how many do not work.
 fn services(config: &Config) -> Result<usize, CommandFailure> {
     let examined = examine::examine(config, None).map_err(CommandFailure::Failed)?;
     let mut failed = 0;

@@ -1,7 +1,7 @@
-//! Which configuration a command reads.
+//! Finds the configuration that a command reads.
 //!
 //! By default that is `gateway.toml` in the current folder. In Doorwarden's own repository the file of that name documents
-//! every setting: whoever tries a command there means a file of their own, or none, so there the file has to be named.
+//! every setting, and nobody means it when they try a command there, so there the file has to be named.
 
 use std::path::{Path, PathBuf};
 
@@ -18,10 +18,10 @@ pub(crate) struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Its path.
+    /// Returns the file's path.
     ///
     /// # Errors
-    /// If none is named, and the one that stands here is Doorwarden's documentation.
+    /// If no file is named, and the current folder is Doorwarden's repository, whose file is documentation.
     pub(crate) fn path(&self) -> Result<PathBuf, CommandFailure> {
         match &self.config {
             Some(path) => Ok(path.clone()),
@@ -33,7 +33,7 @@ impl ConfigFile {
         }
     }
 
-    /// Its path, if one is named or there is one here.
+    /// Returns the file's path, if a file is named or the current folder has one.
     pub(super) fn if_any(&self) -> Option<PathBuf> {
         match &self.config {
             Some(path) => Some(path.clone()),
@@ -42,7 +42,7 @@ impl ConfigFile {
     }
 }
 
-/// Is it the folder of Doorwarden's own source?
+/// Whether this is the folder of Doorwarden's own source.
 fn is_documentation(folder: &Path) -> bool {
     std::fs::read_to_string(folder.join("Cargo.toml"))
         .is_ok_and(|text| text.lines().any(|line| line.trim_end() == "name = \"doorwarden\""))

@@ -1,4 +1,4 @@
-//! `doorwarden detect`: what detectors would find.
+//! `doorwarden detect`: reports what detectors would find.
 
 use std::path::PathBuf;
 
@@ -14,9 +14,9 @@ use crate::detect::replay::Replayed;
 /// `doorwarden detect`
 #[derive(Debug, Subcommand)]
 pub(super) enum DetectCommand {
-    /// Show a recorded audit trail to the detectors of a configuration: what they would have found, and what would have been done.
+    /// Run a configuration's detectors on a recorded audit trail, and show what they would have found and done.
     ///
-    /// Nothing is done, and the gateway need not run. The trail has addresses and agents as long as they are kept.
+    /// Nothing is done, and no gateway needs to run. The trail contains addresses and agents for as long as they are stored.
     Replay {
         /// The trail: `log.audit_file`, or the log itself if that is JSON.
         #[arg(value_name = "AUDIT_LOG")]
@@ -36,7 +36,7 @@ const COLUMNS: [ListColumn; 5] = [
     ("ACTIONS", "actions"),
 ];
 
-/// Does what a detect command asks for.
+/// Runs a detect command.
 pub(super) fn run(command: DetectCommand) -> Result<(), CommandFailure> {
     let DetectCommand::Replay { trail, file, format } = command;
     let config = load(&file.path()?)?;

@@ -1,7 +1,7 @@
-//! `doorwarden explain`: what the running gateway would do with a request, or with a token, and why.
+//! `doorwarden explain`: shows what the running gateway would do with a request or a token, and why.
 //!
-//! A token on the command line lies in the shell's history and in the list of processes: a file or standard input is the
-//! better place.
+//! A token on the command line ends up in the shell's history and in the list of processes, so a file or standard input is
+//! safer.
 
 use std::io::Read as _;
 use std::net::IpAddr;
@@ -27,7 +27,7 @@ pub(super) struct Explain {
     file: ConfigFile,
     /// The request line, such as 'GET /admin/ HTTP/1.1'.
     line: Option<String>,
-    /// A header field, such as 'Host: app.example'; may be repeated. Without a Host it is one that the gateway answers to.
+    /// A header field, such as 'Host: app.example'; may be repeated. Without a Host field, a host of the gateway is used.
     #[arg(short = 'H', long = "header", value_name = "FIELD", conflicts_with_all = ["request", "token_file", "token"])]
     headers: Vec<String>,
     /// A file with a whole request head; - is standard input.
@@ -36,21 +36,21 @@ pub(super) struct Explain {
     /// The address that the connection comes from.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     client: IpAddr,
-    /// It comes over TLS.
+    /// The connection uses TLS.
     #[arg(long)]
     tls: bool,
-    /// A file with a token or a cookie's value alone; - is standard input.
+    /// A file with nothing but a token or a cookie's value; - is standard input.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// The token itself: it stays in the shell's history, so prefer --token-file.
     #[arg(long)]
     token: Option<String>,
-    /// The whole answer as JSON.
+    /// Print the whole answer as JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// Asks, and prints the answer.
+/// Asks the gateway, and prints the answer.
 pub(super) fn run(explain: &Explain) -> Result<(), CommandFailure> {
     let config = load(&explain.file.path()?)?;
     let question = question(explain, &default_host(&config))?;
@@ -81,7 +81,7 @@ pub(super) fn run(explain: &Explain) -> Result<(), CommandFailure> {
     }
 }
 
-/// A host that the gateway answers to, for a request that names none: HTTP/1.1 asks for one.
+/// Returns a host of the gateway for a request that names none, because HTTP/1.1 requires one.
 fn default_host(config: &Config) -> String {
     let exact = |host: &&String| !host.starts_with('*');
     let of_routes = config.routes.iter().flat_map(|route| &route.hosts).find(exact);
@@ -118,8 +118,8 @@ fn question(explain: &Explain, host: &str) -> Result<Value, CommandFailure> {
     Ok(json!({"head": head, "client": explain.client, "tls": explain.tls}))
 }
 
-/// What an editor or a browser's tools give has plain line feeds and often no empty line at its end. Where there is a
-/// carriage return the lines are taken as they are: a bare line feed may be what is asked about.
+/// Turns a text into a request head: editors and browsers' tools write plain line feeds and often no empty line at the end. A
+/// text with a carriage return is taken as it is, because a bare line feed may be what is asked about.
 fn head(text: &str) -> String {
     if text.contains('\r') {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! `doorwarden health`, and the small HTTP client that commands speak to the admin listener with.
+//! `doorwarden health`, and the small HTTP client with which commands talk to the admin listener.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -9,7 +9,7 @@ use crate::app;
 use crate::command::{CommandFailure, say};
 use crate::config::{Config, LoadError};
 
-/// How long the admin listener may take.
+/// How long the admin listener may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// `doorwarden health`
@@ -17,19 +17,19 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Health {
     #[command(flatten)]
     file: ConfigFile,
-    /// Its admin address [default: that of the configuration, else 127.0.0.1:9090].
+    /// The gateway's admin address [default: that of the configuration, else 127.0.0.1:9090].
     #[arg(long, value_name = "ADDRESS", conflicts_with = "config")]
     admin: Option<String>,
 }
 
 const DEFAULT_ADMIN: &str = "127.0.0.1:9090";
 
-/// Exit code 0 if the gateway is ready.
+/// Returns exit code 0 if the gateway is ready.
 pub(super) fn run(health: &Health) -> Result<(), CommandFailure> {
     let admin = match (&health.admin, health.file.if_any()) {
         (Some(admin), _) => admin.clone(),
         (None, None) => DEFAULT_ADMIN.to_owned(),
-        // What is wrong with the file is told by other commands; a gateway that runs may be told to reload it later.
+        // Other commands report what is wrong with the file; a running gateway may get it at a later reload.
         (None, Some(path)) => {
             let config = match Config::load(&path) {
                 Ok((config, _)) => config,
@@ -52,13 +52,13 @@ fn check(admin: &str) -> Result<(), CommandFailure> {
         say(format_args!("ready"))?;
         Ok(())
     } else {
-        // Whatever answers there may be no gateway, and have much to say.
+        // The server there may not be a gateway, and may send a long body.
         let line = body.lines().next().unwrap_or_default();
         Err(CommandFailure::Failed(format!("not ready: {status} {line}")))
     }
 }
 
-/// One request, one answer: status and body. An error means that nobody answered.
+/// Sends one request and returns the status and body. An error means that nobody answered.
 pub(super) fn ask(
     address: &str,
     request: &str,

@@ -1,13 +1,13 @@
-//! How commands list things: columns for people, and with `--json` the same for programs.
+//! Prints lists: columns for people, or with `--json` the same for programs.
 
 use serde_json::Value;
 
 use crate::command::{CommandFailure, say};
 
-/// Whether a list is for people.
+/// The format of a list: for people or for programs.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct Format {
-    /// As JSON, for programs.
+    /// Print JSON, for programs.
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -15,7 +15,7 @@ pub(super) struct Format {
 /// One column: its heading, and a member of each row.
 pub(super) type ListColumn = (&'static str, &'static str);
 
-/// Shows `listed`, an object whose one member is the list.
+/// Prints `listed`, an object whose one member is the list.
 pub(super) fn show(
     format: Format,
     columns: &[ListColumn],
@@ -60,7 +60,7 @@ fn cell(value: Option<&Value>) -> String {
     }
 }
 
-/// A stranger has a say in some of the texts, and none in what the terminal does.
+/// Replaces control characters: strangers choose some of the texts, and must not control the terminal.
 pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

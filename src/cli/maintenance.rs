@@ -1,4 +1,4 @@
-//! `doorwarden maintenance`: routes of the running gateway that are down.
+//! `doorwarden maintenance`: takes routes of the running gateway down, and up again.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -18,11 +18,11 @@ pub(super) enum MaintenanceCommand {
         #[command(flatten)]
         format: Format,
     },
-    /// Take a route down: its requests get 503. It holds until `off`, `reset` or a restart of the gateway.
+    /// Take a route down: its requests get 503. This lasts until `off`, `reset` or a restart of the gateway.
     On(WhichRoutes),
-    /// Let a route up, whatever its configuration says.
+    /// Take a route up, whatever its configuration says.
     Off(WhichRoutes),
-    /// Take back what was said of a route: its configuration says whether it is down.
+    /// Undo `on` and `off` for a route: its configuration decides again.
     Reset(WhichRoutes),
 }
 
@@ -46,7 +46,7 @@ const COLUMNS: [ListColumn; 4] = [
     ("OPERATOR", "operator"),
 ];
 
-/// Does what a maintenance command asks for.
+/// Runs a maintenance command.
 pub(super) fn run(command: MaintenanceCommand) -> Result<(), CommandFailure> {
     match command {
         MaintenanceCommand::List { file, format } => {

@@ -1,8 +1,8 @@
-//! The command line.
+//! Defines the command line.
 //!
-//! Exit codes: 0 after what was asked for, 64 for a wrong configuration or command line (EX_USAGE of sysexits), 1 for
-//! everything else that failed, each with a clear line on standard error. `explain` says with 1 that what it was asked
-//! about is refused, and with 69 (EX_UNAVAILABLE) that nobody could be asked.
+//! Exit codes: 0 for success, 64 for a wrong configuration or command line (EX_USAGE of sysexits), 1 for everything else that
+//! failed, each with a clear line on standard error. `explain` exits with 1 if the request or token would be refused, and with
+//! 69 (EX_UNAVAILABLE) if no gateway could be asked.
 #![expect(clippy::print_stderr, reason = "what is wrong with a command goes to standard error")]
 
 mod audit;
@@ -46,11 +46,11 @@ struct CommandLine {
 enum Command {
     /// Run the gateway (the default).
     Run(ConfigFile),
-    /// Check a configuration and the files that it names; tells all problems at once.
+    /// Check a configuration and the files that it names; reports all problems at once.
     Check(check::CheckArguments),
     /// Write a commented minimal configuration.
     Init {
-        /// Where to; an existing file is left alone.
+        /// The file to write; an existing file is left alone.
         #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
         config: std::path::PathBuf,
     },
@@ -62,22 +62,22 @@ enum Command {
     /// Manage the keys that sign access tokens.
     #[command(subcommand)]
     Key(operate::KeyCommand),
-    /// Look at sessions and end them, in the running gateway or, where none runs, in its store.
+    /// List sessions and end them, in the running gateway or, where none runs, in its store.
     #[command(subcommand)]
     Session(operate::SessionCommand),
     /// Make, list and revoke personal access tokens.
     #[command(subcommand)]
     Token(tokens::TokenCommand),
-    /// Refuse an address, a user or a session for a time, or lift that; see who is refused.
+    /// Block an address, a user or a session for a time, lift a block, or list the blocks.
     #[command(subcommand)]
     Block(blocks::BlockCommand),
     /// Verify the audit trail.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// Ask what detectors would find.
+    /// Run detectors on a recorded trail.
     #[command(subcommand)]
     Detect(detect::DetectCommand),
-    /// Look at the servers behind the running gateway, and take one out of service.
+    /// List the servers behind the running gateway, and take one out of service.
     #[command(subcommand)]
     Upstream(upstreams::UpstreamCommand),
     /// Take routes of the running gateway down for maintenance, and up again.
@@ -86,25 +86,25 @@ enum Command {
     /// Copy the store while it is in use.
     #[command(subcommand)]
     Store(operate::StoreCommand),
-    /// Examine a service: what a gateway in front of it must know, and a configuration for it.
+    /// Examine a service: find out what a gateway in front of it must know, and write a configuration for it.
     Doctor(Box<doctor::DoctorArguments>),
-    /// Say what the running gateway would do with a request or a token, and why; nothing is sent, used or counted.
+    /// Explain what the running gateway would do with a request or a token, and why; nothing is sent, used or counted.
     ///
-    /// Exits with 0 if it would pass, 1 if it would be refused, and 69 if nobody could be asked.
+    /// Exits with 0 if it would pass, 1 if it would be refused, and 69 if no gateway could be asked.
     Explain(explain::Explain),
-    /// Have the running gateway read its configuration again; with a mistake in it nothing changes.
+    /// Have the running gateway read its configuration again; if that has a mistake, nothing changes.
     Reload(ConfigFile),
     /// Ask a running gateway whether it is ready (for container health checks).
     Health(health::Health),
 }
 
-/// Does what the command line asks for.
+/// Runs the command that the command line names.
 pub fn main() -> ExitCode {
     let arguments = match CommandLine::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             let wrong = error.use_stderr();
-            // Nothing is left to do if even the terminal is gone.
+            // If printing to the terminal fails, there is nothing left to do.
             let _ = error.print();
             return ExitCode::from(if wrong { EX_USAGE } else { 0 });
         }

@@ -1,6 +1,6 @@
-//! `doorwarden key`, `session` and `store`: what operators do to a gateway.
+//! `doorwarden key`, `session` and `store`: commands for operators.
 //!
-//! What changes a running gateway goes through its admin listener, so that it takes effect there at once. Where none
+//! A command that changes a running gateway goes through its admin listener, so that it takes effect at once. Where no gateway
 //! answers, the store and the key files are opened directly.
 
 use std::path::PathBuf;
@@ -20,14 +20,14 @@ use crate::config::Config;
 pub(super) enum KeyCommand {
     /// Make the signing key that `tokens.signing_key_file` names, if it is not there yet.
     Generate(ConfigFile),
-    /// List the signing key and those that are still good for checking.
+    /// List the signing key and the keys that still verify tokens.
     List {
         #[command(flatten)]
         file: ConfigFile,
         #[command(flatten)]
         format: Format,
     },
-    /// Make a new signing key; the old one stays good for checking until its last token has expired.
+    /// Make a new signing key; the old one still verifies tokens until its last token has expired.
     Rotate(ConfigFile),
 }
 
@@ -38,13 +38,13 @@ pub(super) enum SessionCommand {
     List {
         #[command(flatten)]
         file: ConfigFile,
-        /// Only those of this user: their name, or `DIRECTORY/ID`.
+        /// Only the sessions of this user: their name, or `DIRECTORY/ID`.
         #[arg(long)]
         user: Option<String>,
         #[command(flatten)]
         format: Format,
     },
-    /// End one session, or all of a user.
+    /// End one session, or all sessions of a user.
     #[command(group = ArgGroup::new("which").required(true).args(["session", "user"]))]
     End {
         #[command(flatten)]
@@ -61,9 +61,9 @@ pub(super) enum SessionCommand {
 /// `doorwarden store`
 #[derive(Debug, Subcommand)]
 pub(super) enum StoreCommand {
-    /// Write a consistent copy to a new file, while the gateway runs or not.
+    /// Write a consistent copy to a new file, whether the gateway runs or not.
     Backup {
-        /// Where to.
+        /// The file to write.
         to: PathBuf,
         #[command(flatten)]
         file: ConfigFile,
@@ -82,7 +82,7 @@ const SESSIONS: [ListColumn; 6] = [
     ("FROM", "client"),
 ];
 
-/// Does what a key command asks for.
+/// Runs a key command.
 pub(super) fn keys(command: KeyCommand) -> Result<(), CommandFailure> {
     match command {
         KeyCommand::Generate(file) => {
@@ -110,7 +110,7 @@ pub(super) fn keys(command: KeyCommand) -> Result<(), CommandFailure> {
     Ok(())
 }
 
-/// Does what a session command asks for.
+/// Runs a session command.
 pub(super) fn sessions(command: SessionCommand) -> Result<(), CommandFailure> {
     match command {
         SessionCommand::List { file, user, format } => {
@@ -145,14 +145,14 @@ pub(super) fn sessions(command: SessionCommand) -> Result<(), CommandFailure> {
     Ok(())
 }
 
-/// The path of a list, of one user's if one is named.
+/// Returns the path of a list, with the user in its query if one is named.
 pub(super) fn of_user(path: &str, user: Option<&str>) -> String {
     let Some(user) = user else { return path.to_owned() };
     let query = form_urlencoded::Serializer::new(String::new()).append_pair("user", user).finish();
     format!("{path}?{query}")
 }
 
-/// What is ended: the one of this name and id, or all of a user's.
+/// Returns the body that names what to end: the object with this id, or all of a user.
 pub(super) fn one_or_all_of(
     config: &Config,
     (name, one): (&str, Option<String>),
@@ -165,7 +165,7 @@ pub(super) fn one_or_all_of(
     })
 }
 
-/// An end may be of a directory that has been taken out since, so it is no error to name one that is not there.
+/// Warns only, because the sessions may belong to a directory that has since been removed from the configuration.
 fn warn_of_unknown_directory(config: &Config, user: &str) {
     let directory = user.split('/').next().unwrap_or_default();
     if !config.directories.iter().any(|one| one.name == directory) {
@@ -181,7 +181,7 @@ fn directories(config: &Config) -> String {
     names.join(", ")
 }
 
-/// `DIRECTORY/ID` of whom an operator names, by it or by the name with which they sign in.
+/// Returns the `DIRECTORY/ID` of a user whom an operator names by it or by the name with which they sign in.
 pub(super) fn user_key(config: &Config, named: &str) -> Result<String, CommandFailure> {
     if named.contains('/') {
         return Ok(named.to_owned());
@@ -207,7 +207,7 @@ pub(super) fn user_key(config: &Config, named: &str) -> Result<String, CommandFa
     }
 }
 
-/// Does what a store command asks for.
+/// Runs a store command.
 pub(super) fn store(command: StoreCommand) -> Result<(), CommandFailure> {
     match command {
         StoreCommand::Backup { to, file } => {
@@ -219,12 +219,12 @@ pub(super) fn store(command: StoreCommand) -> Result<(), CommandFailure> {
     Ok(())
 }
 
-/// A member that is a text, for people.
+/// Returns a member that is a text, for people.
 fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value.get(name).and_then(Value::as_str).unwrap_or("-")
 }
 
-/// Asks for a whole list, page by page: its one member besides `next`.
+/// Requests a whole list, page by page; it is the one member besides `next`.
 pub(super) fn ask_all(
     config: &Config,
     path: &str,
@@ -247,7 +247,7 @@ pub(super) fn ask_all(
     Ok(Some(json!({member: all})))
 }
 
-/// Asks the running gateway; `None` if none answers at its admin address.
+/// Sends a request to the running gateway; `None` if none answers at its admin address.
 pub(super) fn ask(
     config: &Config,
     request: &str,
@@ -315,7 +315,7 @@ mod tests {
         for (arguments, says) in [
             (&["session", "end"][..], "--user"),
             (&["session", "end", "Kq_3fE960-B5ua29HMtVbw", "--user", "django/2"], "--user"),
-            // Before the command it would be `run`'s, and the command would take the default.
+            // Before the command, the option would be `run`'s, and the command would use the default.
             (&["--config", "f", "check"], "--config"),
         ] {
             let error = CommandLine::try_parse_from([&["doorwarden"], arguments].concat());

@@ -1,4 +1,4 @@
-//! `doorwarden reload`: the running gateway reads its configuration again.
+//! `doorwarden reload`: has the running gateway read its configuration again.
 
 use serde_json::Value;
 
@@ -7,10 +7,10 @@ use super::operate;
 use crate::command::{CommandFailure, say};
 use crate::config::Config;
 
-/// Tells the gateway, and shows what became of it.
+/// Asks the gateway to reload, and prints the result.
 pub(super) fn run(file: &ConfigFile) -> Result<(), CommandFailure> {
     let path = file.path()?;
-    // The gateway may be told to read a file with mistakes: what is wrong is for it to say, to its log too.
+    // The file may have mistakes: the gateway itself reports them, also in its log.
     let config = Config::glimpse(&path);
     let Some(reloaded) = operate::ask(&config, "POST /reload", "")? else {
         Config::load(&path).map_err(|error| CommandFailure::Failed(error.to_string()))?;

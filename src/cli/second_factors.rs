@@ -1,4 +1,4 @@
-//! `doorwarden user second-factor`: what somebody proves besides their password, and the way back for whoever lost it.
+//! `doorwarden user second-factor`: manages second factors, and lets a user who has lost theirs set up another.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -9,29 +9,29 @@ use super::operate::{ask, user_key};
 use crate::app;
 use crate::command::{CommandFailure, load, say};
 
-/// What to do.
+/// `doorwarden user second-factor`
 #[derive(Debug, Subcommand)]
 pub(super) enum SecondFactorCommand {
-    /// List what a user has.
+    /// List a user's second factors.
     List {
-        /// Whose: their name, or `DIRECTORY/ID`.
+        /// The user: their name, or `DIRECTORY/ID`.
         user: String,
         #[command(flatten)]
         file: ConfigFile,
         #[command(flatten)]
         format: Format,
     },
-    /// Take a user's second factors and recovery codes away, and end their sessions; they set up another one at their next sign-in, with the code that
-    /// is shown.
+    /// Remove a user's second factors and recovery codes, and end their sessions; they set up a new one at their next sign-in,
+    /// with the code that is shown.
     Reset {
-        /// Whose: their name, or `DIRECTORY/ID`.
+        /// The user: their name, or `DIRECTORY/ID`.
         user: String,
         #[command(flatten)]
         file: ConfigFile,
     },
-    /// Give a code with which a user sets up their first second factor in a browser that is not known. It works once, for a day.
+    /// Make a code with which a user sets up their first second factor in an unknown browser. It works once, for a day.
     Invite {
-        /// Whom: their name, or `DIRECTORY/ID`.
+        /// The user: their name, or `DIRECTORY/ID`.
         user: String,
         #[command(flatten)]
         file: ConfigFile,
@@ -46,7 +46,7 @@ const COLUMNS: [ListColumn; 5] = [
     ("LAST USED", "last_used"),
 ];
 
-/// Does it.
+/// Runs a second-factor command.
 pub(super) fn run(command: SecondFactorCommand) -> Result<(), CommandFailure> {
     match command {
         SecondFactorCommand::List { user, file, format } => {

@@ -1,4 +1,4 @@
-//! `doorwarden token`: personal access tokens, in the running gateway or, to list and revoke them, in its store.
+//! `doorwarden token`: manages personal access tokens, in the running gateway or, to list and revoke them, in its store.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -9,45 +9,45 @@ use super::operate::{ask, of_user, one_or_all_of, user_key};
 use crate::app;
 use crate::command::{CommandFailure, load, say};
 
-/// What to do.
+/// `doorwarden token`
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
-    /// Make a personal access token, and show it once. Takes a running gateway.
+    /// Make a personal access token, and show it once. Requires a running gateway.
     Create {
-        /// For whom: their name, or `DIRECTORY/ID`.
+        /// The user: their name, or `DIRECTORY/ID`.
         user: String,
-        /// What it is called.
+        /// The token's name.
         #[arg(long)]
         name: String,
-        /// A route that it is for; may be repeated. Without any: all that take such tokens.
+        /// A route for which it is valid; may be repeated. Without any: all routes that accept such tokens.
         #[arg(long = "route", value_name = "NAME")]
         routes: Vec<String>,
-        /// A method that it is for; may be repeated. Without any: all.
+        /// A method for which it is valid; may be repeated. Without any: all methods.
         #[arg(long = "method", value_name = "METHOD")]
         methods: Vec<String>,
-        /// How long it is good, like "30d". Without it: as long as personal_tokens.max_lifetime says.
+        /// How long it is valid, like "30d". Without it: as long as personal_tokens.max_lifetime says.
         #[arg(long, value_name = "DURATION")]
         expires: Option<String>,
         #[command(flatten)]
         file: ConfigFile,
     },
-    /// List the personal access tokens of a user, or of all.
+    /// List the personal access tokens of a user, or of all users.
     List {
-        /// Whose: their name, or `DIRECTORY/ID`.
+        /// The user: their name, or `DIRECTORY/ID`.
         user: Option<String>,
         #[command(flatten)]
         file: ConfigFile,
         #[command(flatten)]
         format: Format,
     },
-    /// End a personal access token at once, or all of a user.
+    /// Revoke a personal access token at once, or all tokens of a user.
     Revoke {
         #[command(flatten)]
         file: ConfigFile,
         /// The token's id, as the list shows it. (One in 64 begins with a hyphen.)
         #[arg(allow_hyphen_values = true)]
         token: Option<String>,
-        /// All of this user: their name, or `DIRECTORY/ID`.
+        /// All tokens of this user: their name, or `DIRECTORY/ID`.
         #[arg(long, conflicts_with = "token", required_unless_present = "token")]
         user: Option<String>,
     },
@@ -63,7 +63,7 @@ const COLUMNS: [ListColumn; 7] = [
     ("EXPIRES", "expires_at"),
 ];
 
-/// Does it.
+/// Runs a token command.
 pub(super) fn run(command: TokenCommand) -> Result<(), CommandFailure> {
     match command {
         TokenCommand::Create { user, name, routes, methods, expires, file } => {
@@ -74,7 +74,7 @@ pub(super) fn run(command: TokenCommand) -> Result<(), CommandFailure> {
                 "expires": expires,
             });
             let made = ask(&config, "POST /tokens", &body.to_string())?.ok_or_else(|| {
-                // Who the user is, and with which password, the gateway's directories say.
+                // Only the directories of a running gateway know who the user is, and with which password.
                 CommandFailure::Failed(
                     "no gateway runs here, and it takes one to make a token".into(),
                 )

@@ -1,4 +1,4 @@
-//! `doorwarden upstream`: the servers behind the running gateway.
+//! `doorwarden upstream`: manages the servers behind the running gateway.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -11,25 +11,25 @@ use crate::command::{CommandFailure, load, say};
 /// `doorwarden upstream`
 #[derive(Debug, Subcommand)]
 pub(super) enum UpstreamCommand {
-    /// List the upstreams' servers, and where each stands.
+    /// List the upstreams' servers, with the state of each.
     List {
         #[command(flatten)]
         file: ConfigFile,
         #[command(flatten)]
         format: Format,
     },
-    /// Give a server no more requests; those that it has end. It holds until `undrain`, or a restart of the gateway.
+    /// Send a server no new requests; those in progress finish. This lasts until `undrain` or a restart of the gateway.
     Drain(ServerArgument),
-    /// Give a server requests again.
+    /// Send a server requests again.
     Undrain(ServerArgument),
 }
 
-/// Which server.
+/// The server of a command.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServerArgument {
     /// The upstream's name.
     upstream: String,
-    /// The server's name, or how it is written in `upstream.servers`.
+    /// The server's name, or its address as in `upstream.servers`.
     server: String,
     #[command(flatten)]
     file: ConfigFile,
@@ -46,7 +46,7 @@ const COLUMNS: [ListColumn; 8] = [
     ("EJECTIONS", "ejections"),
 ];
 
-/// Does what an upstream command asks for.
+/// Runs an upstream command.
 pub(super) fn run(command: UpstreamCommand) -> Result<(), CommandFailure> {
     match command {
         UpstreamCommand::List { file, format } => {
@@ -92,7 +92,7 @@ fn ask(answer: Option<Value>) -> Result<Value, CommandFailure> {
     })
 }
 
-/// One row for each address; a server whose name was never found has one too.
+/// Returns one row for each address, and one for a server whose name was never resolved.
 fn rows(listed: &Value) -> Vec<Value> {
     let of = |value: &Value, name: &str| {
         value.get(name).and_then(Value::as_array).cloned().unwrap_or_default()

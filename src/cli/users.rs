@@ -1,4 +1,4 @@
-//! `doorwarden user`: the users of a file directory.
+//! `doorwarden user`: manages the users of a file directory.
 
 use std::path::PathBuf;
 
@@ -13,20 +13,19 @@ use crate::config::DirectoryKind;
 use crate::directory::password;
 use crate::directory::users_file::UsersFile as Users;
 
-/// What to do.
+/// `doorwarden user`
 #[derive(Debug, Subcommand)]
 pub(super) enum UserCommand {
     /// Add a user.
     Add {
-        /// The name they sign in with.
+        /// The name that the user signs in with.
         name: String,
         #[command(flatten)]
         file: UsersFileArgument,
-        /// Take the password from standard input. (There is no other way: an argument would be seen by everybody on the
-        /// machine.)
+        /// Read the password from standard input. (There is no other way: everybody on the machine could see an argument.)
         #[arg(long, required = true)]
         password_stdin: bool,
-        /// A group they are in; may be repeated.
+        /// A group of the user; may be repeated.
         #[arg(long = "group", value_name = "GROUP")]
         groups: Vec<String>,
     },
@@ -37,36 +36,36 @@ pub(super) enum UserCommand {
         #[command(flatten)]
         format: Format,
     },
-    /// Keep a user from signing in, and end their sessions.
+    /// Prevent a user from signing in, and end their sessions.
     Disable {
-        /// Whom.
+        /// The user's name.
         name: String,
         #[command(flatten)]
         file: UsersFileArgument,
     },
     /// Let a disabled user sign in again.
     Enable {
-        /// Whom.
+        /// The user's name.
         name: String,
         #[command(flatten)]
         file: UsersFileArgument,
     },
-    /// See and take away what a user proves besides their password.
+    /// List and remove a user's second factors.
     #[command(subcommand)]
     SecondFactor(second_factors::SecondFactorCommand),
     /// Give a user a new password, and end their sessions.
     Passwd {
-        /// Whom.
+        /// The user's name.
         name: String,
         #[command(flatten)]
         file: UsersFileArgument,
-        /// Take the password from standard input.
+        /// Read the password from standard input.
         #[arg(long, required = true)]
         password_stdin: bool,
     },
 }
 
-/// Which users' file.
+/// The users' file of a command.
 #[derive(Debug, Args)]
 pub(super) struct UsersFileArgument {
     /// The users' file [default: that of the configuration's directory of kind = "file"].
@@ -77,7 +76,7 @@ pub(super) struct UsersFileArgument {
 }
 
 impl UsersFileArgument {
-    /// The file that is named, or the one that the configuration names.
+    /// Returns the path that is given, or the one that the configuration names.
     fn path(&self) -> Result<PathBuf, CommandFailure> {
         if let Some(file) = &self.file {
             return Ok(file.clone());
@@ -104,7 +103,7 @@ impl UsersFileArgument {
 const COLUMNS: [ListColumn; 4] =
     [("NAME", "name"), ("ID", "id"), ("STATE", "state"), ("GROUPS", "groups")];
 
-/// Does it.
+/// Runs a user command.
 pub(super) fn run(command: UserCommand) -> Result<(), CommandFailure> {
     match command {
         UserCommand::Add { name, file, password_stdin: _, groups } => {
