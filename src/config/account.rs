@@ -1,4 +1,4 @@
-//! `[account]`: what people may do on the page of their account.
+//! Reads `[account]`: what users may do on the page of their account.
 
 use super::notify::{self, Notify};
 use super::raw::RawTable;
@@ -6,11 +6,11 @@ use super::raw::RawTable;
 /// `[account]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountSettings {
-    /// May people change their password at the gateway, where their directory can?
+    /// Whether users may change their password at the gateway, where their directory can.
     pub change_password: bool,
-    /// The fewest characters of a new one.
+    /// The fewest characters of a new password.
     pub password_min_length: usize,
-    /// Where it is changed otherwise.
+    /// Where users change their password otherwise.
     pub password_change_url: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! `paths.alias.shape`: in whose words an alias answers, and what each shape has to say.
+//! Reads `paths.alias.shape`: which service's answers an alias imitates, and the settings of each shape.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use super::units::{DAY, MINUTE};
 use super::{IssuerKey, IssuerKind, IssuerSettings, Members, OwnPath, values};
 use crate::django::simplejwt::TokenType;
 
-/// Whose front ends an alias speaks to.
+/// The shape of an alias: the kind of service whose front ends it serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Shape {
-    /// `"simplejwt"`: as the own path itself.
+    /// `"simplejwt"`: like the own path itself.
     #[default]
     SimpleJwt,
     /// `"django-session"`: a Django view that signs in or out with a session.
     DjangoSession(Box<SessionShape>),
-    /// `"jwt"`: a view that answers with one token, made by hand.
+    /// `"jwt"`: a hand-made view that answers with one token.
     Jwt(Box<JwtShape>),
     /// `"simplejwt-sliding"`: SimpleJWT's views for sliding tokens.
     Sliding(SlidingShape),
@@ -37,12 +37,12 @@ pub struct DjRestAuthShape {
     pub http_only: bool,
     /// `JWT_AUTH_RETURN_EXPIRATION`
     pub expiration: bool,
-    /// What its `USER_DETAILS_SERIALIZER` says of a user.
+    /// The members in which its `USER_DETAILS_SERIALIZER` describes a user.
     pub user: Members,
 }
 
 impl DjRestAuthShape {
-    /// The names of both cookies.
+    /// Returns the names of both cookies.
     pub fn cookies(&self) -> impl Iterator<Item = &str> {
         self.access_cookie.iter().chain(&self.refresh_cookie).map(String::as_str)
     }
@@ -51,7 +51,7 @@ impl DjRestAuthShape {
 /// `shape = "simplejwt-sliding"`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingShape {
-    /// The `[[issuer]]` whose tokens it gives: an index into [`super::Config::issuers`].
+    /// The `[[issuer]]` whose tokens it issues: an index into [`super::Config::issuers`].
     pub issuer: usize,
     /// `SLIDING_TOKEN_LIFETIME`
     pub lifetime: Duration,
@@ -66,45 +66,45 @@ pub struct SessionShape {
     pub cookie: String,
     /// `CSRF_COOKIE_NAME`; none: no such cookie is set.
     pub csrf_cookie: Option<String>,
-    /// What the view says.
+    /// The answers of the view.
     pub answers: AliasAnswers,
 }
 
 /// `shape = "jwt"`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtShape {
-    /// The `[[issuer]]` whose tokens it gives: an index into [`super::Config::issuers`].
+    /// The `[[issuer]]` whose tokens it issues: an index into [`super::Config::issuers`].
     pub issuer: usize,
-    /// How long each is good.
+    /// How long each token is valid.
     pub lifetime: Duration,
-    /// The name or the password is not there.
+    /// The answer if the name or the password is missing.
     pub missing: AliasAnswer,
-    /// They are wrong.
+    /// The answer if the name or the password is wrong.
     pub refused: AliasAnswer,
 }
 
-/// `paths.alias.answers`: what a view says, word for word.
+/// `paths.alias.answers`: the answers of a view, word for word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AliasAnswers {
-    /// Signed in, or out.
+    /// The answer to a successful sign-in or sign-out.
     pub success: AliasAnswer,
-    /// The name or the password is not there.
+    /// The answer if the name or the password is missing.
     pub missing: AliasAnswer,
-    /// They are wrong; at a sign-out: nobody is signed in.
+    /// The answer if the name or the password is wrong. At a sign-out: nobody is signed in.
     pub refused: AliasAnswer,
 }
 
-/// One answer.
+/// An answer of a view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AliasAnswer {
-    /// Its status.
+    /// The answer's status.
     pub status: StatusCode,
-    /// JSON, or nothing.
+    /// The answer's body: JSON, or empty.
     pub body: String,
 }
 
 impl Shape {
-    /// The name that it gives the session cookie.
+    /// Returns the name that this shape gives the session cookie.
     pub fn cookie(&self) -> Option<&str> {
         match self {
             Self::DjangoSession(shape) => Some(&shape.cookie),
@@ -112,7 +112,7 @@ impl Shape {
         }
     }
 
-    /// The names of the cookies in which it puts tokens of the gateway's own.
+    /// Returns the names of the cookies in which this shape puts tokens of the gateway's own.
     pub fn token_cookies(&self) -> impl Iterator<Item = &str> {
         let shape = match self {
             Self::DjRestAuth(shape) => Some(shape),
@@ -121,7 +121,7 @@ impl Shape {
         shape.into_iter().flat_map(|shape| shape.cookies())
     }
 
-    /// The one in which it puts the access token.
+    /// Returns the name of the cookie in which this shape puts the access token.
     pub fn access_cookie(&self) -> Option<&str> {
         match self {
             Self::DjRestAuth(shape) => shape.access_cookie.as_deref(),
@@ -131,14 +131,14 @@ impl Shape {
 }
 
 impl AliasAnswer {
-    /// This status, and this body.
+    /// Creates an answer.
     pub fn new(status: StatusCode, body: &str) -> Self {
         Self { status, body: body.to_owned() }
     }
 }
 
 impl AliasAnswers {
-    /// Of Django REST framework's views that sign in with a session.
+    /// Returns the answers of Django REST framework's views that sign in with a session.
     pub fn of_session_login() -> Self {
         Self {
             success: AliasAnswer::new(StatusCode::OK, r#"{"message":"success"}"#),
@@ -150,7 +150,7 @@ impl AliasAnswers {
         }
     }
 
-    /// Of those that sign out. Nothing can be missing.
+    /// Returns the answers of the views that sign out. Nothing can be missing there.
     pub fn of_session_logout() -> Self {
         Self {
             success: AliasAnswer::new(StatusCode::OK, ""),
@@ -164,7 +164,7 @@ impl AliasAnswers {
 }
 
 impl JwtShape {
-    /// As the tutorials' view answers, and what one says that refuses a name and a password.
+    /// Returns the shape of the tutorials' view, with the answer of a view that refuses a name and a password.
     pub fn new(issuer: usize, lifetime: Duration) -> Self {
         let refused = r#"{"detail":"No active account found with the given credentials"}"#;
         Self {
@@ -381,7 +381,7 @@ fn sliding(table: &RawTable<'_>, issuers: &[IssuerSettings]) -> Option<SlidingSh
     Some(SlidingShape { issuer: issuer?, lifetime, refresh_lifetime })
 }
 
-/// An issuer under whose key tokens can be made.
+/// Returns the index of an issuer under whose key tokens can be made, and its lifetime.
 fn named(text: &str, issuers: &[IssuerSettings]) -> Result<(usize, std::time::Duration), Wrong> {
     let of_kind = |issuer: &&IssuerSettings| matches!(issuer.kind, IssuerKind::Jwt { .. });
     let names = || issuers.iter().filter(of_kind).map(|issuer| issuer.name.as_str());
@@ -405,7 +405,7 @@ fn named(text: &str, issuers: &[IssuerSettings]) -> Result<(usize, std::time::Du
     }
 }
 
-/// One answer: each of its keys has a default of its own.
+/// Reads one answer: each of its keys has a default of its own.
 fn answer(table: &RawTable<'_>, key: &'static str, default: AliasAnswer) -> AliasAnswer {
     let range = if key == "success" { 200..=299 } else { 400..=499 };
     table.table(key, |table| {
@@ -429,7 +429,7 @@ fn answer(table: &RawTable<'_>, key: &'static str, default: AliasAnswer) -> Alia
     })
 }
 
-/// The `__Host-` and `__Secure-` of other names would ask for attributes that an operator can turn off.
+/// The prefixes `__Host-` and `__Secure-` are refused, because they require attributes that an operator can turn off.
 fn cookie_name(text: &str) -> Result<String, Wrong> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) || text.starts_with("__") {

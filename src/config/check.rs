@@ -1,7 +1,7 @@
-//! From the file's shape to a [`Config`]: each section in its own file, and here what ties them together.
+//! Turns the file's shape into a [`Config`]: each section has its own file, and this one checks how they fit together.
 //!
-//! Each function reads its table whole and returns a value in any case, with defaults in place of what cannot be used;
-//! whether there is a configuration in the end is decided by the report alone.
+//! Each function reads its whole table and returns a value in any case, with defaults in place of what cannot be used; the
+//! report alone decides whether there is a configuration in the end.
 
 use super::raw::{RawItem, RawTable, Wrong};
 use super::{
@@ -13,14 +13,14 @@ use super::{
     sign_in, store, tokens, upstream,
 };
 
-/// Reads the whole file.
+/// Reads and checks the whole file.
 pub(super) fn check(root: &RawTable<'_>) -> Config {
     let listen = root.table("listen", listen::listen);
     let (trusted_proxies, reserved_headers) =
         root.table("trusted_proxies", listen::trusted_proxies);
     let upstreams = upstream::upstreams(root);
     let directories = directory::directories(root);
-    // Before the routes, which may not let these headers through.
+    // The names of these headers are read before the routes, which may not let them through.
     let (identity, forms) = root.table("identity", |table| {
         let headers = identity::identity(table);
         let forms = forms::forms(table, &headers, &directories);
@@ -57,7 +57,7 @@ pub(super) fn check(root: &RawTable<'_>) -> Config {
             signs_in: sign_in.mode == SignInMode::Replace,
             sends_mail: notify.mail.is_some(),
             takes_tokens,
-            // Whoever makes a token confirms that it is them.
+            // A user who makes a token has to confirm their identity.
             asks_for_factors: takes_tokens
                 || second_factor.is_on()
                 || directories.iter().any(DirectorySettings::takes_over_factors)
@@ -115,7 +115,7 @@ pub(super) fn check(root: &RawTable<'_>) -> Config {
     }
 }
 
-/// Where nobody can set one up, a route that asks for one lets nobody in.
+/// Refuses a route that requires a second factor where nobody can set one up: it would let nobody in.
 fn refuse_factors_that_nobody_has(
     root: &RawTable<'_>,
     has_factors: bool,
@@ -131,7 +131,7 @@ fn refuse_factors_that_nobody_has(
     }
 }
 
-/// Browsers keep a `Secure` cookie from plain HTTP for this machine's own names alone.
+/// Warns of plain HTTP: browsers accept a `Secure` cookie over it only from this machine's own names.
 fn warn_of_lost_cookies(root: &RawTable<'_>, listen: &Listen) {
     let open = listen.http.iter().find(|address| !address.ip().to_canonical().is_loopback());
     if let Some(address) = open {
@@ -148,8 +148,8 @@ fn warn_of_lost_cookies(root: &RawTable<'_>, listen: &Listen) {
     }
 }
 
-/// An own path comes before any route, so a route of the very same path never gets that request; nor does one that lies
-/// within an alias with `*`.
+/// Warns of routes that never get a request: an own path takes precedence over a route of the same path, and an alias with `*`
+/// over a route within it.
 fn warn_of_hidden_routes(root: &RawTable<'_>, routes: &[RawItem<Route>], paths: &[OwnPathEntry]) {
     for route in routes {
         let path = &route.value.path;

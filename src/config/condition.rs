@@ -1,4 +1,4 @@
-//! `condition` of a directory or of a table of devices: what a row must have to count.
+//! Reads `condition` of a directory or of a table of devices: what is required of a row.
 
 use super::raw::{RawTable, Wrong};
 use super::values;
@@ -6,24 +6,24 @@ use super::values;
 /// A condition that a row must meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
-    /// Of which column.
+    /// The column that is tested.
     pub column: String,
-    /// What must be in it.
+    /// The test that its value must pass.
     pub holds: ColumnTest,
 }
 
-/// What must be in a column.
+/// A test of a column's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ColumnTest {
-    /// NULL.
+    /// The value is NULL.
     Null,
-    /// Anything else.
+    /// The value is not NULL.
     NotNull,
-    /// This value.
+    /// The value equals this constant.
     Equal(Constant),
 }
 
-/// A value of a column, by the type that the column has.
+/// A constant to compare with, of the column's type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Constant {
     /// A boolean.
@@ -37,7 +37,7 @@ pub enum Constant {
 const NULLS: [(&str, ColumnTest); 2] =
     [("null", ColumnTest::Null), ("not-null", ColumnTest::NotNull)];
 
-/// All of them must hold.
+/// Reads the conditions, all of which must hold.
 pub(super) fn conditions(table: &RawTable<'_>) -> Vec<Condition> {
     table.tables("condition", condition)
 }
@@ -66,7 +66,7 @@ fn condition(table: &RawTable<'_>) -> Condition {
         }
         _ => {}
     }
-    // What stands in for a wrong one is never used: the error ends the reading.
+    // The stand-in for a wrong condition is never used: the error ends the reading.
     let holds = null.or(equal.map(ColumnTest::Equal)).unwrap_or(ColumnTest::Null);
     Condition { column, holds }
 }

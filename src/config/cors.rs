@@ -1,4 +1,4 @@
-//! `[cors]`: front ends on other origins.
+//! Reads `[cors]`, for front ends on other origins.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::wire::host::Host;
 pub struct Cors {
     /// Origins (`scheme://host[:port]`) that get CORS headers.
     pub allowed_origins: Vec<String>,
-    /// Request headers they may send besides the safelisted ones.
+    /// Request headers that they may send besides the safelisted ones.
     pub allowed_headers: Vec<String>,
-    /// Response headers they may read.
+    /// Response headers that they may read.
     pub exposed_headers: Vec<String>,
-    /// May they send cookies?
+    /// Whether they may send cookies.
     pub allow_credentials: bool,
-    /// How long a browser may remember a preflight.
+    /// How long a browser may cache a preflight.
     pub max_age: Duration,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn cors(table: &RawTable<'_>, session: &SessionSettings, hosts: &[Str
     }
 }
 
-/// Which value keeps the session's cookie from requests that another site's scripts send.
+/// Returns the value of `SameSite` if it keeps the session cookie out of requests from another site's scripts.
 const fn keeps_cookies(same_site: SameSite) -> Option<&'static str> {
     match same_site {
         SameSite::Lax => Some("lax"),
@@ -87,12 +87,12 @@ const fn keeps_cookies(same_site: SameSite) -> Option<&'static str> {
     }
 }
 
-/// May a page of this origin be of the same site as the gateway? A site is a scheme and a registrable domain. Which domains
-/// are registrable is a list that changes, so two names of one host's last two labels count as one site: it is for a warning.
+/// Whether a page of this origin may belong to the same site as the gateway. A site is a scheme and a registrable domain. The
+/// list of registrable domains changes, so hosts with the same last two labels count as one site: this is only for a warning.
 fn is_same_site(origin: &str, hosts: &[String]) -> bool {
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let Ok(host) = Host::parse(authority) else { return false };
-    // Of a machine's own, which `Secure` cookies reach over plain HTTP too: ports make no difference to a site.
+    // `Secure` cookies reach a machine's own names over plain HTTP too, and ports make no difference to a site.
     let is_local = |name: &str| name == "localhost" || name == "127.0.0.1" || name == "[::1]";
     if is_local(host.name()) {
         return true;

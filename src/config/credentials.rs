@@ -1,32 +1,32 @@
-//! `route.credentials`: which credentials a route looks at.
+//! Reads `route.credentials`: which credentials a route checks.
 //!
-//! What a route does not look at is left to its service, which judges it by rules that the gateway may not know (a token
-//! that expires by the service's own reckoning, another system's key). To the gateway it proves nothing: it makes nobody
-//! known, opens no route, gives no identity header and no identity form. It goes on as it came, unless a form of the route
-//! sets its place. The gateway's own credentials never go on, looked at or not.
+//! What a route does not check is left to its service, which judges it by rules that the gateway may not know (a token that
+//! expires by the service's own clock, another system's key). To the gateway it proves nothing: it identifies no caller, opens
+//! no route, and leads to no identity header and no identity form. It is forwarded as it came, unless a form of the route
+//! replaces it. The gateway's own credentials are never forwarded, whether they are checked or not.
 
 use super::raw::{RawTable, Wrong};
 use super::{Access, IssuerSettings};
 
-/// Which credentials are looked at.
+/// The credentials that a route checks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CredentialSelection {
-    /// All that there are.
+    /// All credentials.
     #[default]
     All,
-    /// These.
+    /// Only these credentials.
     Only {
-        /// The gateway's session cookie, under all of its names.
+        /// Whether the gateway's session cookie is checked, under all of its names.
         cookie: bool,
-        /// The gateway's access tokens, and whatever else stands behind `Bearer`.
+        /// Whether the gateway's access tokens are checked, and whatever else follows `Bearer`.
         bearer: bool,
-        /// What these issuers have issued: indexes into [`super::Config::issuers`].
+        /// The issuers whose credentials are checked: indexes into [`super::Config::issuers`].
         issuers: Vec<usize>,
     },
 }
 
 impl CredentialSelection {
-    /// Is the gateway's session cookie looked at?
+    /// Whether the gateway's session cookie is checked.
     pub const fn cookie(&self) -> bool {
         match self {
             Self::All => true,
@@ -34,7 +34,7 @@ impl CredentialSelection {
         }
     }
 
-    /// Are the gateway's access tokens?
+    /// Whether the gateway's access tokens are checked.
     pub const fn bearer(&self) -> bool {
         match self {
             Self::All => true,
@@ -42,7 +42,7 @@ impl CredentialSelection {
         }
     }
 
-    /// Are the credentials of this issuer?
+    /// Whether the credentials of this issuer are checked.
     pub fn issuer(&self, index: usize) -> bool {
         match self {
             Self::All => true,
@@ -50,7 +50,7 @@ impl CredentialSelection {
         }
     }
 
-    /// Those of any of these?
+    /// Whether the credentials of any of these issuers are checked.
     pub fn any_of(&self, issuers: &[usize]) -> bool {
         issuers.iter().any(|index| self.issuer(*index))
     }
@@ -94,7 +94,7 @@ pub(super) fn credentials(
     CredentialSelection::Only {
         cookie: all.iter().any(|one| matches!(one, One::Cookie)),
         bearer: all.iter().any(|one| matches!(one, One::Bearer)),
-        // Wherever its tokens come.
+        // This includes the issuer's tokens in a header and in a cookie.
         issuers: issuers
             .iter()
             .enumerate()

@@ -1,6 +1,6 @@
-//! Where the user table of a `django` directory lies: a file, or a server and how it is spoken to.
+//! Reads where the user table of a `django` directory is: a file, or a server and how to connect to it.
 //!
-//! Of an address only the scheme is ever repeated: it may hold a password, if only to be refused for it.
+//! Messages repeat only the scheme of an address: it may hold a password, even if it is refused for that.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,38 +21,38 @@ pub enum Database {
     Server(Box<DatabaseServer>),
 }
 
-/// A database server, and the keys beside `directory.database` that are for one.
+/// A database server, with the keys beside `directory.database` that only a server has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseServer {
-    /// What it speaks.
+    /// The protocol that the server speaks.
     pub engine: Engine,
     /// Host name or address; empty if there is a socket.
     pub host: String,
     /// TCP port; PostgreSQL names its socket by it too.
     pub port: u16,
-    /// Unix socket: PostgreSQL's folder of it, MySQL's file.
+    /// Unix socket: for PostgreSQL the folder that holds it, for MySQL the file.
     pub socket: Option<PathBuf>,
-    /// Who signs in there.
+    /// The database user as whom the gateway signs in.
     pub user: String,
     /// The database's name.
     pub name: String,
-    /// In which of its schemas the tables are (MySQL: in which database); none: where the server looks for them.
+    /// The schema that has the tables (MySQL: the database); none: the server's default.
     pub schema: Option<String>,
-    /// File with that user's password; none: the server asks for none.
+    /// File with that user's password; none: the server requires none.
     pub password_file: Option<PathBuf>,
-    /// What is asked of the connection.
+    /// Whether and how the connection is encrypted.
     pub tls: DatabaseTls,
-    /// Certificates (PEM) that are trusted beside the public ones.
+    /// Certificates (PEM) that are trusted in addition to the public ones.
     pub ca_file: Option<PathBuf>,
-    /// How long connecting may take, and waiting for a connection that is free.
+    /// The longest time to connect, and to wait for a free connection.
     pub connect_timeout: Duration,
-    /// How long a look-up may take.
+    /// The longest time for a look-up.
     pub query_timeout: Duration,
-    /// Connections at once.
+    /// The most connections at a time.
     pub max_connections: usize,
 }
 
-/// What a server speaks.
+/// The protocol of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Engine {
     /// PostgreSQL
@@ -64,18 +64,18 @@ pub enum Engine {
 /// `directory.tls`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseTls {
-    /// Never.
+    /// Never use TLS.
     Disable,
-    /// If the server offers it, whoever the server is.
+    /// Use TLS if the server offers it, without checking its certificate.
     Prefer,
-    /// Always, whoever the server is.
+    /// Require TLS, without checking the certificate.
     Require,
-    /// Always, with a certificate for this host.
+    /// Require TLS, with a certificate for this host.
     VerifyFull,
 }
 
 impl DatabaseServer {
-    /// With the defaults for everything that the address does not say.
+    /// Creates a server with the defaults for everything that the address does not say.
     pub fn new(engine: Engine, user: &str, host: &str, port: Option<u16>, name: &str) -> Self {
         Self {
             engine,
@@ -94,7 +94,7 @@ impl DatabaseServer {
         }
     }
 
-    /// Does what is said to it stay on this machine?
+    /// Whether the connection stays on this machine.
     pub fn is_near(&self) -> bool {
         self.socket.is_some() || is_near(&self.host)
     }
@@ -106,7 +106,7 @@ fn is_near(host: &str) -> bool {
 }
 
 impl Engine {
-    /// Where it usually listens.
+    /// Returns the default port.
     pub const fn port(self) -> u16 {
         match self {
             Self::Postgres => 5432,
@@ -135,13 +135,13 @@ const TLS: [(&str, DatabaseTls); 4] = [
 const FORM: &str = "allowed: \"sqlite:///srv/app/db.sqlite3\", \"postgres://user@host/name\", \
     \"mysql://user@host/name\", and \"?socket=/path\" behind the last two";
 
-/// The database. None: it is wrong, and reported.
+/// Reads the database. `None` if it is wrong, which is reported.
 pub(super) fn database(table: &RawTable<'_>) -> Option<Database> {
     table.require("database", "like database = \"sqlite:///srv/app/db.sqlite3\"");
     given(table)
 }
 
-/// The database of a table that need not name one. None: it does not, or what it names is wrong and reported.
+/// Reads the database of a table that need not name one. `None` if it names none, or a wrong one, which is reported.
 pub(super) fn database_if_any(table: &RawTable<'_>) -> Option<Database> {
     if table.has("database") {
         return given(table);
@@ -192,11 +192,11 @@ fn address(table: &RawTable<'_>, text: &str) -> Result<Database, Wrong> {
     Ok(Database::Server(Box::new(server)))
 }
 
-/// `user@host:port/name?socket=path`
+/// Parses `user@host:port/name?socket=path`.
 fn server(table: &RawTable<'_>, engine: Engine, rest: &str) -> Result<DatabaseServer, Wrong> {
     let wrong = |message: &str| Wrong::new(message).help(FORM);
     let (rest, options) = rest.split_once('?').map_or((rest, None), |(a, b)| (a, Some(b)));
-    // A password may hold a slash or an at sign that nobody encoded, so the user ends where the last one stands.
+    // A password may contain a slash or an at sign that is not encoded, so the user ends at the last at sign.
     let (user, rest) = rest.rsplit_once('@').ok_or_else(|| wrong("names no user"))?;
     if user.contains([':', '/']) {
         return Err(Wrong::new("holds a password").help(
@@ -271,7 +271,7 @@ fn with_keys(table: &RawTable<'_>, default: DatabaseServer) -> DatabaseServer {
     server
 }
 
-/// The one schema. A service whose tenants have one each keeps other users in each, and whose a name is depends on the host.
+/// Reads the one schema. If each tenant has a schema, each has its own users, and the host decides whose a name is.
 fn schema(table: &RawTable<'_>) -> Option<String> {
     let several = || {
         Wrong::new("names several schemas, and a directory reads the users of one").help(

@@ -1,4 +1,4 @@
-//! `[detect]`: one table for each detector.
+//! Reads `[detect]`, with one table for each detector.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -43,62 +43,62 @@ pub struct Detect {
     pub session_count: DetectorSettings,
     /// Events that may wait for the detectors; more are dropped and counted.
     pub queue: usize,
-    /// About so many findings in an hour each detector does something; about more it only tells.
+    /// The findings per hour, approximately, up to which a detector acts; beyond them it only reports.
     pub actions_per_hour: u32,
 }
 
 /// The settings of one detector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DetectorSettings {
-    /// How much within the window is a finding.
+    /// How many events within the window make a finding.
     pub threshold: u32,
     /// The window.
     pub window: Duration,
-    /// What is done about a finding, in this order.
+    /// The actions after a finding, in this order.
     pub actions: Vec<Action>,
-    /// For how long an address is blocked, or somebody slowed down.
+    /// How long an address is blocked, or a session or address is slowed down.
     pub duration: Duration,
-    /// For how long nothing is done again about the same subject.
+    /// How long no action is repeated for the same subject.
     pub cooldown: Duration,
-    /// Whom it leaves alone.
+    /// The exemptions from this detector.
     pub exempt: Vec<Exempt>,
-    /// Only tell; do nothing.
+    /// Whether findings are only reported, without any action.
     pub dry_run: bool,
-    /// Kilometers an hour that nobody travels: `impossible_travel` alone has it.
+    /// Kilometers per hour that nobody travels: only `impossible_travel` has it.
     pub speed: u32,
 }
 
 /// One of `detect.NAME.action`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Action {
-    /// Audit line and metric only, which every finding has.
+    /// Audit line and metric only, which every finding gets.
     Observe,
-    /// Tell those who should know.
+    /// Notify those who should know.
     Notify,
     /// Slow down the refreshes of the session, or the sign-ins from the address.
     Limit,
-    /// Have the session sign in anew before anything else.
+    /// Make the user sign in again before the session can be used.
     StepUp,
-    /// End the session that the finding is about, where it is about one.
+    /// End the session of the finding, if it has one.
     EndSession,
-    /// End all sessions of the user that the finding is about, where one is known.
+    /// End all sessions of the user of the finding, if one is known.
     EndUserSessions,
-    /// Refuse the address for a time.
+    /// Block the address for a time.
     BlockAddress,
 }
 
-/// Whom a detector leaves alone: one of `detect.NAME.exempt`.
+/// An exemption from a detector: one of `detect.NAME.exempt`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Exempt {
-    /// Clients of this network.
+    /// Clients in this network.
     Network(IpNet),
     /// This user: `DIRECTORY/ID`.
     User(String),
-    /// Users of this group.
+    /// Users in this group.
     Group(String),
     /// Clients whose `User-Agent` contains this.
     Agent(String),
-    /// Clients in a network that has this number (`geo.asn_database`).
+    /// Clients in the network with this AS number (`geo.asn_database`).
     Asn(u32),
     /// Clients in a network of a well-known VPN (`geo.asn_database`).
     Vpn,
@@ -119,7 +119,7 @@ impl Default for Detect {
         let but_vpns = |detector| DetectorSettings { exempt: vec![Exempt::Vpn], ..detector };
         use Action::{BlockAddress, EndSession, Limit, Notify, StepUp};
         Self {
-            // The refresh endpoint has ended the session already; nothing is lost by saying so here.
+            // The refresh endpoint has ended the session already, so this only records the action.
             refresh_reuse: does(&[EndSession, Notify], 1, mins(1)),
             refresh_burst: does(&[Limit, Notify], 10, mins(1)),
             password_guessing: does(&[Notify], 10, mins(10)),
@@ -136,7 +136,7 @@ impl Default for Detect {
             },
             new_country: but_vpns(does(&[Notify], 1, hours(24))),
             new_device: does(&[Notify], 1, hours(24)),
-            // Each finding is about another session: the oldest.
+            // Each finding is about a different session: the oldest.
             session_count: DetectorSettings {
                 cooldown: Duration::ZERO,
                 ..does(&[EndSession, Notify], 100, hours(24))
@@ -186,7 +186,7 @@ pub(super) fn detect(table: &RawTable<'_>, geo: &Geo) -> Detect {
             sign_ins,
         ),
         token_countries: table.table("token_countries", |table| {
-            // Every session is used from one country.
+            // A session is always used from at least one country, so the threshold is at least 2.
             let default = default.token_countries;
             let usual = default.actions.clone();
             let detector = detector(table, 2, default);
@@ -211,7 +211,7 @@ pub(super) fn detect(table: &RawTable<'_>, geo: &Geo) -> Detect {
         ),
         outside_binding: table
             .table("outside_binding", |table| detector(table, 1, default.outside_binding)),
-        // Every session is used by a client of some kind.
+        // A session is always used by at least one kind of client.
         client_change: table
             .table("client_change", |table| detector(table, 2, default.client_change)),
         impossible_travel: table.table("impossible_travel", |table| {
@@ -244,7 +244,7 @@ fn detector(table: &RawTable<'_>, lowest: u32, default: DetectorSettings) -> Det
             actions if actions.is_empty() => default.actions,
             actions => actions,
         },
-        // An address is shared: it is blocked for minutes, and for a day at the very most.
+        // An address may be shared, so it is blocked for minutes, or for a day at the very most.
         duration: table.duration("duration", secs(1)..=DAY).unwrap_or(default.duration),
         cooldown: table.duration("cooldown", Duration::ZERO..=DAY).unwrap_or(default.cooldown),
         exempt: table.values("exempt", exempt).unwrap_or(default.exempt),
@@ -282,7 +282,7 @@ fn exempt(text: &str) -> Result<Exempt, Wrong> {
 }
 
 impl Action {
-    /// Does it need a session or its user?
+    /// Whether the action requires a session or its user.
     pub const fn is_about_a_session(self) -> bool {
         match self {
             Self::StepUp | Self::EndSession | Self::EndUserSessions => true,
@@ -292,7 +292,7 @@ impl Action {
 }
 
 impl DetectorSettings {
-    /// Does it leave clients alone that have this address, this agent, or this number of their network?
+    /// Whether the detector exempts clients with this address, this agent or this AS number.
     pub fn exempts_client(
         &self,
         client: Option<IpAddr>,
@@ -310,17 +310,17 @@ impl DetectorSettings {
         })
     }
 
-    /// Does it leave this user alone (`DIRECTORY/ID`)?
+    /// Whether the detector exempts this user (`DIRECTORY/ID`).
     pub fn exempts_user(&self, user: &str) -> bool {
         self.exempt.iter().any(|exempt| matches!(exempt, Exempt::User(other) if other == user))
     }
 
-    /// Does it leave users of certain groups alone?
+    /// Whether the detector exempts users in certain groups.
     pub fn exempts_groups(&self) -> bool {
         self.exempt.iter().any(|exempt| matches!(exempt, Exempt::Group(_)))
     }
 
-    /// Does it leave users of this group alone?
+    /// Whether the detector exempts users in this group.
     pub fn exempts_group(&self, group: &str) -> bool {
         self.exempt.iter().any(|exempt| matches!(exempt, Exempt::Group(other) if other == group))
     }

@@ -1,4 +1,4 @@
-//! `[[directory]]`: where the users are; each kind has its own keys.
+//! Reads `[[directory]]`: where the users are; each kind has its own keys.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::django::hashers;
 /// `[[directory]]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct DirectorySettings {
-    /// Its name, the first half of a user's key; the kind, unless given.
+    /// The name, which is the first half of a user's key; the kind, unless given.
     pub name: String,
     /// How often the users of live sessions are looked up again.
     pub refresh_interval: Duration,
-    /// What its service's sign-ins call the field with a user's name (`USERNAME_FIELD`).
+    /// The field with a user's name in the service's sign-in forms (`USERNAME_FIELD`).
     pub username_field: String,
-    /// At a reload: whatever else is said of where the users are, they are those whom it had before, with the same ids.
+    /// At a reload: the users are the same as before, with the same ids, whatever else has changed about where they are.
     pub danger_same_users: bool,
-    /// The kind and what only it has.
+    /// The kind, with the settings that only it has.
     pub kind: DirectoryKind,
 }
 
@@ -44,26 +44,26 @@ pub enum DirectoryKind {
 /// `[[directory]] kind = "django"`: the service's own user table, read only.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DjangoDirectorySettings {
-    /// Where its tables are.
+    /// The database with the tables.
     pub database: Database,
     /// `auth_user`, or a custom user model's table.
     pub user_table: String,
-    /// Its columns.
+    /// The columns of the user table.
     pub columns: DjangoColumns,
-    /// Table of groups (`auth_group`) and of who is in which (`auth_user_groups`); none: no groups.
+    /// The tables of groups (`auth_group`) and of memberships (`auth_user_groups`); none: no groups.
     pub groups: Option<DjangoGroups>,
-    /// Which names are a user's own beside the one that the row has.
+    /// The spellings of a name that mean the same user as the one in the row.
     pub username_case: UsernameCase,
-    /// What a row must have beside the name or id that is asked for (`directory.condition`): what the service's own
-    /// manager adds. A user whose row has it not is not there.
+    /// The further conditions on a row (`directory.condition`), which the service's own manager adds. A user whose row does not
+    /// meet them does not exist for the gateway.
     pub conditions: Vec<Condition>,
-    /// Where the service keeps second factors that are looked at nowhere else (`directory.second_factor`).
+    /// Tables with the service's second factors that the gateway does not check (`directory.second_factor`).
     pub second_factors: Vec<SecondFactorTable>,
-    /// Those that the gateway looks at (`take_over = true`).
+    /// The service's second factors that the gateway checks (`take_over = true`).
     pub taken_over: Vec<TakenOver>,
-    /// Is a password that looks as if only its hash had been made stronger taken for the one before?
+    /// Whether a password counts as unchanged if only its hash appears to have been upgraded.
     pub danger_keep_at_password_upgrade: bool,
-    /// Names of the hashers whose passwords are accepted: those of [`crate::django::hashers::PasswordHasher`].
+    /// The hashers whose passwords are accepted: the names of [`crate::django::hashers::PasswordHasher`].
     pub hashers: Vec<String>,
 }
 
@@ -72,21 +72,21 @@ pub struct DjangoDirectorySettings {
 pub struct DjangoColumns {
     /// Primary key.
     pub id: String,
-    /// What a user signs in with (`username`, or `email` in many custom models).
+    /// The name that a user signs in with (`username`, or `email` in many custom models).
     pub username: String,
     /// The encoded password.
     pub password: String,
     /// `is_active`; empty: every user is active.
     pub is_active: String,
-    /// `is_staff`; empty: nobody is.
+    /// `is_staff`; empty: no user is staff.
     pub is_staff: String,
-    /// `is_superuser`; empty: nobody is.
+    /// `is_superuser`; empty: no user is a superuser.
     pub is_superuser: String,
-    /// `email`; empty: none.
+    /// `email`; empty: no user has an address.
     pub email: String,
 }
 
-/// `directory.groups.*`: where Django keeps groups.
+/// `directory.groups.*`: the tables in which Django stores groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DjangoGroups {
     /// `auth_group`
@@ -99,22 +99,22 @@ pub struct DjangoGroups {
     pub group_column: String,
 }
 
-/// `directory.username_case`: what the service's `get_by_natural_key` makes of a name.
+/// `directory.username_case`: how the service's `get_by_natural_key` looks up a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UsernameCase {
-    /// Nothing (Django's own).
+    /// As it is (Django's own).
     Exact,
-    /// It is asked for with `iexact`.
+    /// With `iexact`.
     Fold,
-    /// It is made lower case.
+    /// In lower case.
     Lower,
 }
 
-/// `directory.refresh_interval`: how long a change in the directory may go unseen.
+/// `directory.refresh_interval`: how long a change in the directory may go unnoticed.
 pub(super) const RECHECK: Duration = secs(60);
 
 impl DirectorySettings {
-    /// Are there second factors of its users' that the service keeps and the gateway looks at?
+    /// Whether the gateway checks second factors that the service stores for these users.
     pub fn takes_over_factors(&self) -> bool {
         match &self.kind {
             DirectoryKind::Django(django) => !django.taken_over.is_empty(),
@@ -124,7 +124,7 @@ impl DirectorySettings {
 }
 
 impl DjangoDirectorySettings {
-    /// Django's own tables in this database.
+    /// Returns the settings of Django's own tables in this database.
     pub fn new(database: Database) -> Self {
         Self {
             database,
@@ -159,8 +159,8 @@ impl Default for DjangoColumns {
 }
 
 impl DjangoGroups {
-    /// Where Django keeps the groups of this user table: the membership table is called after it, and its column after the
-    /// model, which is what stands behind the app's label in a table's name.
+    /// Returns where Django stores the groups of this user table: the membership table is named after it, and its column after
+    /// the model, which is what follows the app's label in a table's name.
     pub fn of(user_table: &str) -> Self {
         let bare = user_table.trim_matches(['"', '`']);
         let model = bare.rsplit_once('_').map_or("user", |(_, model)| model);
@@ -173,7 +173,7 @@ impl DjangoGroups {
     }
 }
 
-/// What a sign-in calls the field with a user's name, unless it is told otherwise.
+/// The field with a user's name in a sign-in, unless it is configured otherwise.
 pub(super) const USERNAME: &str = "username";
 
 #[derive(Clone, Copy)]
@@ -231,7 +231,7 @@ pub(super) fn directories(root: &RawTable<'_>) -> Vec<DirectorySettings> {
     all.into_iter().flatten().collect()
 }
 
-/// One that checks passwords itself takes every name, so those behind it are never asked.
+/// Warns of directories that are never asked: one that checks passwords itself accepts every name, so it ends the search.
 fn warn_of_unasked<'d>(root: &RawTable<'_>, mut all: impl Iterator<Item = &'d DirectorySettings>) {
     let Some(http) = all.find(|one| matches!(one.kind, DirectoryKind::Http(_))) else { return };
     for unasked in all {
@@ -249,7 +249,7 @@ fn directory(table: &RawTable<'_>) -> Option<DirectorySettings> {
     let name = table.text("name", values::name);
     let danger_same_users = table.flag("danger_same_users").unwrap_or(false);
     let refresh_interval = table.duration("refresh_interval", secs(1)..=HOUR).unwrap_or(RECHECK);
-    // A directory of kind = "http" has a key of that name for the application's form.
+    // A directory of kind = "http" has a key of the same name for the application's form.
     let username_field = match kind {
         Some(DirectoryKindKey::File | DirectoryKindKey::Django) => {
             table.text("username_field", values::field)
@@ -258,7 +258,7 @@ fn directory(table: &RawTable<'_>) -> Option<DirectorySettings> {
     };
     let username_field = username_field.unwrap_or_else(|| USERNAME.to_owned());
     let Some(kind) = kind else {
-        // Which keys it may have is not known.
+        // Without a kind, it is not known which keys the table may have.
         table.pass_over(&FILE_KEYS);
         table.pass_over(&DJANGO_KEYS);
         table.pass_over(&SERVER_KEYS);
@@ -316,7 +316,7 @@ fn directory(table: &RawTable<'_>) -> Option<DirectorySettings> {
 }
 
 fn django(table: &RawTable<'_>) -> DjangoDirectorySettings {
-    // What stands in for a wrong one is never used: the error ends the reading.
+    // The stand-in for a wrong database is never used: the error ends the reading.
     let database = database(table).unwrap_or_else(|| Database::Sqlite(Default::default()));
     let default = DjangoDirectorySettings::new(database);
     let user_table = table.text("user_table", values::table).unwrap_or(default.user_table);

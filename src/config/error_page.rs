@@ -1,4 +1,4 @@
-//! `[[error_page]]`: pages of one's own in place of the gateway's, and if asked in place of the service's errors.
+//! Reads `[[error_page]]`: custom pages that replace the gateway's and, if configured, the service's errors.
 
 use std::path::PathBuf;
 
@@ -8,19 +8,19 @@ use super::raw::{RawItem, RawTable, Wrong};
 /// An `[[error_page]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorPage {
-    /// For answers with these statuses.
+    /// The statuses of the answers that it replaces.
     pub statuses: Vec<u16>,
-    /// Indices of the routes that it is for; empty: all, and what no route takes.
+    /// Indices of the routes that use it; empty: all, and requests that no route matches.
     pub routes: Vec<usize>,
-    /// The page that a browser gets.
+    /// The page for browsers.
     pub html: Option<PathBuf>,
-    /// What everybody else gets.
+    /// The body for all other clients.
     pub json: Option<PathBuf>,
-    /// In place of the service's own answers with these statuses too.
+    /// Whether it also replaces the service's own answers with these statuses.
     pub service_errors: bool,
 }
 
-/// Each of them; of several that are for an answer, the first is taken.
+/// Reads the pages; if several match an answer, the first is used.
 pub(super) fn error_pages(root: &RawTable<'_>, routes: &[RawItem<Route>]) -> Vec<ErrorPage> {
     root.tables("error_page", |table| {
         table.require("statuses", "for which it is, like statuses = [502, 503, 504]");

@@ -1,4 +1,4 @@
-//! `[[identity.form]]` of the kinds `simplejwt` and `jwt`: tokens that the gateway mints as the service would.
+//! Reads `[[identity.form]]` of the kinds `simplejwt` and `jwt`: tokens that the gateway mints as the service would.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub struct SimpleJwtFormSettings {
     pub header: String,
     /// `AUTH_HEADER_TYPES`
     pub scheme: String,
-    /// How long each is good.
+    /// How long each token is valid.
     pub lifetime: Duration,
     /// `USER_ID_CLAIM`
     pub user_id_claim: String,
@@ -31,12 +31,12 @@ pub struct SimpleJwtFormSettings {
     pub check_revoke_token: bool,
     /// The first of `AUTH_TOKEN_CLASSES`: access or sliding.
     pub token_type: TokenType,
-    /// What a token class of the service's own adds.
+    /// Claims that a token class of the service's own adds.
     pub claims: Members,
 }
 
 impl SimpleJwtFormSettings {
-    /// SimpleJWT's own defaults.
+    /// Returns SimpleJWT's own defaults.
     pub fn new(key: FormKey) -> Self {
         Self {
             key,
@@ -53,23 +53,23 @@ impl SimpleJwtFormSettings {
     }
 }
 
-/// `kind = "jwt"`: a hand-made token, of an id and a name.
+/// `kind = "jwt"`: a hand-made token with an id and a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandMadeJwt {
-    /// What the service verifies it with.
+    /// The key with which the service verifies it.
     pub key: FormKey,
-    /// The header that holds it.
+    /// The header with the token.
     pub header: String,
-    /// How long each is good.
+    /// How long each token is valid.
     pub lifetime: Duration,
-    /// The claim that holds the user's id.
+    /// The claim with the user's id.
     pub user_id_claim: String,
     /// Further claims.
     pub claims: Members,
 }
 
 impl HandMadeJwt {
-    /// As tutorials write it.
+    /// Returns the form that tutorials use.
     pub fn new(key: FormKey) -> Self {
         Self {
             key,
@@ -81,21 +81,21 @@ impl HandMadeJwt {
     }
 }
 
-/// A key that the service has.
+/// A key that the service shares with the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormKey {
-    /// How it signs.
+    /// The algorithm of the signatures.
     pub algorithm: Algorithm,
     /// The file: the secret itself, or a private key in PEM.
     pub file: PathBuf,
-    /// Use a secret that can be guessed, because the service has no other.
+    /// Whether a secret that can be guessed is accepted, because the service has no other.
     pub danger_weak_key: bool,
 }
 
-/// How long a token for the service is good: long enough for a request, and worth little to whoever reads it in a log.
+/// How long a token for the service is valid: long enough for a request, and worth little to a reader of a log.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(60);
 
-/// The claims that every token has: none of them can hold the user's id as well.
+/// The claims of every token: the user's id needs a claim of its own.
 const OWN_CLAIMS: [&str; 10] = [
     "token_type",
     "exp",
@@ -109,7 +109,7 @@ const OWN_CLAIMS: [&str; 10] = [
     "doorwarden_session",
 ];
 
-/// What proves something in a request.
+/// The token types that prove something in a request.
 const TOKEN_TYPES: [(&str, TokenType); 2] =
     [("access", TokenType::Access), ("sliding", TokenType::Sliding)];
 
@@ -118,7 +118,7 @@ pub(super) fn simplejwt(table: &RawTable<'_>) -> SimpleJwtFormSettings {
     let user_id_claim = table.text("user_id_claim", claim).unwrap_or(default.user_id_claim);
     SimpleJwtFormSettings {
         claims: members(table, "claims", |name| {
-            // Token classes of services' own often add it.
+            // Services' own token classes often add it.
             (OWN_CLAIMS.contains(&name) && name != "username") || name == user_id_claim
         }),
         header: table.text("header", values::token_header).unwrap_or(default.header),

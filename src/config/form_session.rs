@@ -1,4 +1,4 @@
-//! The identity forms that need the service's database: `django-session` and `drf-token`.
+//! Reads the identity forms that need the service's database: `django-session` and `drf-token`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,22 +15,22 @@ use super::{
 /// `kind = "django-session"`: a session that the service's own middleware reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DjangoSession {
-    /// Where the service keeps its sessions.
+    /// Where the service stores its sessions.
     pub engine: FormEngine,
-    /// The file that holds `SECRET_KEY`.
+    /// The file with `SECRET_KEY`.
     pub key_file: PathBuf,
     /// `SESSION_COOKIE_NAME`
     pub cookie: String,
-    /// Which of `AUTHENTICATION_BACKENDS` the session names.
+    /// The one of `AUTHENTICATION_BACKENDS` that the session names.
     pub backend: String,
-    /// How long a session is good before it is renewed.
+    /// How long a session is valid before it is renewed.
     pub lifetime: Duration,
-    /// Note the time of a sign-in with the user, as the service's own sign-in does.
+    /// Where the time of a sign-in is written for the user, as the service's own sign-in does.
     pub last_login: Option<LastLogin>,
 }
 
 impl DjangoSession {
-    /// Django's own defaults.
+    /// Returns Django's own defaults.
     pub fn new(engine: FormEngine, key_file: PathBuf) -> Self {
         Self {
             engine,
@@ -46,13 +46,13 @@ impl DjangoSession {
 /// `SESSION_ENGINE`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FormEngine {
-    /// `db`, and `cached_db`, whose copy in the cache is read first by the service.
+    /// `db`, and `cached_db`, of which the service reads the copy in the cache first.
     Rows {
         /// The database.
         database: Database,
         /// `django_session`
         table: String,
-        /// Where copies of them are.
+        /// The cache with copies of the rows.
         cache: Option<ServiceCacheSettings>,
     },
     /// `cache`
@@ -65,42 +65,42 @@ pub enum FormEngine {
 }
 
 impl FormEngine {
-    /// `db`, with Django's own table.
+    /// Returns `db`, with Django's own table.
     pub fn rows(database: Database) -> Self {
         Self::Rows { database, table: "django_session".into(), cache: None }
     }
 }
 
-/// Where `last_login` is.
+/// The location of `last_login`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastLogin {
     /// The database.
     pub database: Database,
-    /// The users' table.
+    /// The user table.
     pub table: String,
-    /// The column of a user's id.
+    /// The column with a user's id.
     pub id: String,
 }
 
-/// `kind = "drf-token"`: the user's own token, as the service has it in its table.
+/// `kind = "drf-token"`: the user's own token, from the service's table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DrfToken {
-    /// The database: the directory's.
+    /// The directory's database.
     pub database: Database,
     /// `authtoken_token`
     pub table: String,
-    /// The header that holds it.
+    /// The header with the token.
     pub header: String,
     /// `TokenAuthentication.keyword`
     pub scheme: String,
-    /// How long a token that was read is sent without reading it again.
+    /// How long a token is cached after it was read.
     pub cache_for: Duration,
-    /// What a user without one gets.
+    /// What happens to a user without a token.
     pub missing: MissingToken,
 }
 
 impl DrfToken {
-    /// Django REST framework's own defaults.
+    /// Returns Django REST framework's own defaults.
     pub fn new(database: Database) -> Self {
         Self {
             database,
@@ -113,13 +113,13 @@ impl DrfToken {
     }
 }
 
-/// What happens to a caller who has no token.
+/// What happens to a request whose caller has no token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum MissingToken {
     /// The request is refused.
     #[default]
     Refuse,
-    /// It is forwarded without one.
+    /// The request is forwarded without a token.
     None,
 }
 
@@ -131,7 +131,7 @@ enum FormSessionEngine {
     SignedCookies,
 }
 
-/// Keys that mean nothing without `cache`.
+/// Keys that have a meaning only with `cache`.
 const BESIDE: [&str; 3] = ["cache_password_file", "cache_prefix", "cache_version"];
 
 const ENGINES: [(&str, FormSessionEngine); 4] = [
@@ -174,7 +174,7 @@ pub(super) fn django_session(
     if database.is_none() && has_rows && !table.has("database") {
         table.require("database", "like database = \"sqlite:///srv/app/db.sqlite3\"");
     }
-    // What stands in for a wrong one is never used: the error ends the reading.
+    // The stand-in for a wrong database is never used: the error ends the reading.
     let or_none = |database: Option<Database>| {
         database.unwrap_or_else(|| Database::Sqlite(Default::default()))
     };

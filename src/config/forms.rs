@@ -1,4 +1,4 @@
-//! `[[identity.form]]`: how an unchanged service is told who is calling, beside the headers of `[identity]`.
+//! Reads `[[identity.form]]`: how an unchanged service learns who is calling, in addition to the headers of `[identity]`.
 
 use std::path::Path;
 
@@ -12,14 +12,14 @@ use super::{
 use crate::caller::Proof;
 use crate::wire::forward::fold;
 
-/// One block.
+/// An `[[identity.form]]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IdentityForm {
     /// The name that routes use.
     pub name: String,
-    /// The directory whose users the service knows by this form; none: it does not matter which.
+    /// The directory whose users the service knows by this form; none: any directory.
     pub directory: Option<String>,
-    /// The kind and what only it has.
+    /// The kind, with the settings that only it has.
     pub kind: FormKind,
 }
 
@@ -40,19 +40,19 @@ pub enum FormKind {
     Cookies(CookiesForm),
 }
 
-/// `kind = "cookies"`: what the service gave when its user signed in through a directory `http`.
+/// `kind = "cookies"`: the cookies that the service set when its user signed in through an `http` directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookiesForm {
-    /// The names of those that are kept from the client; empty: all that the service gave at the sign-in.
+    /// The names of the cookies that the client does not get; empty: all that the service set at the sign-in.
     pub cookies: Vec<String>,
-    /// The one without which the service knows nobody.
+    /// The cookie without which the service recognizes nobody.
     pub session_cookie: String,
-    /// Where the service sends whoever has no session there.
+    /// Where the service redirects callers who have no session there.
     pub login_path: Option<String>,
 }
 
 impl IdentityForm {
-    /// The files of its keys.
+    /// Returns the file of the form's key.
     pub fn key_file(&self) -> Option<&Path> {
         match &self.kind {
             FormKind::SimpleJwt(settings) => Some(&settings.key.file),
@@ -63,26 +63,26 @@ impl IdentityForm {
     }
 }
 
-/// `kind = "remote-user"`: a header that the service takes for the result of its server's own authentication.
+/// `kind = "remote-user"`: a header that the service takes for its web server's own authentication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteUserSettings {
     /// The header.
     pub header: String,
-    /// What is in it.
+    /// The value of the header.
     pub value: UserValue,
 }
 
-/// What names a user.
+/// The value that identifies a user.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum UserValue {
-    /// The name they sign in with.
+    /// The name that the user signs in with.
     #[default]
     Name,
-    /// Their id in the directory.
+    /// The user's id in the directory.
     Id,
 }
 
-/// `route.identity`: the forms of a route by how the caller came, as indexes into [`super::Config::forms`].
+/// `route.identity`: a route's forms by the caller's credential, as indexes into [`super::Config::forms`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteForms {
     /// For a caller with a token.
@@ -92,19 +92,19 @@ pub struct RouteForms {
 }
 
 impl RouteForms {
-    /// Those of a caller who came with this proof.
+    /// Returns the forms for a caller with this proof.
     pub fn of(&self, proof: Proof) -> &[usize] {
         if proof.is_cookie() { &self.cookie } else { &self.bearer }
     }
 
-    /// Each form that some caller gets.
+    /// Returns each form that some caller gets.
     pub fn all(&self) -> impl Iterator<Item = usize> {
         self.bearer.iter().chain(&self.cookie).copied()
     }
 }
 
 impl FormKind {
-    /// The header that it sets.
+    /// Returns the header that the form sets.
     pub fn header(&self) -> Option<&str> {
         match self {
             Self::RemoteUser(form) => Some(&form.header),
@@ -115,7 +115,7 @@ impl FormKind {
         }
     }
 
-    /// The cookies that it sets, as far as the configuration names them.
+    /// Returns the cookies that the form sets, as far as the configuration names them.
     pub fn cookies(&self) -> impl Iterator<Item = &str> {
         let (one, more): (Option<&String>, &[String]) = match self {
             Self::DjangoSession(form) => (Some(&form.cookie), &[]),
@@ -154,7 +154,7 @@ const KINDS: [(&str, FormKindKey); 6] = [
     ("cookies", FormKindKey::Cookies),
 ];
 
-/// Keys besides those that every kind has, each with the kinds that have it.
+/// Keys besides those that every kind has, each with its kinds.
 const KEYS: [(&str, &[&str]); 35] = [
     ("header", &["remote-user", "simplejwt", "jwt", "drf-token"]),
     ("value", &["remote-user"]),
@@ -195,7 +195,7 @@ const KEYS: [(&str, &[&str]); 35] = [
 
 const VALUES: [(&str, UserValue); 2] = [("name", UserValue::Name), ("id", UserValue::Id)];
 
-/// All forms, each with the place of its name. `identity` is the table that they stand in.
+/// Reads all forms, each with the place of its name. `identity` is the table that contains them.
 pub(super) fn forms(
     identity: &RawTable<'_>,
     headers: &IdentityHeaderNames,
@@ -220,11 +220,11 @@ pub(super) fn forms(
                     &format!("a form of the kind {word} has no such key"),
                     &format!("it is for {}", listed(kinds.iter().copied())),
                 ),
-                // Which keys it may have is not known.
+                // Without a kind, it is not known which keys the form may have.
                 None => table.pass_over(&[key]),
             }
         }
-        // Some forms are in their directory's database.
+        // Some forms use the database of their directory.
         let needs_directory =
             matches!(kind, Some(FormKindKey::DjangoSession | FormKindKey::DrfToken));
         let known = needs_directory.then(|| directory(table, false, directories));
@@ -302,7 +302,7 @@ fn refuse_taken(table: &RawTable<'_>, header: &str, headers: &IdentityHeaderName
     }
 }
 
-/// Two directories may both have a user 1, and only one of them is the service's.
+/// Reads the directory: two directories may both have a user 1, and the service has the users of only one of them.
 fn directory(
     table: &RawTable<'_>,
     any_will_do: bool,
@@ -334,7 +334,7 @@ fn directory(
     }
 }
 
-/// The cookies are those that a directory `http` got, and such a directory knows no password for those that tell of one.
+/// Refuses a form that does not fit the directory: only an `http` directory gets cookies, and it has no password hashes.
 fn refuse_unfit(table: &RawTable<'_>, kind: &FormKind, directory: Option<&DirectorySettings>) {
     let Some(directory) = directory else { return };
     let is_http = matches!(directory.kind, DirectoryKind::Http(_));
@@ -361,7 +361,7 @@ fn refuse_unfit(table: &RawTable<'_>, kind: &FormKind, directory: Option<&Direct
     }
 }
 
-/// `route.identity`: one name, a list of names, or a table with these for `bearer` and `cookie`.
+/// Reads `route.identity`: one name, a list of names, or a table with these for `bearer` and `cookie`.
 pub(super) fn of_route(route: &RawTable<'_>, forms: &[RawItem<IdentityForm>]) -> RouteForms {
     if route.is_table_or_absent("identity") {
         return route.table("identity", |table| RouteForms {
@@ -412,7 +412,7 @@ pub(super) fn warn_of_unused<'r>(
     routes: impl Iterator<Item = &'r RouteForms> + Clone,
 ) {
     for (index, form) in forms.iter().enumerate() {
-        // Without a name, that has been reported.
+        // A missing name has been reported already.
         if !form.value.name.is_empty()
             && !routes.clone().any(|route| route.all().any(|used| used == index))
         {

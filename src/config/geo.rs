@@ -1,4 +1,4 @@
-//! `[geo]`: the databases of places.
+//! Reads `[geo]`: the databases of places.
 
 use std::path::PathBuf;
 
@@ -7,16 +7,16 @@ use super::raw::RawTable;
 /// `[geo]`: databases in MaxMind's format.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Geo {
-    /// Countries.
+    /// The database of countries.
     pub country_database: Option<PathBuf>,
-    /// Points on the map, and countries if there is no database of them.
+    /// The database of points on the map; its countries are used if there is no database of countries.
     pub city_database: Option<PathBuf>,
-    /// Who runs a network.
+    /// The database of the operators of networks.
     pub asn_database: Option<PathBuf>,
 }
 
 impl Geo {
-    /// Has any address a country?
+    /// Whether the country of an address can be known.
     pub const fn knows_countries(&self) -> bool {
         self.country_database.is_some() || self.city_database.is_some()
     }

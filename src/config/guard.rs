@@ -1,4 +1,4 @@
-//! What keeps requests of a route from its service although they may pass: how often somebody may ask, and maintenance.
+//! Reads the limits that keep allowed requests from a route's service: rate limits and maintenance.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -12,22 +12,22 @@ use super::values;
 /// A `[[route.rate_limit]]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Who is counted.
+    /// The subject whose requests are counted.
     pub by: LimitedBy,
-    /// So many requests...
+    /// The number of requests that are allowed...
     pub requests: u32,
     /// ...in this time.
     pub per: Duration,
-    /// So many may come at once.
+    /// The most requests that may come at once.
     pub burst: u32,
 }
 
 /// `route.rate_limit.by`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitedBy {
-    /// The client's address; of IPv6 its /64.
+    /// The client's address; for IPv6 its /64.
     Address,
-    /// Who is signed in, on all devices together.
+    /// The signed-in user, on all devices together.
     User,
     /// One session.
     Session,
@@ -36,11 +36,11 @@ pub enum LimitedBy {
 /// `[route.maintenance]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaintenanceSettings {
-    /// The route is down.
+    /// Whether the route is down.
     pub on: bool,
-    /// After so long one may ask again.
+    /// After how long clients may try again.
     pub retry_after: Duration,
-    /// Clients that get through all the same.
+    /// Clients that are let through nevertheless.
     pub allow: Vec<IpNet>,
 }
 
@@ -54,7 +54,7 @@ impl Default for MaintenanceSettings {
 }
 
 impl LimitedBy {
-    /// As it is written.
+    /// Returns the name as in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Address => "address",
@@ -65,7 +65,7 @@ impl LimitedBy {
 }
 
 impl RateLimit {
-    /// What its fields call it: `address-1m`.
+    /// Returns the limit's name in header fields: `address-1m`.
     pub fn name(&self) -> String {
         format!("{}-{}", self.by.name(), duration_text(self.per))
     }
@@ -74,7 +74,7 @@ impl RateLimit {
 const BY: [(&str, LimitedBy); 3] =
     [("address", LimitedBy::Address), ("user", LimitedBy::User), ("session", LimitedBy::Session)];
 
-/// Each `[[route.rate_limit]]`.
+/// Reads each `[[route.rate_limit]]`.
 pub(super) fn rate_limits(table: &RawTable<'_>) -> Vec<RateLimit> {
     let mut all: Vec<RateLimit> = Vec::new();
     table.tables("rate_limit", |table| {
@@ -95,7 +95,7 @@ pub(super) fn rate_limits(table: &RawTable<'_>) -> Vec<RateLimit> {
     all
 }
 
-/// `[route.maintenance]`
+/// Reads `[route.maintenance]`.
 pub(super) fn maintenance(table: &RawTable<'_>) -> MaintenanceSettings {
     let default = MaintenanceSettings::default();
     MaintenanceSettings {

@@ -1,9 +1,9 @@
-//! `[route.request_headers]` and `[route.response_headers]`: what an operator changes in header sections.
+//! Reads `[route.request_headers]` and `[route.response_headers]`: an operator's changes to header sections.
 //!
-//! Such an edit never speaks for the gateway. What says who is calling, where a request came from, which host and body it
-//! has, or what a credential is, belongs to the gate; so do the names that frame a message or belong to one connection,
-//! cookies, and in answers the permissions of CORS. All of that is refused here, with the name of what does it. A request's
-//! field with something of its caller in it can only be set, never added: beside it, a client could send one of its own.
+//! Such an edit never speaks for the gateway. Only the gate sets fields about who is calling, where a request came from, its
+//! host and body, or a credential, names that frame a message or belong to one connection, cookies, and CORS permissions in
+//! answers. All of these are refused here, with the name of what sets them. A request's field that contains something of its
+//! caller can only be set, never added, or a client could send one of its own as well.
 
 use http::HeaderName;
 
@@ -12,14 +12,14 @@ use super::template::Template;
 use super::values;
 use crate::wire::forward::{NameClasses, ProtectedNames, fold};
 
-/// What is changed in a header section, in this order: removed, set, added.
+/// The changes to a header section, applied in this order: remove, set, add.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeaderEdits {
-    /// All fields of these names go.
+    /// Names whose fields are removed.
     pub remove: Vec<HeaderName>,
-    /// One field of each of these names stands in place of all that there are.
+    /// Fields that replace all fields of the same name.
     pub set: Vec<(HeaderName, Template)>,
-    /// A field of each of these names comes beside those that there are.
+    /// Fields that are added to those of the same name.
     pub add: Vec<(HeaderName, Template)>,
 }
 
@@ -39,7 +39,7 @@ const FRAMING: [&str; 12] = [
     "upgrade",
 ];
 
-/// In an answer, what is the gateway's to say beside what frames it.
+/// Names that only the gateway sets in an answer, besides those that frame it.
 const ANSWERS: [(&str, &str); 5] = [
     ("set-cookie", "cookies are the service's and the gateway's own"),
     ("www-authenticate", "how one signs in is said by whoever refuses"),
@@ -49,13 +49,13 @@ const ANSWERS: [(&str, &str); 5] = [
 ];
 
 impl HeaderEdits {
-    /// Is nothing changed?
+    /// Whether nothing is changed.
     pub const fn is_empty(&self) -> bool {
         self.remove.is_empty() && self.set.is_empty() && self.add.is_empty()
     }
 }
 
-/// `[route.request_headers]`
+/// Reads `[route.request_headers]`.
 pub(super) fn of_requests(table: &RawTable<'_>, protected: &ProtectedNames) -> HeaderEdits {
     let edits = read(table, |text| request_name(text, protected));
     for (item, template) in &edits.add {
@@ -70,7 +70,7 @@ pub(super) fn of_requests(table: &RawTable<'_>, protected: &ProtectedNames) -> H
     edits.checked(table)
 }
 
-/// `[route.response_headers]`
+/// Reads `[route.response_headers]`.
 pub(super) fn of_responses(table: &RawTable<'_>, protected: &ProtectedNames) -> HeaderEdits {
     read(table, |text| response_name(text, protected)).checked(table)
 }
@@ -114,7 +114,7 @@ fn read(table: &RawTable<'_>, name: impl Fn(&str) -> Result<HeaderName, Wrong>) 
 }
 
 impl ReadEdits {
-    /// Each name once, in any spelling.
+    /// Checks that each name occurs once, in any spelling.
     fn checked(self, table: &RawTable<'_>) -> HeaderEdits {
         let mut seen: Vec<&HeaderName> = Vec::new();
         let removed = self.remove.iter();
@@ -178,7 +178,7 @@ fn response_name(text: &str, protected: &ProtectedNames) -> Result<HeaderName, W
     }
 }
 
-/// A name that every server reads as this one.
+/// Parses a name that every server reads as this one.
 fn plain_name(text: &str) -> Result<HeaderName, Wrong> {
     let name = values::plain_header(text)?;
     let folded = fold(&name).into_owned();

@@ -1,7 +1,7 @@
-//! `[[directory]] kind = "http"`: the login form of an application, and what its answers mean.
+//! Reads `[[directory]] kind = "http"`: the login form of an application, and the meaning of its answers.
 //!
-//! What the rules must be so that no answer lets the wrong one in: something that tells right from wrong credentials
-//! (`success` needs more than a status), and what wrong ones look like (`refused`), so that everything else is trouble.
+//! So that no answer lets the wrong user in, the rules must distinguish right from wrong credentials (`success` needs more than
+//! a status) and describe the answer to wrong ones (`refused`); everything else is an error.
 
 use std::time::Duration;
 
@@ -11,34 +11,34 @@ use super::raw::{RawTable, Wrong};
 use super::units::{MINUTE, secs};
 use super::values;
 
-/// One block.
+/// The settings of an `http` directory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpDirectorySettings {
     /// Where the login form is posted.
     pub url: Uri,
-    /// How the credentials are written.
+    /// How the credentials are encoded.
     pub encoding: LoginEncoding,
-    /// The field of the name.
+    /// The field with the name.
     pub username_field: String,
-    /// The field of the password.
+    /// The field with the password.
     pub password_field: String,
-    /// Further fields, always the same.
+    /// Further fields with constant values.
     pub fields: Vec<(String, String)>,
     /// Header fields of each request.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The token that the form wants to have back.
+    /// The CSRF token that the form requires.
     pub csrf: Option<Csrf>,
-    /// What the answer to right credentials is like.
+    /// The rules for the answer to right credentials.
     pub success: AnswerRules,
-    /// What the answer to wrong ones is like.
+    /// The rules for the answer to wrong credentials.
     pub refused: AnswerRules,
-    /// What the answer says of the user.
+    /// Where the answer describes the user.
     pub user: HttpUser,
     /// How a session of the application is ended.
     pub logout: Option<Logout>,
-    /// How long a sign-in may take, its pages together.
+    /// How long a sign-in may take, all of its pages together.
     pub timeout: Duration,
-    /// Sign-ins at once; beyond it 503.
+    /// The most sign-ins at a time; beyond it 503.
     pub max_concurrent: usize,
 }
 
@@ -57,11 +57,11 @@ pub enum LoginEncoding {
 pub struct Csrf {
     /// The page with the form.
     pub page: Uri,
-    /// Where the token is found.
+    /// Where the token is on the page.
     pub found: CsrfToken,
-    /// The field in which it goes back.
+    /// The field in which it is sent back.
     pub field: Option<String>,
-    /// The header in which it goes back.
+    /// The header in which it is sent back.
     pub header: Option<HeaderName>,
 }
 
@@ -76,53 +76,53 @@ pub enum CsrfToken {
     Cookie(String),
 }
 
-/// What is asked of an answer; all that is stated must hold.
+/// The rules for an answer; all that are given must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AnswerRules {
-    /// It has one of these statuses.
+    /// The answer has one of these statuses.
     pub status: Vec<u16>,
-    /// It sets this cookie.
+    /// The answer sets this cookie.
     pub cookie: Option<String>,
-    /// It leads to this path, or below it.
+    /// The answer redirects to this path, or below it.
     pub location: Option<String>,
-    /// It leads somewhere else than to this path, or below it.
+    /// The answer redirects elsewhere than to this path, or below it.
     pub location_not: Option<String>,
-    /// Its body has this text.
+    /// The answer's body contains this text.
     pub body_contains: Option<String>,
-    /// Its body does not have this text.
+    /// The answer's body does not contain this text.
     pub body_lacks: Option<String>,
-    /// Its body is JSON, with something at this pointer (RFC 6901).
+    /// The answer's body is JSON, with a value at this pointer (RFC 6901).
     pub json: Option<String>,
 }
 
 /// `directory.user`: pointers into the answer's JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HttpUser {
-    /// The id; none: the name is the id.
+    /// The user's id; none: the name is the id.
     pub id: Option<String>,
-    /// The name; none: as it was typed.
+    /// The user's name; none: as it was typed.
     pub name: Option<String>,
-    /// The groups, an array of texts.
+    /// The user's groups, an array of texts.
     pub groups: Option<String>,
-    /// The address.
+    /// The user's mail address.
     pub email: Option<String>,
-    /// Names that differ in case alone are one user's.
+    /// Whether names that differ only in case mean the same user.
     pub casefold: bool,
 }
 
 /// `directory.logout`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logout {
-    /// Where.
+    /// The URL of the sign-out.
     pub url: Uri,
     /// `GET` or `POST`.
     pub method: Method,
-    /// A page with the token that it wants to have back, as [`Csrf`] says.
+    /// A page with the token that the sign-out requires, as in [`Csrf`].
     pub csrf_page: Option<Uri>,
 }
 
 impl HttpDirectorySettings {
-    /// A form with the usual names.
+    /// Returns a form with the usual names.
     pub fn new(url: Uri) -> Self {
         Self {
             url,
@@ -143,7 +143,7 @@ impl HttpDirectorySettings {
 }
 
 impl AnswerRules {
-    /// Is anything asked?
+    /// Whether there are no rules.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -217,7 +217,7 @@ pub(super) fn http(table: &RawTable<'_>) -> HttpDirectorySettings {
 
 fn address(text: &str) -> Result<Uri, Wrong> {
     let wrong = || {
-        // Not repeated: it may hold a password.
+        // The address is not repeated: it may hold a password.
         Wrong::new("is no address of a page")
             .help("allowed: like \"http://127.0.0.1:8000/login\" or \"https://app.internal/login\"")
     };
@@ -245,7 +245,7 @@ fn headers(table: &RawTable<'_>) -> Vec<(HeaderName, HeaderValue)> {
     all
 }
 
-/// Header fields that no setting can get right.
+/// Header fields that no setting could set correctly.
 const FRAMING: [&str; 5] =
     ["content-length", "transfer-encoding", "connection", "cookie", "x-forwarded-for"];
 
@@ -291,11 +291,11 @@ enum CsrfPlace {
     Cookie,
 }
 
-/// What an answer to wrong credentials hardly has. A status alone is not among it, and a text that is absent is absent from
-/// every page that says "try again later".
+/// Keys that an answer to wrong credentials hardly meets. A status alone is not one of them, and neither is a missing text,
+/// which every page that says "try again later" lacks as well.
 const TELL_APART: [&str; 5] = ["cookie", "location", "location_not", "body_contains", "json"];
 
-/// What can be asked of an answer's head.
+/// Reads the rules that need only an answer's head.
 pub(super) fn head_rules(table: &RawTable<'_>) -> AnswerRules {
     AnswerRules {
         status: status(table),
@@ -316,7 +316,7 @@ fn answer_rules(table: &RawTable<'_>, is_there: bool, is_success: bool) -> Answe
         body_lacks: table.text("body_lacks", values::filled),
         json: table.text("json", pointer),
     };
-    // By its keys: a value that cannot be used has been reported.
+    // The keys count, even if their values cannot be used: that has been reported.
     let states = |keys: &[&str]| keys.iter().any(|key| table.has(key));
     let tells_apart = states(&TELL_APART);
     if !tells_apart && !states(&["status", "body_lacks"]) {

@@ -1,4 +1,4 @@
-//! `[identity]`: names that the upstream believes, so each must be legal, free and distinct in every spelling.
+//! Reads `[identity]`: header names that the upstream trusts, so each must be legal, unused and distinct in every spelling.
 
 use super::raw::{RawTable, SourcePlace, Wrong};
 use super::values;
@@ -15,14 +15,14 @@ pub struct IdentityHeaderNames {
     pub groups: String,
     /// The session's id.
     pub session_id: String,
-    /// How the user was authenticated: names of RFC 8176, comma separated.
+    /// The methods by which the user was authenticated: names of RFC 8176, comma separated.
     pub auth_methods: String,
     /// Further headers: name -> attribute of the directory (`email`, ...).
     pub attributes: Vec<(String, String)>,
 }
 
 impl IdentityHeaderNames {
-    /// The names that are not turned off.
+    /// Returns the names that are not turned off.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         [&self.user_id, &self.user_name, &self.groups, &self.session_id, &self.auth_methods]
             .into_iter()

@@ -1,4 +1,4 @@
-//! What `doorwarden init` writes.
+//! Provides the configuration that `doorwarden init` writes.
 
 /// A short configuration to start from: everything that has no default, and nothing else.
 pub const MINIMAL: &str = r#"# Doorwarden in front of a Django service. Every other setting has a default: see gateway.toml in the repository.

@@ -1,4 +1,4 @@
-//! `[[issuer]]`: each kind has its own keys, and all have a directory and a place in the request.
+//! Reads `[[issuer]]`: each kind has its own keys, and all have a directory and a place in the request.
 
 use std::time::Duration;
 
@@ -14,41 +14,41 @@ use super::{
 use crate::clock::Timestamp;
 use crate::wire::forward::fold;
 
-/// `[[issuer]]`: what a service has issued itself, accepted as a credential.
+/// `[[issuer]]`: credentials that a service has issued itself, and that the gateway accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerSettings {
-    /// For logs; the kind, unless given.
+    /// The name in logs; the kind, unless given.
     pub name: String,
-    /// The name of the directory in which its users are.
+    /// The directory that has its users.
     pub directory: String,
-    /// Where in a request its credentials come.
+    /// Where in a request its credentials are.
     pub place: CredentialPlace,
-    /// The `Domain` with which the service sets its cookie, or set it once.
+    /// The `Domain` with which the service sets its cookie, or did so in the past.
     pub cookie_domain: Option<String>,
-    /// The upstreams whose answers say who is signed in in its sessions, as indices of [`super::Config::upstreams`]; empty:
+    /// The upstreams whose answers show who is signed in to its sessions, as indices of [`super::Config::upstreams`]; empty:
     /// all.
     pub upstreams: Vec<usize>,
-    /// Do identity forms that make another credential make one for whoever comes with its session?
+    /// Whether identity forms may mint another credential for a caller who came with a session of this issuer.
     pub danger_mint: bool,
-    /// Does a good credential go on to the service? None: where the service signs people in (`sign_in.mode`).
+    /// Whether a valid credential is forwarded to the service. None: only where the service signs people in (`sign_in.mode`).
     pub forward: Option<bool>,
-    /// None of its credentials is accepted from then on.
+    /// When the gateway stops accepting its credentials.
     pub accept_until: Option<Timestamp>,
-    /// The kind and what only it has.
+    /// The kind, with the settings that only it has.
     pub kind: IssuerKind,
 }
 
-/// Where in a request an issuer's credentials come.
+/// Where in a request an issuer's credentials are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialPlace {
     /// In a header.
     Header {
-        /// Its name.
+        /// The header's name.
         name: String,
-        /// The schemes before the token, any case (`Bearer`); empty: the token stands alone.
+        /// The schemes before the token, in any case (`Bearer`); empty: the token stands alone.
         schemes: Vec<String>,
     },
-    /// The value of the cookie with this name.
+    /// In the cookie with this name.
     Cookie(String),
 }
 
@@ -57,40 +57,40 @@ pub enum CredentialPlace {
 pub enum IssuerKind {
     /// `kind = "simplejwt"`
     SimpleJwt(SimpleJwtIssuer),
-    /// `kind = "jwt"`: tokens made by hand, which name a user and may say nothing else.
+    /// `kind = "jwt"`: hand-made tokens, which name a user and may say nothing else.
     Jwt {
         /// How they are verified.
         signature: IssuerSignature,
         /// The claim with the user's id.
         claim: String,
-        /// A token without `exp` is accepted for this long from when one of its user was first seen.
+        /// How long a token without `exp` is accepted after one of its user was first seen.
         max_age: Duration,
-        /// In whose words one that is not good is refused.
+        /// How a token that is not valid is refused.
         refusals: Refusals,
     },
     /// `kind = "django-session"`
     DjangoSession(Box<DjangoSessionIssuer>),
     /// `kind = "drf-token"`: Django REST framework's `TokenAuthentication`.
     DrfToken {
-        /// Where its table lies.
+        /// The database with its table.
         database: Database,
         /// The table.
         table: String,
     },
     /// `kind = "knox"`: the tokens of django-rest-knox.
     Knox {
-        /// Where its table lies.
+        /// The database with its table.
         database: Database,
         /// The table.
         table: String,
-        /// How it keeps them.
+        /// The version, which decides how tokens are stored.
         version: KnoxVersion,
     },
-    /// `kind = "basic"`: a name and a password of the directory's in each request (RFC 7617).
+    /// `kind = "basic"`: a name and a password of the directory in each request (RFC 7617).
     Basic {
         /// How long a password that was right is not checked again.
         cache_for: Duration,
-        /// Tell whoever brings no credential that they may come with these.
+        /// Whether callers without a credential get a challenge for Basic authentication.
         challenge: bool,
     },
 }
@@ -98,9 +98,9 @@ pub enum IssuerKind {
 /// `issuer.version`: the major version of django-rest-knox.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum KnoxVersion {
-    /// 4.2
+    /// Version 4.2.
     Four,
-    /// 5
+    /// Version 5.
     #[default]
     Five,
 }
@@ -108,17 +108,17 @@ pub enum KnoxVersion {
 /// `issuer.refusals`
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Refusals {
-    /// `"gateway"`: as for any token.
+    /// `"gateway"`: like any other token.
     #[default]
     Gateway,
-    /// `"jwt"`: 403, with the four texts of a reader made by hand.
+    /// `"jwt"`: with 403 and the four texts of a hand-made reader.
     Jwt,
-    /// In the one text of REST framework's own token classes, for those kinds.
+    /// With the one text of REST framework's own token classes, for those kinds.
     Opaque,
 }
 
 impl IssuerSettings {
-    /// The header in which its credentials come.
+    /// Returns the header with its credentials.
     pub fn header(&self) -> Option<&str> {
         match &self.place {
             CredentialPlace::Header { name, .. } => Some(name),
@@ -126,7 +126,7 @@ impl IssuerSettings {
         }
     }
 
-    /// The cookie that is its credential.
+    /// Returns the cookie that is its credential.
     pub fn cookie(&self) -> Option<&str> {
         match &self.place {
             CredentialPlace::Header { .. } => None,
@@ -134,21 +134,21 @@ impl IssuerSettings {
         }
     }
 
-    /// Is its cookie a token, and no session?
+    /// Whether its cookie is a token and not a session.
     pub const fn is_token_in_cookie(&self) -> bool {
         matches!(self.place, CredentialPlace::Cookie(_))
             && !matches!(self.kind, IssuerKind::DjangoSession(_))
     }
 
-    /// The same issuer, whose tokens come in a cookie as well. It is an entry of its own, so that nothing that was found out of
-    /// a token in a header, which a browser never sends unasked, counts for the same token in a cookie.
+    /// Returns the same issuer for tokens in a cookie. It is a separate entry, so that what was learned from a token in a
+    /// header, which a browser never sends unasked, does not count for the same token in a cookie.
     pub(super) fn in_cookie(&self, name: String) -> Self {
         Self { place: CredentialPlace::Cookie(name), ..self.clone() }
     }
 }
 
 impl Config {
-    /// Does a good credential of this issuer's go on to its service?
+    /// Whether a valid credential of this issuer is forwarded to its service.
     pub fn forwards(&self, issuer: &IssuerSettings) -> bool {
         issuer.forward.unwrap_or(self.sign_in.mode == SignInMode::Follow)
     }
@@ -175,7 +175,7 @@ const KINDS: [(&str, IssuerKindKey); 6] = [
 
 const REFUSALS: [(&str, Refusals); 2] = [("gateway", Refusals::Gateway), ("jwt", Refusals::Jwt)];
 
-/// Keys besides those that every kind has, each with the kinds that have it.
+/// Keys besides those that every kind has, each with its kinds.
 const KEYS: [(&str, &[&str]); 34] = [
     ("header", &["simplejwt", "jwt", "drf-token"]),
     ("schemes", &["simplejwt", "jwt", "drf-token", "knox"]),
@@ -213,7 +213,7 @@ const KEYS: [(&str, &[&str]); 34] = [
     ("challenge", &["basic"]),
 ];
 
-/// What is asked of all of them for each request that none of them knows.
+/// The most issuers: each may be asked for every request whose credential none of them recognizes.
 const MOST: usize = 20;
 
 pub(super) fn issuers(
@@ -262,7 +262,7 @@ pub(super) fn issuers(
     all
 }
 
-/// An issuer, and the cookie in which its tokens come besides.
+/// Reads an issuer, and the additional cookie with its tokens.
 fn issuer(
     table: &RawTable<'_>,
     directories: &[DirectorySettings],
@@ -283,7 +283,7 @@ fn issuer(
                 &format!("a {word} issuer has no such key"),
                 &format!("it is for {}", listed(kinds.iter().copied())),
             ),
-            // Which keys it may have is not known.
+            // Without a kind, it is not known which keys the issuer may have.
             None => table.pass_over(&[key]),
         }
     }
@@ -385,7 +385,7 @@ fn issuer(
     Some((settings, cookie))
 }
 
-/// A header; `schemes` are those in `Authorization`, where another header has none.
+/// Reads the header; the default of `schemes` is for `Authorization`, and another header has none.
 fn header(table: &RawTable<'_>, default: &str, default_schemes: &[&str]) -> CredentialPlace {
     let name = table.text("header", values::credential_header).unwrap_or_else(|| default.into());
     let is_authorization = name.eq_ignore_ascii_case("authorization");
@@ -411,11 +411,11 @@ fn listed<'a>(words: impl Iterator<Item = &'a str>) -> String {
     words.map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
 }
 
-/// The only directory, unless one is named.
+/// Returns the named directory, or the only one.
 fn directory(table: &RawTable<'_>, directories: &[DirectorySettings]) -> String {
     let names = || directories.iter().map(|directory| directory.name.as_str());
     if let ([only], false) = (directories, table.has("directory")) {
-        // Says that the key is known.
+        // This marks the key as known.
         let _ = table.text("directory", values::name);
         return only.name.clone();
     }

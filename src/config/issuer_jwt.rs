@@ -1,4 +1,4 @@
-//! `[[issuer]]` of the kinds `simplejwt` and `jwt`: how the tokens are signed, and what is in them.
+//! Reads `[[issuer]]` of the kinds `simplejwt` and `jwt`: how the tokens are signed, and what they contain.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,15 +12,15 @@ use crate::jose::Algorithm;
 /// How the JWTs of an issuer are verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuerSignature {
-    /// How they are signed.
+    /// The algorithm of the signatures.
     pub algorithm: Algorithm,
-    /// With what they are verified.
+    /// The key that verifies them.
     pub key: IssuerKey,
     /// How far clocks may differ.
     pub leeway: Duration,
-    /// Take `sub` and `jti` that are numbers.
+    /// Whether `sub` and `jti` may be numbers.
     pub numeric_ids: bool,
-    /// Take a shared secret that can be guessed.
+    /// Whether a shared secret that can be guessed is accepted.
     pub danger_weak_key: bool,
 }
 
@@ -34,7 +34,7 @@ pub enum IssuerKey {
 }
 
 impl IssuerKey {
-    /// Its file.
+    /// Returns the key's file.
     pub fn path(&self) -> &Path {
         match self {
             Self::Private(path) | Self::Public(path) => path,
@@ -47,19 +47,19 @@ impl IssuerKey {
 pub struct SimpleJwtIssuer {
     /// How its tokens are verified.
     pub signature: IssuerSignature,
-    /// `AUTH_TOKEN_CLASSES`: accepted kinds.
+    /// `AUTH_TOKEN_CLASSES`: the accepted kinds.
     pub token_types: Vec<TokenType>,
     /// `USER_ID_CLAIM`
     pub user_id_claim: String,
-    /// `AUDIENCE`; empty: not looked at.
+    /// `AUDIENCE`; empty: not checked.
     pub audience: Vec<String>,
     /// `ISSUER`
     pub issuer: Option<String>,
     /// `CHECK_REVOKE_TOKEN`
     pub check_revoke_token: bool,
-    /// Are its refresh tokens taken over?
+    /// Whether its refresh tokens are adopted.
     pub adopt_refresh_tokens: bool,
-    /// The database whose blacklist is asked (`rest_framework_simplejwt.token_blacklist`).
+    /// The database with the blacklist (`rest_framework_simplejwt.token_blacklist`).
     pub blacklist: Option<Database>,
 }
 
@@ -87,7 +87,7 @@ pub(super) fn simplejwt(
     let adopt_refresh_tokens = table.flag("adopt_refresh_tokens").unwrap_or(false);
     let blacklist = blacklist(table, directory);
     let token_type = |text: &str| match text {
-        // Both say themselves what they are; a refresh token proves nothing in a request.
+        // Tokens of both types name their own type; a refresh token proves nothing in a request.
         "access" => Ok(TokenType::Access),
         "sliding" => Ok(TokenType::Sliding),
         other => Err(Wrong::choice(other, &["access", "sliding"])),
@@ -111,7 +111,7 @@ pub(super) fn simplejwt(
     }
 }
 
-/// It is asked in the database in which the issuer's users are.
+/// Reads the blacklist, which is in the database that has the issuer's users.
 pub(super) fn blacklist(
     table: &RawTable<'_>,
     directory: Option<&DirectorySettings>,

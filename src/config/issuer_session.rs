@@ -1,4 +1,4 @@
-//! `[[issuer]] kind = "django-session"`: where the service keeps its sessions.
+//! Reads `[[issuer]] kind = "django-session"`: where the service stores its sessions.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub struct DjangoSessionIssuer {
     pub engine: SessionEngine,
     /// The file with `SECRET_KEY`.
     pub key_file: PathBuf,
-    /// Files with `SECRET_KEY_FALLBACKS`.
+    /// The files with `SECRET_KEY_FALLBACKS`.
     pub fallback_key_files: Vec<PathBuf>,
     /// `AUTHENTICATION_BACKENDS`
     pub backends: Vec<String>,
@@ -23,12 +23,12 @@ pub struct DjangoSessionIssuer {
     pub max_age: Duration,
 }
 
-/// Where a service's sessions are.
+/// Where a service's sessions are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionEngine {
-    /// `db`, and `cached_db`, whose rows are the same.
+    /// `db`, and `cached_db`, which writes the same rows.
     Database {
-        /// Where the table lies.
+        /// The database with the table.
         database: Database,
         /// The table.
         table: String,
@@ -39,12 +39,12 @@ pub enum SessionEngine {
     SignedCookies,
 }
 
-/// A service's cache in Redis, as its `CACHES` say.
+/// A service's cache in Redis, as in its `CACHES`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceCacheSettings {
     /// `LOCATION`
     pub address: String,
-    /// File with the password; none: the server asks for none.
+    /// File with the password; none: the server requires none.
     pub password_file: Option<PathBuf>,
     /// `KEY_PREFIX`
     pub prefix: String,
@@ -52,7 +52,7 @@ pub struct ServiceCacheSettings {
     pub version: u32,
 }
 
-/// Of those, the ones that only a session engine with a cache has.
+/// The keys that only a session engine with a cache has.
 const CACHE_KEYS: [&str; 4] = ["cache", "cache_password_file", "cache_prefix", "cache_version"];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -112,7 +112,7 @@ pub(super) fn django_session(
     }
 }
 
-/// Only the scheme is ever repeated: an address may hold a password.
+/// Reads the cache. Messages repeat only the scheme of its address, which may hold a password.
 pub(super) fn cache(table: &RawTable<'_>) -> ServiceCacheSettings {
     table.require("cache", "like cache = \"redis://127.0.0.1:6379/1\"");
     let address = table.text("cache", |text| {
@@ -136,7 +136,7 @@ pub(super) fn cache(table: &RawTable<'_>) -> ServiceCacheSettings {
     }
 }
 
-/// The issuer's own database, or its directory's.
+/// Returns the issuer's own database, or its directory's.
 pub(super) fn service_database(
     table: &RawTable<'_>,
     directory: Option<&DirectorySettings>,

@@ -1,4 +1,4 @@
-//! `[listen]` and `[trusted_proxies]`: where the gateway listens, the limits of what it takes, and whom it believes.
+//! Reads `[listen]` and `[trusted_proxies]`: where the gateway listens, the limits of what it accepts, and whom it trusts.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use super::raw::{RawItem, RawTable, Wrong};
 use super::units::{HOUR, KIB, TIMEOUT, days, secs};
 use super::values;
 
-/// `[listen]`: where the gateway listens, and the limits of what it takes.
+/// `[listen]`: where the gateway listens, and the limits of what it accepts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listen {
     /// Plain HTTP listeners.
@@ -25,13 +25,13 @@ pub struct Listen {
     pub proxy_protocol: ProxyProtocol,
     /// `/metrics`, `/live`, `/ready` and the operator's API.
     pub admin: SocketAddr,
-    /// Let `admin` be reached from other networks.
+    /// Whether `admin` may be reached from other networks.
     pub danger_public_admin: bool,
     /// Worker threads of the proxy; 0 means one for each core.
     pub threads: usize,
     /// The longest that the head of a request may take as a whole.
     pub head_timeout: Duration,
-    /// A kept client connection without a request is closed after this long.
+    /// How long a kept client connection may be idle before it is closed.
     pub keepalive_timeout: Duration,
     /// The longest wait for the next byte of a request, its body included.
     pub read_timeout: Duration,
@@ -39,9 +39,9 @@ pub struct Listen {
     pub write_timeout: Duration,
     /// The most connections of clients at a time.
     pub max_connections: usize,
-    /// The most connections of one address (IPv6: of one /64) that is no trusted proxy; zero is no limit.
+    /// The most connections from one address (IPv6: one /64) that is not a trusted proxy; zero is no limit.
     pub max_connections_per_address: usize,
-    /// What a client may send on one stream of HTTP/2 before the upstream has taken it.
+    /// How much a client may send on one stream of HTTP/2 before the upstream has taken it.
     pub http2_stream_window: u32,
     /// The same for all streams of a connection together.
     pub http2_connection_window: u32,
@@ -51,13 +51,13 @@ pub struct Listen {
     pub max_headers: usize,
     /// The most bytes of a request target.
     pub max_target_bytes: usize,
-    /// The most bytes of a body that one of our own paths takes.
+    /// The most bytes of a request body for an own path.
     pub max_body_bytes: usize,
-    /// The longest a body for one of our own paths may take as a whole.
+    /// The longest that a request body for an own path may take as a whole.
     pub own_body_timeout: Duration,
-    /// How long requests may finish after SIGTERM.
+    /// How long requests may take to finish after SIGTERM.
     pub shutdown_timeout: Duration,
-    /// How long browsers come back over TLS only, as answers on `https` tell them; zero tells nothing.
+    /// How long browsers use TLS only (HSTS), as answers on `https` require; zero sends no such field.
     pub hsts_max_age: Duration,
 }
 
@@ -99,7 +99,7 @@ impl Default for Listen {
     }
 }
 
-/// HTTP/2 begins with the least; beyond the most, one connection could hold too much.
+/// HTTP/2 starts with the minimum; beyond the maximum, one connection could hold too much memory.
 const WINDOW: std::ops::RangeInclusive<u64> = 64 << 10..=64 << 20;
 
 pub(super) fn listen(table: &RawTable<'_>) -> Listen {
@@ -194,13 +194,13 @@ pub(super) fn listen(table: &RawTable<'_>) -> Listen {
     }
 }
 
-/// The trusted networks, and the names that only they may send.
+/// Reads the trusted networks, and the names that only they may send.
 pub(super) fn trusted_proxies(table: &RawTable<'_>) -> (Vec<IpNet>, Vec<String>) {
     let reserved = table.values("reserved_headers", values::reserved_header).unwrap_or_default();
     let trust_all = table.flag("danger_trust_all_proxies").unwrap_or(false);
     let networks = table.list("networks", values::network).unwrap_or_default();
     let trusted: Vec<IpNet> = networks.iter().map(|item| canonical(item.value)).collect();
-    // Together: two halves are everything as well.
+    // All networks are taken together: two halves cover everything as well.
     if IpNet::aggregate(&trusted).iter().any(|network| network.prefix_len() == 0) {
         let whole = networks.iter().find(|item| canonical(item.value).prefix_len() == 0);
         let place = whole.map_or_else(|| table.place("networks"), |item| item.place.clone());
@@ -220,7 +220,7 @@ pub(super) fn trusted_proxies(table: &RawTable<'_>) -> (Vec<IpNet>, Vec<String>)
     (networks.into_iter().map(|item| item.value).collect(), reserved)
 }
 
-/// IPv4-mapped networks as what they are.
+/// Converts IPv4-mapped networks to IPv4.
 fn canonical(network: IpNet) -> IpNet {
     match network {
         IpNet::V6(v6) if v6.prefix_len() >= 96 => v6
@@ -251,7 +251,7 @@ fn tls_files(table: &RawTable<'_>, is_needed: bool) -> Option<TlsFiles> {
     Some(TlsFiles { certificate: certificate?, private_key: private_key? })
 }
 
-/// `[[listen.certificate]]`
+/// Reads a `[[listen.certificate]]`.
 fn pair(table: &RawTable<'_>) -> Option<TlsFiles> {
     let missing = ["certificate_file", "private_key_file"].into_iter().find(|key| !table.has(key));
     if let Some(missing) = missing {
@@ -266,7 +266,7 @@ fn is_unset(table: &RawTable<'_>, key: &str) -> bool {
     !table.has(key) || table.is_empty_list(key)
 }
 
-/// No socket can be bound twice; port 0 is a free port each time.
+/// Refuses duplicates, because no socket can be bound twice; port 0 is a free port each time.
 fn refuse_doubles(
     table: &RawTable<'_>,
     http: &[RawItem<SocketAddr>],
@@ -307,7 +307,7 @@ fn check_admin(table: &RawTable<'_>, admin: SocketAddr, danger_public_admin: boo
     }
 }
 
-/// Neither loopback, private nor link-local. "All addresses" counts as public: some of them may be.
+/// Whether the address is neither loopback, private nor link-local. "All addresses" counts as public: some may be.
 fn is_public(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),

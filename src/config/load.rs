@@ -1,4 +1,4 @@
-//! From a path or a text to a [`Config`].
+//! Turns a path or a text into a [`Config`].
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,29 +9,29 @@ use super::raw::RawReader;
 use super::report::ProblemReport;
 use super::{Config, check};
 
-/// No configuration is longer; what is, is another file.
+/// The largest configuration: a longer file is not one.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Why there is no configuration.
+/// Why a configuration cannot be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Unreadable {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
-        /// Why.
+        /// The error.
         error: io::Error,
     },
-    /// Every user of this machine may change it, and so could take over the gateway.
+    /// Every user of this machine may change the file, and so could take over the gateway.
     #[error("{} is writable by others (mode {mode:04o}); run: chmod o-w {}", path.display(), path.display())]
     WritableByOthers {
-        /// Which file.
+        /// The file's path.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
     },
-    /// It has errors.
+    /// The file has errors.
     #[error("{0}")]
     Invalid(ProblemReport),
 }
@@ -44,7 +44,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<(Self, ProblemReport), LoadError> {
         let unreadable = |error| LoadError::Unreadable { path: path.to_owned(), error };
         let mut file = File::open(path).map_err(unreadable)?;
-        // Of the opened file, so that it cannot be exchanged between the look and the reading.
+        // The metadata are those of the opened file, so that it cannot be exchanged between check and reading.
         let metadata = file.metadata().map_err(unreadable)?;
         let mode = metadata.permissions().mode() & 0o7777;
         if metadata.is_file() && mode & 0o002 != 0 {
@@ -64,7 +64,7 @@ impl Config {
         Self::parse(&text, &base, &path.display().to_string()).map_err(LoadError::Invalid)
     }
 
-    /// Reads a file as far as it can be read, to find the gateway that was started with it: its store's folder and its admin
+    /// Reads a file as far as possible, to find the gateway that was started with it: its store's folder and its admin
     /// listener. What cannot be read has its default.
     pub fn glimpse(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).unwrap_or_default();

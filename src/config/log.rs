@@ -1,4 +1,4 @@
-//! `[log]`: what is written, and how.
+//! Reads `[log]`: what is logged, and how.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,28 +12,28 @@ use super::units::{days, hours, mins};
 pub struct Log {
     /// JSON lines, or readable text.
     pub format: LogFormat,
-    /// The least severe level that is written (`error`, `warn`, `info`, `debug`).
+    /// The least severe level that is logged (`error`, `warn`, `info`, `debug`).
     pub level: String,
-    /// One line for each request?
+    /// Whether each request is logged.
     pub access: bool,
-    /// A file for the audit trail (appended, 0600); none: with the other lines.
+    /// The file of the audit trail (appended, 0600); none: the trail is part of the log.
     pub audit_file: Option<PathBuf>,
-    /// The key of its lines' codes.
+    /// The key of the codes that authenticate the trail's lines.
     pub audit_key_file: PathBuf,
-    /// A segment of the trail is closed at this size in bytes.
+    /// The size in bytes at which a segment of the trail is closed.
     pub audit_rotate_size: u64,
-    /// And after this long.
+    /// The age at which a segment of the trail is closed.
     pub audit_rotate_after: Duration,
-    /// Segments are dropped whole when all of their lines are older than this.
+    /// The age of all of its lines at which a segment is deleted.
     pub audit_retention: Duration,
 }
 
 /// `log.format`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object on each line.
     Json,
-    /// For people.
+    /// Readable text, for people.
     #[default]
     Text,
 }

@@ -1,4 +1,4 @@
-//! `[login]`: the sign-in page, what a sign-in gets, and how guesses are slowed.
+//! Reads `[login]`: the sign-in page, what a sign-in returns, and how guessing is slowed down.
 
 use std::time::Duration;
 
@@ -9,33 +9,33 @@ use super::values;
 /// `[login]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Login {
-    /// What a JSON sign-in gets.
+    /// What a JSON sign-in returns.
     pub token_delivery: Issues,
-    /// Shown on the page.
+    /// The title of the page.
     pub title: String,
-    /// The operator's own links, shown on the page: label and address.
+    /// The operator's own links on the page: label and address.
     pub links: Vec<(String, String)>,
     /// Threads that hash passwords; 0 means half the cores, at least one.
     pub hash_threads: usize,
-    /// Sign-ins that may wait for one of them; beyond it 503.
+    /// Sign-ins that may wait for such a thread; beyond it 503.
     pub hash_queue: usize,
-    /// Failures of one account from one network before it has to wait.
+    /// Failures for one account from one network before further attempts have to wait.
     pub account_failures: u32,
-    /// Failures of one address (/32, /64) before it has to wait.
+    /// Failures from one address (/32, /64) before further attempts have to wait.
     pub address_failures: u32,
-    /// Failures of one network (/24, /48) before it has to wait.
+    /// Failures from one network (/24, /48) before further attempts have to wait.
     pub network_failures: u32,
-    /// Guesses at one account in a day, from wherever, by those who have no device cookie of it.
+    /// Guesses at one account in a day, from anywhere, by clients without a device cookie of it.
     pub guesses_per_day: u32,
     /// The first wait; it doubles with each further failure.
     pub backoff_initial: Duration,
     /// The longest wait.
     pub backoff_max: Duration,
-    /// Failures are forgotten after this long without another.
+    /// How long without another failure until failures are forgotten.
     pub reset_after: Duration,
 }
 
-/// `login.token_delivery`: what a JSON sign-in gets. A form from the page gets the cookie only.
+/// `login.token_delivery`: what a JSON sign-in returns. A form from the page gets the cookie only.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Issues {
     /// Tokens in the body and the session cookie.
@@ -48,11 +48,11 @@ pub enum Issues {
 }
 
 impl Default for Login {
-    /// The limits leave a person who mistypes a few times alone, and an office or mobile network whose users share an
-    /// address; a guesser gets 5 tries at full speed, then 1 s, 2 s, 4 s ... up to 15 minutes apart: about 100 a day for
-    /// one account from one network, and from everywhere 100 a day at most (`guesses_per_day`), but for whoever has a device
-    /// cookie. What waits is a pair of account and network, an address or a network, never an
-    /// account as such, so nobody can lock a user out from elsewhere.
+    /// The limits do not affect a person who mistypes a few times, or an office or mobile network whose users share an address.
+    /// A guesser gets 5 tries at full speed, then 1 s, 2 s, 4 s ... up to 15 minutes apart: about 100 a day for one account
+    /// from one network, and at most 100 a day from everywhere (`guesses_per_day`), except with a device cookie. A pair of
+    /// account and network, an address or a network has to wait, never an account as such, so nobody can lock a user out from
+    /// elsewhere.
     fn default() -> Self {
         Self {
             token_delivery: Issues::Both,
@@ -83,7 +83,7 @@ pub(super) fn login(table: &RawTable<'_>) -> Login {
     let reset_after =
         table.duration("reset_after", secs(1)..=30 * DAY).unwrap_or(default.reset_after);
     table.ordered(("backoff_initial", backoff_initial), ("backoff_max", backoff_max));
-    // Or a guesser would begin anew before the longest wait is over.
+    // Otherwise a guesser would start afresh before the longest wait is over.
     table.ordered(("backoff_max", backoff_max), ("reset_after", reset_after));
     let failures = 1..=1_000_000;
     Login {
@@ -118,7 +118,7 @@ fn link(table: &RawTable<'_>) -> Option<(String, String)> {
     Some((label?, href?))
 }
 
-/// A page of this host or of another; never a script.
+/// Parses a link to a page of this host or of another; never a script.
 fn href(text: &str) -> Result<String, Wrong> {
     let is_local = text.starts_with('/') && !text.starts_with("//") && !text.starts_with("/\\");
     let is_remote = text.starts_with("https://") || text.starts_with("http://");

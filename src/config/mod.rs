@@ -1,13 +1,13 @@
-//! The checked configuration: what the program may rely on.
+//! Defines the checked configuration, on which the program may rely.
 //!
-//! Two stages, as everywhere input enters: `raw` reads the file's shape with the place of every value; `check` turns that
-//! into a [`Config`] and collects every problem on its way, so that an operator sees all of them at once, each with key,
-//! line, column and what is allowed ([`ProblemReport`]).
+//! It is read in two stages, like all input: `raw` reads the file's shape with the place of every value; `check` turns that
+//! into a [`Config`] and collects all problems, so that an operator sees them at once, each with key, line, column and what is
+//! allowed ([`ProblemReport`]).
 //!
-//! **A section of the file is one file here**: its type, its defaults and how it is read and checked stand together. A new
-//! key is a field, its default and one line of reading in that file, and one line in `gateway.toml`, which documents each
-//! default; the compiler and a test that holds the two together name what is missing. `check` reads the sections in order and
-//! judges what concerns several of them.
+//! **A section of the file is one file here**, which contains its type, its defaults and how it is read and checked. A new key
+//! is a field, its default and one line of reading in that file, and one line in `gateway.toml`, which documents each default;
+//! the compiler and a test that compares the two point out what is missing. `check` reads the sections in order and checks what
+//! concerns several of them.
 //!
 //! All durations and sizes are values with units in the file ("15m", "64KiB"); switches that weaken security start with
 //! `danger_`.
@@ -134,20 +134,20 @@ pub use self::template::{Members, Template};
 pub use self::tokens::{Binding, RotationPolicy, Tokens};
 pub use self::upstream::Upstream;
 
-/// A duration as the file writes it: a whole number and one unit. None: it is none.
+/// Parses a duration as in the file: a whole number and one unit. `None` if it is not one.
 pub fn duration(text: &str) -> Option<std::time::Duration> {
     raw::parse_duration(text)
 }
 
-/// Everything the gateway is told.
+/// The gateway's whole configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// `[listen]`
     pub listen: Listen,
-    /// `[trusted_proxies]`: networks whose forwarding headers are believed.
+    /// `[trusted_proxies]`: networks whose forwarding headers are trusted.
     pub trusted_proxies: Vec<IpNet>,
-    /// `trusted_proxies.reserved_headers`: names besides the known ones that only a trusted proxy may send; a final `*`
-    /// stands for any rest.
+    /// `trusted_proxies.reserved_headers`: names besides the known ones that only a trusted proxy may send; a final `*` stands
+    /// for any rest.
     pub reserved_headers: Vec<String>,
     /// `[[upstream]]`, at least one.
     pub upstreams: Vec<Upstream>,
@@ -157,7 +157,7 @@ pub struct Config {
     pub error_pages: Vec<ErrorPage>,
     /// `[shadow]`
     pub shadow: Shadow,
-    /// `[paths]`: what the gateway answers itself.
+    /// `[paths]`: the paths that the gateway answers itself.
     pub paths: Vec<OwnPathEntry>,
     /// `[tokens]`
     pub tokens: Tokens,
@@ -200,7 +200,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The routes that take personal access tokens.
+    /// Returns the routes that take personal access tokens.
     pub fn token_routes(&self) -> impl Iterator<Item = &Route> {
         self.routes.iter().filter(|route| route.personal_tokens)
     }

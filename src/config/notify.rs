@@ -1,4 +1,4 @@
-//! `[notify]`: who is told of what was found, and how.
+//! Reads `[notify]`: who is notified of incidents, and how.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -13,15 +13,15 @@ use crate::wire::host::Host;
 /// `[notify]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notify {
-    /// How many messages wait in one channel at most; beyond it the oldest is dropped.
+    /// The most messages that wait in one channel; beyond it the oldest is dropped.
     pub queue: u32,
-    /// For how long the same incident is no news.
+    /// How long the same incident is not reported again.
     pub cooldown: Duration,
     /// The wait after the first failure of a channel; it doubles with each further one.
     pub backoff_initial: Duration,
     /// The longest wait.
     pub backoff_max: Duration,
-    /// A message older than this is given up.
+    /// The age at which a message is given up.
     pub give_up_after: Duration,
     /// `[[notify.webhook]]`
     pub webhooks: Vec<WebhookSettings>,
@@ -34,48 +34,48 @@ pub struct Notify {
 /// `[[notify.webhook]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookSettings {
-    /// A metric label, and the name under which its messages wait.
+    /// The metric label, which also names its waiting messages in the store.
     pub name: String,
-    /// Where it is posted to.
+    /// The URL to which messages are posted.
     pub url: String,
-    /// The secrets that sign, one a line.
+    /// The secrets that sign messages, one on each line.
     pub secret: SecretSource,
-    /// An attempt takes no longer.
+    /// The longest that an attempt may take.
     pub timeout: Duration,
-    /// Certificates that are trusted beside the system's.
+    /// Certificates that are trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 
 /// `[notify.mail]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailSettings {
-    /// The server.
+    /// The mail server.
     pub host: String,
-    /// Its port.
+    /// The server's port.
     pub port: u16,
     /// How the connection is encrypted.
     pub tls: MailTls,
-    /// Whoever it signs in as.
+    /// The user as whom the gateway signs in at the server.
     pub username: Option<String>,
-    /// The file with their password.
+    /// The file with that user's password.
     pub password_file: Option<PathBuf>,
     /// The sender: an address, or `Name <address>`.
     pub from: String,
-    /// An attempt takes no longer.
+    /// The longest that an attempt may take.
     pub timeout: Duration,
-    /// Certificates that are trusted beside the system's.
+    /// Certificates that are trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
-    /// The origin where people reach the gateway: links in letters lead there.
+    /// The origin where users reach the gateway: links in letters lead there.
     pub public_url: String,
-    /// Where people change their password: a path, or an address elsewhere.
+    /// Where users change their password: a path, or an address elsewhere.
     pub password_change_url: Option<String>,
-    /// For how long a link in a letter works.
+    /// How long a link in a letter works.
     pub link_lifetime: Duration,
-    /// For people of whom no directory says which they read.
+    /// The language for users for whom no directory gives one.
     pub language: Language,
-    /// In which times are told.
+    /// The time zone of times in letters.
     pub time_zone: String,
-    /// Letters that one address gets in an hour; the others wait.
+    /// The most letters that one address gets in an hour; the others wait.
     pub per_address: u32,
     /// A folder with templates in place of the built-in ones.
     pub templates: Option<PathBuf>,
@@ -84,28 +84,28 @@ pub struct MailSettings {
 /// `notify.mail.tls`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MailTls {
-    /// Plain at first, encrypted before anything is said; never without.
+    /// STARTTLS: plain at first, encrypted before anything is sent; never without TLS.
     StartTls,
     /// Encrypted from the first byte.
     Implicit,
-    /// Not at all: `danger_plaintext`.
+    /// Not encrypted: `danger_plaintext`.
     None,
 }
 
 /// `[[notify.security_events]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecurityEventsSettings {
-    /// A metric label, and the name under which its messages wait.
+    /// The metric label, which also names its waiting messages in the store.
     pub name: String,
-    /// Where tokens are pushed to.
+    /// The URL to which tokens are pushed.
     pub url: String,
     /// `aud`.
     pub audience: String,
-    /// What the receiver knows us by: a bearer token.
+    /// The file with the bearer token that authenticates the gateway to the receiver.
     pub token_file: Option<PathBuf>,
-    /// An attempt takes no longer.
+    /// The longest that an attempt may take.
     pub timeout: Duration,
-    /// Certificates that are trusted beside the system's.
+    /// Certificates that are trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -114,12 +114,12 @@ pub struct SecurityEventsSettings {
 pub enum SecretSource {
     /// In a file that only the gateway's user can read.
     File(PathBuf),
-    /// In a variable of the environment.
+    /// In an environment variable.
     Environment(String),
 }
 
 impl Notify {
-    /// Is anybody told?
+    /// Whether there is any channel.
     pub(super) fn is_any(&self) -> bool {
         self.mail.is_some() || !self.webhooks.is_empty() || !self.security_events.is_empty()
     }
@@ -140,14 +140,14 @@ impl Default for Notify {
     }
 }
 
-/// The channel's name in metrics and in the store.
+/// The mail channel's name in metrics and in the store.
 pub const MAIL: &str = "mail";
 
-/// The same of the channel that mails links to let people in. It is one of its own, so that who asks for many of them pushes
-/// out no letter about an incident.
+/// The name of the channel that mails sign-in links. It is a separate channel, so that a client that requests many links
+/// displaces no letter about an incident.
 pub const MAILED_LINKS: &str = "mailed-links";
 
-/// The same of the channel that mails codes which stand for a second factor.
+/// The name of the channel that mails codes, which stand in for a second factor.
 pub const MAILED_CODES: &str = "mailed-codes";
 
 pub(super) fn notify(table: &RawTable<'_>, tokens: &Tokens) -> Notify {
@@ -289,7 +289,7 @@ fn mailbox(text: &str) -> Result<String, Wrong> {
     }
 }
 
-/// `scheme://host[:port]`
+/// Parses `scheme://host[:port]`.
 fn origin(text: &str) -> Result<String, Wrong> {
     const FORM: &str =
         "allowed: a scheme and a host without a path, like \"https://app.example.com\"";
@@ -303,7 +303,7 @@ fn origin(text: &str) -> Result<String, Wrong> {
     }
 }
 
-/// A path of this origin, or an address elsewhere.
+/// Parses a path of this origin, or an address elsewhere.
 pub(super) fn page(text: &str) -> Result<String, Wrong> {
     let is_path = text.starts_with('/') && !text.starts_with("//");
     let is_url =
@@ -324,7 +324,7 @@ fn time_zone(text: &str) -> Result<String, Wrong> {
     }
 }
 
-/// An address that something is posted to: over TLS, unless it is this machine or `danger_plain_http` says so.
+/// Reads the URL of a receiver: it must use TLS, unless it is on this machine or `danger_plain_http` is set.
 fn receiver(table: &RawTable<'_>, key: &'static str) -> String {
     let plain = table.flag("danger_plain_http").unwrap_or_default();
     if plain {
@@ -358,7 +358,7 @@ fn receiver_url(text: &str, plain: bool) -> Result<String, Wrong> {
     }
 }
 
-/// A secret that must be there, in a file or in a variable of the environment.
+/// Reads a secret that must be given, in a file or in an environment variable.
 fn secret(table: &RawTable<'_>, file: &'static str, env: &'static str) -> SecretSource {
     match optional_secret(table, file, env) {
         Some(source) => source,
@@ -373,7 +373,7 @@ fn secret(table: &RawTable<'_>, file: &'static str, env: &'static str) -> Secret
     }
 }
 
-/// A secret, in a file or in a variable of the environment.
+/// Reads a secret, in a file or in an environment variable.
 fn optional_secret(
     table: &RawTable<'_>,
     file: &'static str,

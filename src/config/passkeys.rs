@@ -1,32 +1,32 @@
-//! `[second_factor.passkeys]`: passkeys and security keys (WebAuthn).
+//! Reads `[second_factor.passkeys]`: passkeys and security keys (WebAuthn).
 //!
-//! A passkey belongs to an RP ID, which is a host name, and authenticators hand it out to pages of that host and of those
-//! below it alone. Nothing can carry it over to another name, so the RP ID is written here and follows from no other key: a
-//! host name that changes elsewhere in the configuration does not make everybody's passkeys useless.
+//! A passkey belongs to an RP ID, which is a host name, and authenticators use it only for pages of that host and of those
+//! below it. It cannot be moved to another name, so the RP ID is configured here and derived from no other key: changing a host
+//! name elsewhere in the configuration does not make everybody's passkeys useless.
 
 use std::net::IpAddr;
 
 use super::raw::{RawTable, Wrong};
 use super::values;
 
-/// `[second_factor.passkeys]`, where they are on.
+/// `[second_factor.passkeys]`, where passkeys are on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PasskeySettings {
     /// The RP ID.
     pub rp_id: String,
-    /// What authenticators call the service; empty: `login.title`, or else the RP ID.
+    /// The name of the service in authenticators; empty: `login.title`, or else the RP ID.
     pub rp_name: String,
     /// The origins whose pages may use passkeys.
     pub origins: Vec<String>,
-    /// May somebody sign in with a passkey and nothing else?
+    /// Whether users may sign in with a passkey and nothing else.
     pub sign_in: bool,
 }
 
-/// This machine's own name, where browsers use passkeys without TLS.
+/// This machine's own name, for which browsers use passkeys without TLS.
 const LOCALHOST: &str = "localhost";
 
 impl PasskeySettings {
-    /// Are all origins this machine's own, without a port? Then each port is good: a developer's pages have whatever is free.
+    /// Whether all origins are this machine's own, without a port. Then every port is accepted, for developers' pages.
     pub fn takes_any_port(&self) -> bool {
         let is_portless = |origin: &String| {
             origin.strip_prefix("http://").is_some_and(|authority| !authority.contains(':'))
@@ -64,7 +64,7 @@ pub(super) fn passkeys(table: &RawTable<'_>, is_on: bool) -> Option<PasskeySetti
     Some(PasskeySettings { rp_id, rp_name, origins, sign_in })
 }
 
-/// A host name, as browsers compare it. An address is none (WebAuthn section 5.1.2).
+/// Parses a host name, as browsers compare it. An address is not one (WebAuthn section 5.1.2).
 fn rp_id(text: &str) -> Result<String, Wrong> {
     const FORM: &str = "allowed: a host name in lower case, like \"app.example.com\" or \"example.com\", without scheme and port";
     let labels = || text.split('.');
@@ -90,7 +90,7 @@ fn rp_name(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// An origin of the RP ID's host, or of one below it, over TLS.
+/// Parses an origin of the RP ID's host, or of one below it, over TLS.
 fn origin(text: &str, rp_id: &str) -> Result<String, Wrong> {
     let origin = values::origin(text)?;
     let (scheme, authority) = origin.split_once("://").unwrap_or(("", &origin));

@@ -1,4 +1,4 @@
-//! `[paths]`: what the gateway answers itself, and where.
+//! Reads `[paths]`: the paths that the gateway answers itself.
 
 use super::directory::USERNAME;
 use super::raw::{RawItem, RawTable, Wrong};
@@ -6,7 +6,7 @@ use super::template::members;
 use super::{DirectorySettings, IssuerSettings, Members, RotationPolicy, Shape, alias, values};
 use crate::wire::path::{PathMatch, PathPattern};
 
-/// What the gateway answers itself.
+/// A path that the gateway answers itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
 pub enum OwnPath {
     /// `POST /login`, and `GET /login`, the page.
@@ -19,7 +19,7 @@ pub enum OwnPath {
     Logout,
     /// `POST /logout/all`
     LogoutAll,
-    /// `POST` where it is turned on: SimpleJWT's way to sign out.
+    /// `POST` where it is turned on: SimpleJWT's sign-out.
     Blacklist,
     /// `GET /session`
     Session,
@@ -27,54 +27,54 @@ pub enum OwnPath {
     Jwks,
     /// `GET /incident`, the page that a letter leads to, and `POST`, its answer.
     Incident,
-    /// `GET /account`, the page with which people see to all that is theirs.
+    /// `GET /account`, the page on which users manage their account.
     Account,
     /// `GET /account/sessions`, and `POST`, which ends some.
     AccountSessions,
     /// `GET /account/activity`
     AccountActivity,
-    /// `GET /account/devices`, and `POST`, which forgets some.
+    /// `GET /account/devices`, and `POST`, which removes some.
     AccountDevices,
     /// `GET /account/password`, the form, and `POST`, which changes it.
     AccountPassword,
-    /// `POST /login/second-factor`: the second step of a sign-in, or of confirming that it is them; `GET`, the page for the
+    /// `POST /login/second-factor`: the second step of a sign-in, or of a confirmation of identity; `GET`, the page for the
     /// latter.
     SecondFactor,
-    /// `GET /account/second-factors`, the page with which people see to theirs, and `POST`, its forms.
+    /// `GET /account/second-factors`, the page on which users manage theirs, and `POST`, its forms.
     Factors,
     /// `GET /account/second-factors.js`, the script of the page with recovery codes.
     FactorsScript,
-    /// `GET /account/tokens`, the page with which people see to their personal access tokens, and `POST`, its forms.
+    /// `GET /account/tokens`, the page on which users manage their personal access tokens, and `POST`, its forms.
     PersonalTokens,
     /// `POST /login/passkey`: signing in with a passkey and nothing else.
     Passkey,
     /// `GET /login/passkey.js`, the script of the pages that use passkeys.
     PasskeyScript,
-    /// `POST /login/mailed-link`, which asks for a link to be let in by and opens one; `GET`, the page that it leads to.
+    /// `POST /login/mailed-link`, which requests a sign-in link and opens one; `GET`, the page to which it leads.
     MailedLink,
 }
 
-/// What there is of which some own paths are a part.
+/// The enabled features to which some own paths belong.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EnabledFeatures {
     /// The gateway signs people in.
     pub(super) signs_in: bool,
-    /// Letters are sent.
+    /// The gateway sends letters.
     pub(super) sends_mail: bool,
-    /// People confirm that it is them.
+    /// Users have to confirm their identity.
     pub(super) asks_for_factors: bool,
-    /// People have second factors.
+    /// Users have second factors.
     pub(super) has_factors: bool,
     /// A route takes personal access tokens.
     pub(super) takes_tokens: bool,
     /// Passkeys are second factors.
     pub(super) has_passkeys: bool,
-    /// They sign people in by themselves.
+    /// Passkeys alone can sign users in.
     pub(super) signs_in_by_passkey: bool,
 }
 
 impl OwnPath {
-    /// Every one.
+    /// All own paths.
     pub const ALL: [Self; 21] = [
         Self::Login,
         Self::Refresh,
@@ -99,7 +99,7 @@ impl OwnPath {
         Self::MailedLink,
     ];
 
-    /// Its key of `[paths]`, and its name in metrics and logs.
+    /// Returns the path's key in `[paths]`, which is also its name in metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Login => "login",
@@ -126,7 +126,7 @@ impl OwnPath {
         }
     }
 
-    /// Where it is answered unless `[paths]` moves it; none: nowhere.
+    /// Returns where the path is answered unless `[paths]` moves it; `None` if it is off by default.
     pub const fn default_path(self) -> Option<&'static str> {
         match self {
             Self::Login => Some("/login"),
@@ -134,8 +134,8 @@ impl OwnPath {
             Self::Verify => Some("/verify"),
             Self::Logout => Some("/logout"),
             Self::LogoutAll => Some("/logout/all"),
-            // The page for answers to letters is there where letters are sent, those for second factors where these are asked
-            // for, and that for tokens where a route takes them: see `paths`.
+            // The page for answers to letters exists where letters are sent, those for second factors where these are required,
+            // and that for tokens where a route takes them: see `paths`.
             Self::Blacklist
             | Self::Incident
             | Self::Factors
@@ -155,7 +155,7 @@ impl OwnPath {
         }
     }
 
-    /// Of a part of the account's page, what comes after that page's path; where it is off, so are its parts.
+    /// Returns what follows the path of the account page, for a part of that page; where the page is off, so are its parts.
     const fn below_account(self) -> Option<&'static str> {
         match self {
             Self::AccountSessions => Some("/sessions"),
@@ -183,27 +183,27 @@ impl OwnPath {
     }
 }
 
-/// One path of `[paths]`: an own path, or an alias of one.
+/// An entry of `[paths]`: an own path, or an alias of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnPathEntry {
-    /// Where it is, exactly; an alias may have `*` in it.
+    /// The path, which is matched exactly; an alias may have `*` in it.
     pub path: PathPattern,
-    /// What is answered there.
+    /// The own path that is answered there.
     pub own: OwnPath,
-    /// For refresh: how refresh tokens are treated here.
+    /// For refresh: how refresh tokens are rotated here.
     pub rotation: RotationPolicy,
-    /// In whose words it answers.
+    /// The shape of its answers.
     pub shape: Shape,
-    /// Does it stand in for a path of a service's, whose front ends know that service's bodies and no more?
+    /// Whether it replaces a path of a service, whose front ends know only the bodies of that service.
     pub is_alias: bool,
     /// For login: further members of the answer.
     pub extra: Members,
-    /// For login: what the field with a user's name is called. The first that a body has is taken, and a body without any is
-    /// told that the first of all is missing.
+    /// For login: the names of the field with a user's name. The first one that a body has is used, and the answer to a body
+    /// with none of them says that the first name is missing.
     pub username_fields: Vec<String>,
 }
 
-/// The members that an answer of login or refresh, or a refusal, has itself.
+/// The members that an answer to login or refresh, or a refusal, always has.
 const ANSWERS: [&str; 8] = [
     "access",
     "refresh",
@@ -242,14 +242,14 @@ pub(super) fn paths(
         if table.is_off(key, "a path") {
             continue;
         }
-        // Where the service signs people in, only what is asked for is the gateway's.
+        // Where the service signs people in, the gateway answers only what is configured.
         let is_usual = on.signs_in && own != OwnPath::SecondFactor;
         let default = own.default_path().filter(|_| is_usual);
-        // Letters lead there, whoever signs people in; and so it is where second factors are asked for.
+        // Letters link to these paths, whoever signs people in, and second factors need them as well.
         let default = default.or_else(|| {
             [
                 (OwnPath::Incident, on.sends_mail, "/incident"),
-                // Whoever changes something on the account's page confirms there that it is them.
+                // To change something on the account page, users confirm their identity there.
                 (
                     OwnPath::SecondFactor,
                     on.asks_for_factors || account.is_some(),
@@ -353,7 +353,7 @@ fn exact(text: &str) -> Result<PathPattern, Wrong> {
     values::path_pattern(text, PathMatch::Exact)
 }
 
-/// Of two that collide, the one that is written is wrong, not the default.
+/// Adds a path. Of two that collide, the one in the file is wrong, not the default.
 fn add(
     table: &RawTable<'_>,
     all: &mut Vec<RawItem<OwnPathEntry>>,

@@ -1,4 +1,4 @@
-//! `[personal_tokens]`: how long personal access tokens are good, and how many somebody has.
+//! Reads `[personal_tokens]`: how long personal access tokens are valid, and how many a user may have.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use super::units::{DAY, HOUR, days};
 /// `[personal_tokens]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PersonalTokenSettings {
-    /// The longest that one is good.
+    /// The longest that a token is valid.
     pub max_lifetime: Duration,
-    /// How many one user has at the same time.
+    /// The most tokens that a user may have at the same time.
     pub max_per_user: usize,
 }
 
@@ -31,7 +31,7 @@ pub(super) fn personal_tokens(table: &RawTable<'_>) -> PersonalTokenSettings {
     }
 }
 
-/// `route.personal_tokens`
+/// Reads `route.personal_tokens`.
 pub(super) fn of_route(table: &RawTable<'_>, route: &Route) -> bool {
     let takes = table.flag("personal_tokens").unwrap_or_default();
     if takes && route.asks.asks() {

@@ -1,4 +1,4 @@
-//! How an upstream's servers share the requests, and what happens when one of them fails.
+//! Reads how an upstream's servers share the requests, and what happens when one of them fails.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -13,12 +13,12 @@ use crate::wire::proxy_protocol::ProxyVersion;
 /// `upstream.balance`
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Balance {
-    /// Each in turn, by its weight.
+    /// Each server in turn, by its weight.
     #[default]
     RoundRobin,
-    /// The one with the fewest requests in flight, by its weight.
+    /// The server with the fewest requests in flight, by its weight.
     LeastRequests,
-    /// The same server for the same user, as long as it is in service.
+    /// The same server for the same user, while it is in service.
     HashUser,
     /// The same server for the same session.
     HashSession,
@@ -30,7 +30,7 @@ pub enum HttpVersion {
     /// HTTP/1.1.
     #[default]
     One,
-    /// HTTP/2: with prior knowledge on plain connections (`h2c`), and by ALPN over TLS, where nothing else will do.
+    /// HTTP/2: with prior knowledge on plain connections (`h2c`), and by ALPN over TLS, which must select it.
     Two,
     /// Over TLS, HTTP/2 if the server takes it in ALPN, and else HTTP/1.1.
     Negotiated,
@@ -48,62 +48,62 @@ pub enum AddressPreference {
     Ipv4First,
 }
 
-/// `[upstream.tls]`: how servers with `https://` are spoken to.
+/// `[upstream.tls]`: the TLS settings for servers with `https://`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerTls {
-    /// Who may have signed their certificates; none: whom the system trusts.
+    /// The CAs that may have signed their certificates; none: those that the system trusts.
     pub ca_file: Option<PathBuf>,
-    /// The name that is asked for and that the certificate must have; none: the server's host.
+    /// The name that the gateway sends (SNI) and that the certificate must have; none: the server's host.
     pub server_name: Option<String>,
     /// The gateway's own certificate and private key.
     pub client: Option<(PathBuf, PathBuf)>,
-    /// Take any certificate.
+    /// Whether any certificate is accepted.
     pub danger_skip_verify: bool,
 }
 
-/// `[upstream.ejection]`: servers that fail requests are left out for a while.
+/// `[upstream.ejection]`: servers that fail requests are taken out for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ejection {
-    /// After this many failures in a row; zero: never.
+    /// The failures in a row after which an address is ejected; zero: never.
     pub after: u32,
-    /// The first time; each further one lasts longer.
+    /// The duration of the first ejection; each further one lasts longer.
     pub time: Duration,
-    /// The longest.
+    /// The duration of the longest ejection.
     pub longest: Duration,
-    /// The most addresses of a pool that are left out at a time, in percent; one always stays.
+    /// The most addresses of a pool that are ejected at a time, in percent; one always stays.
     pub at_most_percent: u32,
 }
 
-/// `[upstream.health]`: servers are asked whether they are well.
+/// `[upstream.health]`: active health checks of the servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// What is asked.
+    /// The kind of check.
     pub kind: HealthKind,
-    /// How often.
+    /// The time between two checks.
     pub interval: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
-    /// So many good answers in a row put a server back into service.
+    /// The successes in a row that put a server back into service.
     pub rise: u32,
-    /// So many bad ones in a row take it out.
+    /// The failures in a row that take it out of service.
     pub fall: u32,
 }
 
 /// `upstream.health.kind`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealthKind {
-    /// A connection is made.
+    /// A connection can be made.
     Tcp,
     /// `GET` of a path is answered with 2xx.
     Http {
-        /// Which.
+        /// The path.
         path: String,
         /// The value of `Host`; none: the server's.
         host: Option<String>,
     },
     /// `grpc.health.v1.Health/Check` says `SERVING`.
     Grpc {
-        /// Of which service; empty: of the server as a whole.
+        /// The service that is checked; empty: the server as a whole.
         service: String,
     },
 }
@@ -111,17 +111,17 @@ pub enum HealthKind {
 /// `[upstream.retry]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// The most tries of one request, the first included; 0 is as many as there are addresses.
+    /// The most attempts for one request, the first included; 0 is as many as there are addresses.
     pub tries: u32,
-    /// Answers with these statuses (502, 503, 504) to a GET or HEAD are asked for again elsewhere.
+    /// The statuses (502, 503, 504) of answers to a GET or HEAD after which another server is tried.
     pub statuses: Vec<u16>,
-    /// Retries for each hundred requests.
+    /// The retries for each hundred requests.
     pub budget_percent: u32,
-    /// Retries in a second that there may always be.
+    /// The retries in a second that are always allowed.
     pub budget_floor: u32,
 }
 
-/// `[upstream.limits]`, of each address; zero is no limit.
+/// `[upstream.limits]`, for each address; zero is no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Circuit {
     /// Requests in flight.
@@ -130,7 +130,7 @@ pub struct Circuit {
     pub connections: usize,
     /// Requests of the whole upstream that wait until one of its addresses may take them.
     pub pending: usize,
-    /// How long one waits.
+    /// How long a request may wait.
     pub pending_timeout: Duration,
 }
 
@@ -158,7 +158,7 @@ impl Default for Circuit {
 }
 
 impl Circuit {
-    /// The most requests in flight at an address whose connections carry so many each; zero is no limit.
+    /// Returns the most requests in flight at an address whose connections carry so many each; zero is no limit.
     pub fn most(&self, on_a_connection: usize) -> usize {
         match (self.requests, self.connections.saturating_mul(on_a_connection)) {
             (most, 0) | (0, most) => most,
@@ -167,12 +167,12 @@ impl Circuit {
     }
 }
 
-/// A time to wait for something.
+/// The range of a time to wait for something.
 const TIME: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
-/// The same, or none.
+/// The same range with zero, for no such time.
 const TIME_OR_NONE: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 
-/// Reads what `[[upstream]]` says of its servers beside how long they may take.
+/// Reads what `[[upstream]]` says of its servers, except for their timeouts.
 pub(super) fn read(table: &RawTable<'_>, upstream: Upstream) -> Upstream {
     let default = upstream;
     let mut servers = table.list("servers", UpstreamServer::parse).unwrap_or_default();
@@ -237,7 +237,7 @@ const ADDRESSES: [(&str, AddressPreference); 3] = [
     ("ipv4-first", AddressPreference::Ipv4First),
 ];
 
-/// `[[upstream.member]]`
+/// Reads a `[[upstream.member]]`.
 fn server(table: &RawTable<'_>) -> Option<RawItem<UpstreamServer>> {
     table.require("address", "for example: address = \"127.0.0.1:8000\"");
     let name = table.text("name", values::name);
@@ -259,7 +259,7 @@ fn refuse_doubles(table: &RawTable<'_>, servers: &[RawItem<UpstreamServer>]) {
     }
 }
 
-/// `[upstream.tls]`
+/// Reads `[upstream.tls]`.
 fn tls(table: &RawTable<'_>) -> ServerTls {
     let (certificate, key) = (table.path("certificate_file"), table.path("private_key_file"));
     for (one, other) in
@@ -309,7 +309,7 @@ fn service_name(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// `[upstream.ejection]`
+/// Reads `[upstream.ejection]`.
 fn ejection(table: &RawTable<'_>) -> Ejection {
     let default = Ejection::default();
     let time = table.duration("time", TIME).unwrap_or(default.time);
@@ -325,7 +325,7 @@ fn ejection(table: &RawTable<'_>) -> Ejection {
     }
 }
 
-/// `[upstream.health]`
+/// Reads `[upstream.health]`.
 fn check_of(table: &RawTable<'_>, http: HttpVersion) -> HealthCheck {
     #[derive(Clone, Copy, PartialEq)]
     enum Kind {
@@ -365,7 +365,7 @@ fn check_of(table: &RawTable<'_>, http: HttpVersion) -> HealthCheck {
     }
 }
 
-/// `[upstream.retry]`
+/// Reads `[upstream.retry]`.
 fn retry(table: &RawTable<'_>) -> Retry {
     let default = Retry::default();
     Retry {
@@ -378,7 +378,7 @@ fn retry(table: &RawTable<'_>) -> Retry {
     }
 }
 
-/// `[upstream.limits]`
+/// Reads `[upstream.limits]`.
 fn circuit(table: &RawTable<'_>) -> Circuit {
     let default = Circuit::default();
     let number = |key, default| table.number(key, 0..=1_000_000_usize).unwrap_or(default);

@@ -1,4 +1,4 @@
-//! `[privacy]`: for how long it is known where people were.
+//! Reads `[privacy]`: how long addresses and clients are stored.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{Binding, Notify, SessionSettings, Tokens};
 /// `[privacy]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Privacy {
-    /// Addresses and `User-Agent`s in the store are forgotten after this long.
+    /// The age at which addresses and `User-Agent`s in the store are deleted.
     pub retention: Duration,
 }
 

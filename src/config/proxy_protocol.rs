@@ -1,7 +1,7 @@
-//! `[listen.proxy_protocol]`: on which listeners a header of the PROXY protocol is required, and from whom it is taken.
+//! Reads `[listen.proxy_protocol]`: which listeners require the PROXY protocol's header, and from whom they accept it.
 //!
-//! Each listener either requires one of every connection or takes none. Whoever may send one says which address a client has,
-//! so that the networks are named, and others are closed there.
+//! Each listener either requires one on every connection or accepts none. The sender decides which address a client has, so the
+//! networks that may send one are listed, and connections from others are closed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -15,11 +15,11 @@ use super::values;
 /// `[listen.proxy_protocol]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProxyProtocol {
-    /// Of `listen.http` and `listen.https`.
+    /// The listeners that require it, of `listen.http` and `listen.https`.
     pub listeners: Vec<SocketAddr>,
-    /// Who sends it.
+    /// The networks that may send it.
     pub networks: Vec<IpNet>,
-    /// How long it may take.
+    /// The longest wait for it.
     pub timeout: Duration,
 }
 
@@ -30,19 +30,19 @@ impl Default for ProxyProtocol {
 }
 
 impl ProxyProtocol {
-    /// Is it required on this listener?
+    /// Whether this listener requires the header.
     pub fn is_required(&self, listener: SocketAddr) -> bool {
         self.listeners.contains(&listener)
     }
 
-    /// May this proxy send one?
+    /// Whether this proxy may send one.
     pub fn takes_from(&self, proxy: IpAddr) -> bool {
         let proxy = proxy.to_canonical();
         self.networks.iter().any(|network| network.contains(&proxy))
     }
 }
 
-/// Reads it; `known` are the addresses of all listeners.
+/// Reads the table; `known` are the addresses of all listeners.
 pub(super) fn read(table: &RawTable<'_>, known: &[SocketAddr]) -> ProxyProtocol {
     let default = ProxyProtocol::default();
     let listeners = table.list("listeners", values::address).unwrap_or_default();

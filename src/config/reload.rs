@@ -1,11 +1,11 @@
-//! `[reload]`: when the file is read again.
+//! Reads `[reload]`: when the file is read again.
 
 use super::raw::RawTable;
 
 /// `[reload]`
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ReloadSettings {
-    /// Is the file read again when it changes?
+    /// Whether the file is read again when it changes.
     pub watch: bool,
 }
 

@@ -1,8 +1,8 @@
-//! What is wrong with a configuration, and where.
+//! Reports what is wrong with a configuration, and where.
 //!
-//! Two forms of the same list: [`ProblemReport::render`] for people at a terminal (file, line, the text with a caret, what is
-//! allowed), and `Display`, one line for each problem, for logs and tools. No secret belongs into the file, but people put
-//! some there by mistake; a line that looks like one is pointed at and never shown.
+//! The list has two forms: [`ProblemReport::render`] for people at a terminal (file, line, the text with a caret, what is
+//! allowed), and `Display`, one line for each problem, for logs and tools. Secrets do not belong in the file, but people put
+//! them there by mistake; a line that looks like one is pointed at and never shown.
 
 use std::fmt;
 use std::ops::Range;
@@ -10,19 +10,19 @@ use std::ops::Range;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-/// How bad it is.
+/// The severity of a problem.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Severity {
-    /// The gateway does not start with it.
+    /// The gateway does not start.
     Error,
-    /// It starts, and the operator should know.
+    /// The gateway starts, but the operator should know.
     Warning,
 }
 
-/// One problem.
+/// A problem in the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Problem {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
     /// The key, as in `upstream.servers`; empty for the file as a whole.
     pub key: String,
@@ -30,9 +30,9 @@ pub struct Problem {
     pub message: String,
     /// What is allowed, or what to do.
     pub help: Option<String>,
-    /// Counted from 1.
+    /// The line, counted from 1.
     pub line: usize,
-    /// In characters, counted from 1.
+    /// The column in characters, counted from 1.
     pub column: usize,
     span: Range<usize>,
 }
@@ -45,7 +45,7 @@ pub struct ProblemReport {
     problems: Vec<Problem>,
 }
 
-/// A problem before its line is known.
+/// A problem whose line is not yet known.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct UnplacedProblem {
     pub(super) severity: Severity,
@@ -56,7 +56,7 @@ pub(super) struct UnplacedProblem {
 }
 
 impl Problem {
-    /// Does it keep the gateway from starting?
+    /// Whether the problem prevents the gateway from starting.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
@@ -85,27 +85,27 @@ impl ProblemReport {
         Self { file: file.to_owned(), text: text.to_owned(), problems }
     }
 
-    /// The problems, in the order of the file.
+    /// Returns the problems, in the order of the file.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// Is there nothing to report?
+    /// Whether there are no problems.
     pub fn is_empty(&self) -> bool {
         self.problems.is_empty()
     }
 
-    /// Is there a problem that keeps the gateway from starting?
+    /// Whether a problem prevents the gateway from starting.
     pub fn has_errors(&self) -> bool {
         self.problems.iter().any(Problem::is_error)
     }
 
-    /// One line for each problem, with the file's name.
+    /// Returns one line for each problem, with the file's name.
     pub fn to_lines(&self) -> Vec<String> {
         self.problems.iter().map(|problem| format!("{}:{problem}", self.file)).collect()
     }
 
-    /// For a terminal: each problem with the text that it is about. `styled` adds colors.
+    /// Formats the report for a terminal: each problem with the text that it is about. `styled` adds colors.
     pub fn render(&self, styled: bool) -> String {
         let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
         let renderer = renderer.decor_style(DecorStyle::Ascii);
@@ -137,7 +137,7 @@ impl ProblemReport {
         };
         let title = level.primary_title(problem.subject());
         let group = if problem.span.end == 0 {
-            // About the file as a whole: its first line has nothing to do with it.
+            // The problem is about the file as a whole: its first line has nothing to do with it.
             title.element(Origin::path(&*self.file))
         } else if holds_secret(&self.text, &problem.span) {
             title.element(Origin::path(&*self.file).line(problem.line).char_column(problem.column))
@@ -166,7 +166,7 @@ impl Problem {
 }
 
 impl fmt::Display for Problem {
-    /// `12:8: upstream.servers: what is wrong (what is allowed)`.
+    /// Writes `12:8: upstream.servers: what is wrong (what is allowed)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: ", self.line, self.column)?;
         if self.severity == Severity::Warning {
@@ -181,7 +181,7 @@ impl fmt::Display for Problem {
 }
 
 impl fmt::Display for ProblemReport {
-    /// One line for each problem, each with the file's name.
+    /// Writes one line for each problem, each with the file's name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_lines().join("\n"))
     }
@@ -193,7 +193,7 @@ fn plural(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// The span within the text, widened to whole characters.
+/// Returns the span within the text, widened to whole characters.
 fn on_boundaries(text: &str, span: &Range<usize>) -> Range<usize> {
     let mut start = span.start.min(text.len());
     while !text.is_char_boundary(start) {
@@ -206,9 +206,9 @@ fn on_boundaries(text: &str, span: &Range<usize>) -> Range<usize> {
     start..end
 }
 
-/// Does a line of the span look as if somebody had put a secret there?
+/// Whether a line of the span seems to contain a secret.
 ///
-/// A key of that name which is not the path of a file, or an address with a password in it.
+/// That is a key with such a name which is not the path of a file, or an address with a password in it.
 fn holds_secret(text: &str, span: &Range<usize>) -> bool {
     const WORDS: [&str; 6] = ["password", "passwd", "passphrase", "secret", "token", "key"];
     let start = text.get(..span.start).and_then(|before| before.rfind('\n')).map_or(0, |at| at + 1);

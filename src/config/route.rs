@@ -1,4 +1,4 @@
-//! `[[route]]`: host + path (+ methods) -> upstream, with what it asks of a caller.
+//! Reads `[[route]]`: host + path (+ methods) -> upstream, with the requirements for callers.
 
 use std::time::Duration;
 
@@ -16,77 +16,77 @@ use crate::clock::Timestamp;
 use crate::wire::forward::{ProtectedNames, fold};
 use crate::wire::path::{Ambiguity, CanonicalPath, PathMatch, PathPattern, Tolerance};
 
-/// `[[route]]`: host + path (+ methods) -> upstream, with what it asks of a caller.
+/// `[[route]]`: host + path (+ methods) -> upstream, with the requirements for callers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
-    /// Its place in the file, counted from 0.
+    /// The route's position in the file, counted from 0.
     pub index: usize,
-    /// A metric label; unique.
+    /// The metric label; unique.
     pub name: String,
-    /// Hosts it takes: exact (`app.example`) or wildcard (`*.example`); empty: any.
+    /// The hosts that it matches: exact (`app.example`) or wildcard (`*.example`); empty: any.
     pub hosts: Vec<String>,
-    /// Which paths it takes: a prefix on whole segments, or one path exactly.
+    /// The paths that it matches: a prefix on whole segments, or one path exactly.
     pub path: PathPattern,
-    /// Methods it takes; empty: the usual seven.
+    /// The methods that it accepts; empty: the usual seven.
     pub methods: Vec<http::Method>,
     /// Index into [`Config::upstreams`](super::Config::upstreams).
     pub upstream: usize,
-    /// What it asks of a caller.
+    /// Who may use it.
     pub access: Access,
-    /// If not empty, the caller must be in one of these groups.
+    /// The groups of which the caller must be in one; empty: no group is required.
     pub groups: Vec<String>,
-    /// What the caller must have proved, and when.
+    /// How, and how recently, the caller must have been authenticated.
     pub asks: AssuranceRequirement,
-    /// Remove this much of the path before forwarding (`/api/` makes `/api/users` `/users`).
+    /// The part of the path that is removed before forwarding (`/api/` makes `/api/users` `/users`).
     pub strip_prefix: Option<CanonicalPath>,
-    /// Put the stripped prefix in front of the paths in `Location`, `Content-Location` and cookies of answers.
+    /// Whether the stripped prefix is put in front of the paths in `Location`, `Content-Location` and cookies of answers.
     pub rewrite_location: bool,
     /// Harmless ambiguities that are let through: see `wire::path`.
     pub allow_ambiguous_path: Tolerance,
-    /// Header names that are let through although they hold an underscore or other unusual character.
+    /// Header names that are let through although they contain an underscore or other unusual character.
     pub allow_headers: Vec<String>,
-    /// Forward real preflights, without identity, to a service that answers CORS itself.
+    /// Whether real preflights are forwarded, without identity, to a service that answers CORS itself.
     pub forward_preflight: bool,
-    /// Let WebSocket upgrades through.
+    /// Whether WebSocket upgrades are let through.
     pub websocket: bool,
-    /// How its service is told who is calling, beside the headers.
+    /// The forms in which its service learns who is calling, besides the headers.
     pub identity: RouteForms,
-    /// Which credentials it looks at; the others are its service's.
+    /// The credentials that it checks; the others are left to its service.
     pub credentials: CredentialSelection,
-    /// Does it take personal access tokens?
+    /// Whether it takes personal access tokens.
     pub personal_tokens: bool,
-    /// Who says where a browser goes that has to sign in.
+    /// Who decides where a browser is sent to sign in.
     pub sign_in_redirect: SignInRedirect,
-    /// In whose words a script is refused that is nobody.
+    /// How a script that is not authenticated is refused.
     pub refusals: RouteRefusals,
-    /// How its requests are carried.
+    /// How its requests are handled.
     pub handling: RouteHandling,
 }
 
-/// `route.refusals`: in whose words a script is refused that brought no credential, or a token that does not hold.
+/// `route.refusals`: how a script is refused that sent no credential, or a token that is not valid.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub enum RouteRefusals {
-    /// `"gateway"`: its code and the request's id are in the body.
+    /// `"gateway"`: the body contains the gateway's code and the request's id.
     #[default]
     Gateway,
-    /// `"rest-framework"`: as the service's own classes do.
+    /// `"rest-framework"`: like the service's own authentication classes.
     RestFramework {
-        /// `WWW-Authenticate` of the first of them, with 401; none: 403.
+        /// `WWW-Authenticate` of the first class, with 401; none: 403.
         challenge: Option<HeaderValue>,
     },
 }
 
-/// What a route asks of how its callers were authenticated.
+/// What a route requires of its callers' authentication.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AssuranceRequirement {
-    /// `route.second_factor = "required"`: several factors, or a password and a mailed code where these are taken.
+    /// `route.second_factor = "required"`: several factors, or a password and a mailed code where these are accepted.
     pub several_factors: bool,
-    /// `route.fresh`: the last proof is no longer ago than this.
+    /// `route.fresh`: the longest time since the last proof.
     pub fresh: Option<Duration>,
 }
 
 impl AssuranceRequirement {
-    /// Is it enough?
+    /// Whether this assurance meets the requirement.
     pub fn is_met(self, assurance: Assurance, at: Timestamp) -> bool {
         if self.asks() && assurance.methods.has(AuthMethod::PersonalToken) {
             return false;
@@ -99,26 +99,26 @@ impl AssuranceRequirement {
         is_enough && self.fresh.is_none_or(is_lately)
     }
 
-    /// Does it ask for anything?
+    /// Whether anything is required.
     pub const fn asks(self) -> bool {
         self.several_factors || self.fresh.is_some()
     }
 }
 
-/// What a route asks of a caller.
+/// Who may use a route.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Access {
-    /// Anybody; a credential is neither needed nor refused, and is checked only to tell the upstream who calls.
+    /// Anybody; a credential is neither required nor refused, and is checked only to tell the upstream who is calling.
     Public,
-    /// Anybody, but a bad credential is 401.
+    /// Anybody, but a credential that is not valid gets 401.
     Optional,
-    /// Signed in. The default: nothing is public unless it says so.
+    /// Signed-in callers. The default: nothing is public unless it says so.
     #[default]
     SignedIn,
 }
 
 impl Route {
-    /// A route to the upstream of this index, with the defaults of everything else.
+    /// Creates a route to the upstream with this index, with the defaults for everything else.
     pub fn new(name: &str, path: PathPattern, upstream: usize) -> Self {
         Self {
             index: 0,
@@ -146,7 +146,7 @@ impl Route {
     }
 }
 
-/// All routes, each with the place of its path.
+/// Reads all routes, each with the place of its path.
 pub(super) fn routes(
     root: &RawTable<'_>,
     upstreams: &[RawItem<Upstream>],
@@ -172,7 +172,7 @@ pub(super) fn routes(
     all.into_iter().map(|(item, _)| item).collect()
 }
 
-/// A route, and whether its path could be read. Where not, that is an error, and the `/` in its place is never used.
+/// Reads a route, and whether its path could be read. If not, that is an error, and the `/` in its place is never used.
 fn route(
     table: &RawTable<'_>,
     index: usize,
@@ -281,7 +281,7 @@ fn refusals(table: &RawTable<'_>) -> RouteRefusals {
     }
 }
 
-/// What a server sends as `WWW-Authenticate` (RFC 9110 section 11.6.1).
+/// Parses the value of `WWW-Authenticate` (RFC 9110 section 11.6.1).
 fn challenge(text: &str) -> Result<HeaderValue, Wrong> {
     let wrong = || {
         Wrong::new(format!("{text:?} is no challenge"))
@@ -296,7 +296,7 @@ const MATCH: [(&str, PathMatch); 2] = [("prefix", PathMatch::Prefix), ("exact", 
 fn upstream_index(table: &RawTable<'_>, upstreams: &[RawItem<Upstream>]) -> usize {
     table.require("upstream", "the name of the upstream that it leads to");
     let find = |text: &str| super::upstream::index_of(text, upstreams);
-    // Beyond the last: none. Where an upstream's own name could not be read, that has been reported.
+    // The index after the last means none. An upstream whose name could not be read has been reported already.
     let none = upstreams.len();
     if upstreams.is_empty() || upstreams.iter().any(|upstream| upstream.value.name.is_empty()) {
         return table.text("upstream", |text| Ok(find(text).unwrap_or(none))).unwrap_or(none);
@@ -317,7 +317,7 @@ fn method(text: &str) -> Result<Method, Wrong> {
 
 fn strip_prefix(table: &RawTable<'_>, path: Option<&PathPattern>) -> Option<CanonicalPath> {
     let prefix = table.text("strip_prefix", values::canonical_path)?;
-    // Without a path, that has been reported.
+    // A missing path has been reported already.
     if let Some(path) = path.filter(|path| !path.starts_with_segments(&prefix)) {
         let (prefix, path) = (prefix.as_str(), path.as_str());
         table.error(
@@ -333,7 +333,7 @@ fn tolerated(text: &str) -> Result<Ambiguity, Wrong> {
         .ok_or_else(|| Wrong::choice(text, &Ambiguity::ALL.map(Ambiguity::name)))
 }
 
-/// Only harmless names: whatever folds into a name that an upstream believes stays out.
+/// Accepts only harmless names: whatever folds into a name that an upstream trusts is refused.
 fn allowed_header(text: &str, protected: &ProtectedNames) -> Result<String, Wrong> {
     let name = values::header(text)?;
     let folded = fold(&name);

@@ -1,5 +1,5 @@
-//! How a route's requests are carried: how long its service may take, how much a client may send, which host the service is
-//! asked for, and what is changed in header sections (`header_edits`).
+//! Reads how a route's requests are handled: how long its service may take, how much a client may send, which `Host` the
+//! service gets, and the changes to header sections (`header_edits`).
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use super::{HttpVersion, Upstream};
 use crate::wire::forward::ProtectedNames;
 use crate::wire::host::Host;
 
-/// What `[[route]]` says of how its requests are carried.
+/// The part of `[[route]]` about how its requests are handled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteHandling {
     /// `[route.timeouts]`
     pub timeouts: RouteTimeouts,
-    /// The most bytes of a request's body (413); none: as many as come.
+    /// The most bytes of a request's body (413); none: no limit.
     pub max_body_bytes: Option<u64>,
-    /// Which host the service is asked for.
+    /// The `Host` that the service gets.
     pub host: ServiceHost,
     /// `[route.request_headers]`
     pub request_headers: HeaderEdits,
@@ -33,36 +33,36 @@ pub struct RouteHandling {
     pub maintenance: MaintenanceSettings,
 }
 
-/// `[route.timeouts]`: how long a route's service may take, where that differs from what its upstream says.
+/// `[route.timeouts]`: how long a route's service may take, where that differs from the upstream's settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RouteTimeouts {
-    /// Until a connection is made.
+    /// The longest time until a connection is made.
     pub connect: Option<Duration>,
-    /// Until the head of the answer comes.
+    /// The longest time until the head of the answer arrives.
     pub first_byte: Option<Duration>,
-    /// Between two parts of the answer.
+    /// The longest time between two parts of the answer.
     pub between_bytes: Option<Duration>,
-    /// From the request's arrival to the last byte of its answer.
+    /// The longest time from the request's arrival to the last byte of its answer.
     pub total: Option<Duration>,
 }
 
-/// `route.host`: what the service finds in `Host`.
+/// `route.host`: the `Host` that the service gets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ServiceHost {
-    /// What the client asked for.
+    /// The host that the client asked for.
     #[default]
     Preserve,
-    /// The server's own host, as it is written in the upstream.
+    /// The server's own host, as in the upstream.
     Server,
-    /// This one.
+    /// This host.
     Fixed(HeaderValue),
 }
 
-/// A minute's upload may be large, and an hour's larger.
+/// The range of body sizes: what can be uploaded in a minute may be large, and in an hour larger.
 const BODY: RangeInclusive<u64> = 1 << 10..=1 << 40;
 const TOTAL: RangeInclusive<Duration> = *TIMEOUT.start()..=DAY;
 
-/// Reads it for a route that leads to this upstream.
+/// Reads the handling for a route to this upstream.
 pub(super) fn read(
     table: &RawTable<'_>,
     upstream: Option<&RawItem<Upstream>>,
@@ -83,7 +83,7 @@ pub(super) fn read(
     }
 }
 
-/// `[route.timeouts]`
+/// Reads `[route.timeouts]`.
 fn timeouts(table: &RawTable<'_>, upstream: Option<&Upstream>) -> RouteTimeouts {
     let timeouts = RouteTimeouts {
         connect: table.duration("connect", TIMEOUT),
@@ -117,7 +117,7 @@ fn timeouts(table: &RawTable<'_>, upstream: Option<&Upstream>) -> RouteTimeouts 
 }
 
 impl RouteTimeouts {
-    /// How long the first byte of an answer and each one after it may take.
+    /// Returns how long the first byte of an answer may take, and each part after it.
     pub fn reads(&self, upstream: &Upstream) -> (Duration, Duration) {
         let of = |own: Option<Duration>| own.unwrap_or(upstream.read_timeout);
         (of(self.first_byte), of(self.between_bytes))

@@ -1,4 +1,4 @@
-//! Holds `gateway.toml`, which documents every setting, to the code.
+//! Compares `gateway.toml`, which documents every setting, with the code.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::wire::path::PathPattern;
 const SAMPLE: &str = include_str!("../../gateway.toml");
 const BASE: &str = "/etc/doorwarden";
 
-/// What differs from the defaults because there is no default.
+/// The settings that have no default.
 const MINIMAL_SAMPLE: &str = r#"
     listen.http = ["127.0.0.1:8080"]
     upstream = [{ name = "app", servers = ["127.0.0.1:8000"] }]
@@ -35,7 +35,7 @@ fn parse(text: &str) -> Config {
     config
 }
 
-/// The sample with all settings on that are off by default.
+/// Returns the sample with all settings on that are off by default.
 fn everything_on() -> String {
     let mut text = String::new();
     for line in SAMPLE.lines() {
@@ -113,7 +113,7 @@ fn the_django_block_shows_the_defaults() {
 #[test]
 fn the_issuer_blocks_show_the_defaults() {
     let everything = parse(&everything_on());
-    // A token's cookie is an entry of its own, and there is none by default.
+    // A token's cookie is a separate entry, and there is none by default.
     let (tokens, cookies): (Vec<_>, Vec<_>) = everything
         .issuers
         .iter()
@@ -263,7 +263,7 @@ fn what_init_writes_is_right_and_has_the_defaults() {
     let http = config.listen.http.clone();
     assert_eq!(config.listen, Listen { http, ..Listen::default() });
     let django = Upstream::new("django", &["127.0.0.1:8000"]);
-    // What stands before a Django service is a WSGI server.
+    // A Django service is run by a WSGI server.
     assert_eq!(config.upstreams, [Upstream { buffer_chunked: true, ..django }]);
     let app = Route { index: 1, ..Route::new("app", PathPattern::default(), 0) };
     assert_eq!(config.routes[1], app);
@@ -285,7 +285,7 @@ fn the_sample_for_containers_opens_its_admin_port_knowingly() {
     let text = include_str!("../../docker/gateway.toml");
     let (_, report) = Config::parse(text, Path::new(BASE), "docker/gateway.toml").unwrap();
     let keys: Vec<&str> = report.problems().iter().map(|one| one.key.as_str()).collect();
-    // Published on this machine alone by compose.yml, or behind a proxy that ends TLS.
+    // The port is published on this machine alone by compose.yml, or is behind a proxy that terminates TLS.
     assert_eq!(keys, ["listen", "listen.admin"]);
 }
 

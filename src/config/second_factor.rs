@@ -1,4 +1,4 @@
-//! `[second_factor]`: who proves more than a password, and from when on.
+//! Reads `[second_factor]`: who has to prove more than a password, and from when on.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,48 +12,48 @@ use crate::caller::Identity;
 /// `[second_factor]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecondFactorSettings {
-    /// What holds for everybody whom no rule names.
+    /// The mode for everybody whom no rule matches.
     pub mode: FactorMode,
-    /// `[[second_factor.rule]]`, of which the first that fits counts.
+    /// `[[second_factor.rule]]`; the first that matches applies.
     pub rules: Vec<FactorRule>,
-    /// For how long somebody who has to set one up may go on without, from the first sign-in on that asks for it.
+    /// How long a user who has to set one up may go on without, from the first sign-in that requires it.
     pub grace_period: Duration,
-    /// For how long a browser is trusted whose user says so after a right code; zero: never.
+    /// How long a browser is trusted if its user chooses so after a right code; zero: never.
     pub trusted_devices: Duration,
-    /// What an authenticator app calls the account's service; empty: `login.title`.
+    /// The name of the service in authenticator apps; empty: `login.title`.
     pub label: String,
-    /// The key that seals secrets; made at the first start.
+    /// The key that seals secrets; created at the first start.
     pub key_file: PathBuf,
-    /// May whoever has none of their own prove it by a code that is mailed to them?
+    /// Whether users without a second factor may use a mailed code instead.
     pub mailed_codes: bool,
-    /// `[second_factor.passkeys]`; `None`: they are off.
+    /// `[second_factor.passkeys]`; `None`: passkeys are off.
     pub passkeys: Option<PasskeySettings>,
 }
 
 /// `second_factor.mode`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FactorMode {
-    /// Nobody is asked.
+    /// Nobody is asked for a second factor.
     #[default]
     Off,
-    /// Whoever has one is asked for it.
+    /// Users who have a second factor are asked for it.
     Optional,
-    /// Everybody is asked for it, and whoever has none sets one up.
+    /// Everybody is asked for a second factor, and users who have none set one up.
     Required,
 }
 
-/// `[[second_factor.rule]]`: what holds for some. A list that is empty fits everybody.
+/// `[[second_factor.rule]]`: an exception for some users. An empty list matches everybody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FactorRule {
-    /// What holds.
+    /// The mode for these users.
     pub mode: FactorMode,
-    /// Names with which people sign in.
+    /// The names with which they sign in.
     pub users: Vec<String>,
-    /// Groups, of which they are in one.
+    /// The groups of which they are in one.
     pub groups: Vec<String>,
-    /// Directories.
+    /// Their directories.
     pub directories: Vec<String>,
-    /// Whether mailed codes are taken from them; `None`: as from everybody.
+    /// Whether mailed codes are accepted from them; `None`: as from everybody.
     pub mailed_codes: Option<bool>,
 }
 
@@ -64,7 +64,7 @@ const MODES: [(&str, FactorMode); 3] = [
 ];
 
 impl SecondFactorSettings {
-    /// The defaults, with the key beside the store.
+    /// Returns the defaults, with the key beside the store.
     pub fn new(store: &StoreSettings) -> Self {
         Self {
             mode: FactorMode::Off,
@@ -78,17 +78,17 @@ impl SecondFactorSettings {
         }
     }
 
-    /// What holds for this user.
+    /// Returns the mode for this user.
     pub fn mode_of(&self, user: &Identity) -> FactorMode {
         self.rule_of(user).map_or(self.mode, |rule| rule.mode)
     }
 
-    /// Are mailed codes taken from this user?
+    /// Whether mailed codes are accepted from this user.
     pub fn takes_mailed_codes(&self, user: &Identity) -> bool {
         self.rule_of(user).and_then(|rule| rule.mailed_codes).unwrap_or(self.mailed_codes)
     }
 
-    /// Are mailed codes taken from anybody?
+    /// Whether mailed codes are accepted from anybody.
     pub fn mails_codes(&self) -> bool {
         self.mailed_codes || self.rules.iter().any(|rule| rule.mailed_codes == Some(true))
     }
@@ -97,7 +97,7 @@ impl SecondFactorSettings {
         self.rules.iter().find(|rule| rule.fits(user))
     }
 
-    /// Is anybody asked?
+    /// Whether anybody is asked for a second factor.
     pub fn is_on(&self) -> bool {
         self.mode != FactorMode::Off || self.rules.iter().any(|rule| rule.mode != FactorMode::Off)
     }
@@ -114,14 +114,14 @@ impl FactorRule {
     }
 }
 
-/// What mailed codes need of the rest.
+/// What mailed codes require of the rest of the configuration.
 #[derive(Clone, Copy)]
 pub(super) struct MailedCodeNeeds {
-    /// `[notify.mail]`
+    /// There is `[notify.mail]`.
     pub(super) sends_mail: bool,
-    /// A directory that can be asked for addresses.
+    /// A directory knows mail addresses.
     pub(super) knows_addresses: bool,
-    /// A route that asks for a second factor.
+    /// A route asks for a second factor.
     pub(super) is_asked: bool,
 }
 
@@ -190,7 +190,7 @@ fn rule(table: &RawTable<'_>) -> FactorRule {
     rule
 }
 
-/// What stands before the account's name in an app. A colon would end it there (Key Uri Format).
+/// Parses the label before the account's name in an app. A colon would end it there (Key Uri Format).
 fn label(text: &str) -> Result<String, Wrong> {
     if text.contains(':') || text.chars().any(char::is_control) || text.len() > 64 {
         return Err(Wrong::new(format!("{text:?} is no label"))

@@ -1,4 +1,4 @@
-//! A server of an upstream, as it is written.
+//! Reads a server of an upstream.
 
 use std::path::PathBuf;
 
@@ -8,17 +8,17 @@ use crate::wire::host::Host;
 /// One of `upstream.servers`, or a `[[upstream.member]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamServer {
-    /// What operators, metrics and the log call it.
+    /// The server's name for operators, metrics and the log.
     pub name: String,
-    /// Where it is.
+    /// The server's host and port, or its socket.
     pub target: ServerTarget,
-    /// Is it spoken to over TLS?
+    /// Whether connections to it use TLS.
     pub tls: bool,
-    /// Its share of the requests, beside those of the other servers.
+    /// The server's share of the requests, relative to the other servers.
     pub weight: u16,
 }
 
-/// Where a server is.
+/// The location of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServerTarget {
     /// A name or an address, and a port.
@@ -34,7 +34,7 @@ const FORM: &str = "allowed: a host and a port, like \"127.0.0.1:8000\" or \"app
                     \"https://app.internal:8443\"; \"unix:/run/app.sock\"";
 
 impl UpstreamServer {
-    /// Reads one; its name is how it is written.
+    /// Parses a server; its name is the text itself.
     pub(super) fn parse(text: &str) -> Result<Self, Wrong> {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);

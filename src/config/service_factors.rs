@@ -1,4 +1,4 @@
-//! `[[directory.second_factor]]`: where a service keeps second factors, and which of them are looked at by the gateway.
+//! Reads `[[directory.second_factor]]`: where a service stores second factors, and which of them the gateway checks.
 
 use std::time::Duration;
 
@@ -7,29 +7,29 @@ use super::raw::{RawTable, Wrong};
 use super::units::secs;
 use super::{ColumnTest, Condition, Constant, values};
 
-/// A table with a row for each device of a user.
+/// A table with a row for each second-factor device of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecondFactorTable {
-    /// Its name.
+    /// The table's name.
     pub table: String,
-    /// Its column that says whose the device is.
+    /// The column that identifies the device's user.
     pub user_column: String,
-    /// What that column has of the user.
+    /// The value of the user in that column.
     pub user_key: UserKeyColumn,
-    /// What a row must have to count, like being confirmed.
+    /// The conditions on a row, like being confirmed.
     pub conditions: Vec<Condition>,
 }
 
-/// By what another table names a user.
+/// The value by which another table identifies a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserKeyColumn {
-    /// The primary key.
+    /// The user's primary key.
     Id,
-    /// The name.
+    /// The user's name.
     Username,
 }
 
-/// Second factors of a package whose codes the gateway takes (`take_over = true`).
+/// Second factors of a package whose codes the gateway checks (`take_over = true`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TakenOver {
     /// `kind = "django-otp"`: its TOTP devices and its static tokens.
@@ -38,35 +38,35 @@ pub enum TakenOver {
     Allauth(AllauthSettings),
 }
 
-/// Where django-otp keeps devices, and what its settings say of them.
+/// Where django-otp stores devices, and the settings that it has for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DjangoOtpSettings {
-    /// Devices of authenticator apps.
+    /// The table of authenticator apps.
     pub totp_table: String,
-    /// Devices that hold static tokens, and the table of the tokens; none: the service has none.
+    /// The tables of devices with static tokens, and of the tokens; none: the service has none.
     pub static_tables: Option<(String, String)>,
-    /// Their column with the user's primary key.
+    /// The column with the user's primary key.
     pub user_column: String,
     /// `OTP_TOTP_THROTTLE_FACTOR`: seconds to wait after the first wrong code, doubled with each further one; 0: none.
     pub throttle_factor: u32,
     /// `OTP_STATIC_THROTTLE_FACTOR`
     pub static_throttle_factor: u32,
-    /// `OTP_TOTP_SYNC`: is it written how far an app's clock is off?
+    /// `OTP_TOTP_SYNC`: whether the drift of an app's clock is stored.
     pub sync: bool,
 }
 
-/// Where `allauth.mfa` keeps authenticators, and what its settings say of them.
+/// Where `allauth.mfa` stores authenticators, and the settings that it has for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AllauthSettings {
-    /// Its table.
+    /// The table's name.
     pub table: String,
-    /// Its column with the user's primary key.
+    /// The column with the user's primary key.
     pub user_column: String,
     /// `MFA_TOTP_DIGITS`
     pub digits: usize,
     /// `MFA_TOTP_PERIOD`
     pub period: Duration,
-    /// `MFA_TOTP_TOLERANCE`: steps before and after the present one whose codes are right too.
+    /// `MFA_TOTP_TOLERANCE`: the steps before and after the present one whose codes are accepted too.
     pub tolerance: u32,
     /// `MFA_RECOVERY_CODE_COUNT`
     pub recovery_codes: u32,
@@ -74,11 +74,11 @@ pub struct AllauthSettings {
     pub recovery_digits: usize,
 }
 
-/// A block, as it is read.
+/// A `[[directory.second_factor]]` as it is read.
 pub(super) struct SecondFactorBlock {
-    /// Who has a row there is refused.
+    /// The tables whose users are refused.
     pub(super) tables: Vec<SecondFactorTable>,
-    /// What is looked at.
+    /// The second factors that the gateway checks.
     pub(super) taken_over: Option<TakenOver>,
 }
 
@@ -113,7 +113,7 @@ const ALLAUTH_KEYS: [&str; 5] =
     ["digits", "period", "tolerance", "recovery_codes", "recovery_digits"];
 
 impl DjangoOtpSettings {
-    /// Its own tables and defaults.
+    /// Returns django-otp's own tables and defaults.
     pub fn new() -> Self {
         Self {
             totp_table: "otp_totp_totpdevice".into(),
@@ -128,7 +128,7 @@ impl DjangoOtpSettings {
         }
     }
 
-    /// The rows that make somebody one who has a second factor.
+    /// Returns the tables and rows whose users have a second factor.
     pub fn tables(&self) -> Vec<SecondFactorTable> {
         let table = |name: &String| SecondFactorTable {
             table: name.clone(),
@@ -148,7 +148,7 @@ impl Default for DjangoOtpSettings {
 }
 
 impl AllauthSettings {
-    /// Its own table and defaults.
+    /// Returns the package's own table and defaults.
     pub fn new() -> Self {
         Self {
             table: "mfa_authenticator".into(),
@@ -161,7 +161,7 @@ impl AllauthSettings {
         }
     }
 
-    /// The rows that make somebody one who has a second factor.
+    /// Returns the rows whose users have a second factor.
     fn all(&self) -> SecondFactorTable {
         SecondFactorTable {
             table: self.table.clone(),
@@ -171,7 +171,7 @@ impl AllauthSettings {
         }
     }
 
-    /// Those of them that are looked at here: not passkeys and security keys, which are of the service's own host name.
+    /// Returns the rows that the gateway checks: not passkeys and security keys, which belong to the service's own host name.
     pub fn tables(&self) -> Vec<SecondFactorTable> {
         let of = |kind: &str| SecondFactorTable {
             conditions: vec![is("type", Constant::Text(kind.to_owned()))],
@@ -188,7 +188,7 @@ impl Default for AllauthSettings {
 }
 
 impl TakenOver {
-    /// The rows that make somebody one whose codes are taken.
+    /// Returns the tables and rows whose users have codes that the gateway checks.
     pub fn tables(&self) -> Vec<SecondFactorTable> {
         match self {
             Self::DjangoOtp(settings) => settings.tables(),
@@ -212,7 +212,7 @@ pub(super) fn second_factor(table: &RawTable<'_>) -> SecondFactorBlock {
         }
     };
     let Some(source) = source else {
-        // Which keys it may have is not known.
+        // Without a kind, it is not known which keys the table may have.
         for keys in [&TABLE_KEYS[..], &OTP_KEYS[..], &ALLAUTH_KEYS[..]] {
             table.pass_over(keys);
         }
@@ -261,7 +261,7 @@ pub(super) fn second_factor(table: &RawTable<'_>) -> SecondFactorBlock {
         }
         FactorSource::Allauth => {
             let settings = allauth(table, user_column);
-            // Whoever has nothing but what is not looked at here is refused, taken over or not.
+            // A user who has only devices that the gateway does not check is refused, whether they are taken over or not.
             let tables = vec![settings.all()];
             let taken_over = table.flag("take_over").unwrap_or_default();
             let taken_over = taken_over.then_some(TakenOver::Allauth(settings));

@@ -1,4 +1,4 @@
-//! `[session]`: the session cookie, and how long a session lasts.
+//! Reads `[session]`: the session cookie, and how long a session lasts.
 
 use std::time::Duration;
 
@@ -12,19 +12,19 @@ use crate::wire::cookie::SameSite;
 pub struct SessionSettings {
     /// The cookie's name.
     pub cookie: String,
-    /// Without a use for this long, a session is over.
+    /// How long a session lasts without being used.
     pub idle_timeout: Duration,
-    /// A session is over after this long, whatever happens.
+    /// How long a session lasts at most.
     pub absolute_timeout: Duration,
-    /// Origins besides our own whose unsafe requests the cookie may authenticate.
+    /// Origins besides the gateway's own whose unsafe requests the cookie may authenticate.
     pub trusted_origins: Vec<String>,
-    /// With which requests from other sites it comes. `None` is set with `Partitioned`.
+    /// The requests from other sites that carry the cookie. `None` is set with `Partitioned`.
     pub same_site: SameSite,
-    /// Issue the cookie without `Secure` and the `__Host-` prefix. Warns.
+    /// Whether the cookie is issued without `Secure` and the `__Host-` prefix. Warns.
     pub danger_plain_http_cookies: bool,
 }
 
-/// `session.cookie` where `danger_plain_http_cookies` forbids the prefix.
+/// `session.cookie` where `danger_plain_http_cookies` rules out the prefix.
 pub(super) const PLAIN_COOKIE: &str = "doorwarden";
 
 impl Default for SessionSettings {
@@ -87,7 +87,7 @@ fn cookie(text: &str, plain: bool) -> Result<String, Wrong> {
         return Err(Wrong::new(format!("{text:?} is no name of a cookie"))
             .help("allowed: letters, digits, - and _"));
     }
-    // Browsers compare the prefixes without regard to case.
+    // Browsers compare the prefixes case-insensitively.
     let lower = text.to_ascii_lowercase();
     let has_prefix = lower.starts_with("__host-") || lower.starts_with("__secure-");
     match (plain, text.starts_with("__Host-"), has_prefix) {

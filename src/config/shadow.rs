@@ -1,4 +1,4 @@
-//! `[shadow]`: routes on which the gateway decides and enforces nothing.
+//! Reads `[shadow]`: routes on which the gateway decides and enforces nothing.
 
 use super::raw::{RawItem, RawTable, Wrong, nearest};
 use super::{Config, FormKind, Route, values};
@@ -9,26 +9,26 @@ use crate::wire::path::{PathMatch, PathPattern};
 pub struct Shadow {
     /// Indices into [`Config::routes`](super::Config::routes); empty: off.
     pub routes: Vec<usize>,
-    /// Where a service sends whoever is not signed in.
+    /// The paths to which a service redirects callers who are not signed in.
     pub login_paths: Vec<PathPattern>,
 }
 
 impl Shadow {
-    /// Is it one of the shadowed routes?
+    /// Whether this route is shadowed.
     pub fn covers(&self, route: usize) -> bool {
         self.routes.contains(&route)
     }
 }
 
 impl Config {
-    /// Does another route, one that is enforced, lead to the same upstream?
+    /// Whether another route that is enforced leads to the same upstream.
     pub fn shares_upstream(&self, route: &Route) -> bool {
         self.routes
             .iter()
             .any(|other| other.upstream == route.upstream && !self.shadow.covers(other.index))
     }
 
-    /// The headers that services believe without a proof in them: those of `[identity]`, and of `remote-user` forms.
+    /// Returns the headers that services trust without a proof in them: those of `[identity]`, and of `remote-user` forms.
     pub fn believed_headers(&self) -> impl Iterator<Item = &str> {
         let forms = self.forms.iter().filter_map(|form| match &form.kind {
             FormKind::RemoteUser(settings) => Some(settings.header.as_str()),
@@ -46,7 +46,7 @@ impl Default for Shadow {
     fn default() -> Self {
         Self {
             routes: Vec::new(),
-            // Django's LOGIN_URL, and its admin's own.
+            // These are Django's LOGIN_URL, and its admin's own.
             login_paths: ["/accounts/login/", "/admin/login/"]
                 .into_iter()
                 .filter_map(|path| PathPattern::parse(path, PathMatch::Exact).ok())

@@ -1,4 +1,4 @@
-//! `[sign_in]`: who signs people in, and the requests by which the service does.
+//! Reads `[sign_in]`: who signs people in, and the requests with which the service does.
 
 use http::Method;
 
@@ -14,10 +14,10 @@ use crate::wire::path::{CanonicalPath, PathMatch, PathPattern};
 pub struct SignInSettings {
     /// Who signs people in.
     pub mode: SignInMode,
-    /// The page to which a browser is sent that has to sign in: the service's own (`mode = "follow"`), or a path of the
-    /// gateway's page.
+    /// The page to which a browser is redirected to sign in: the service's own (`mode = "follow"`), or a path of the gateway's
+    /// page.
     pub login_path: Option<CanonicalPath>,
-    /// Requests that are watched.
+    /// The requests that are observed.
     pub observe: Vec<Observed>,
 }
 
@@ -27,52 +27,52 @@ pub enum SignInMode {
     /// The gateway: its page, its tokens, and aliases of the service's own paths.
     #[default]
     Replace,
-    /// The service; the gateway watches and adopts its sessions.
+    /// The service; the gateway observes and adopts its sessions.
     Follow,
 }
 
-/// `route.sign_in_redirect`: who says where a browser goes that has to sign in.
+/// `route.sign_in_redirect`: who decides where a browser is redirected to sign in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SignInRedirect {
     /// The gateway: `sign_in.login_path`, or its own page.
     #[default]
     Gateway,
-    /// The service: it is asked, and of its answers only a redirect goes back.
+    /// The service: it gets the request, and of its answers only a redirect is returned.
     Service,
 }
 
 /// `[[sign_in.observe]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
-    /// What such a request does.
+    /// What the request does.
     pub kind: ObservedKind,
-    /// Where.
+    /// The request's path.
     pub path: PathPattern,
-    /// With which methods.
+    /// The request's methods.
     pub methods: Vec<Method>,
     /// The field with the user's name.
     pub username_field: String,
-    /// The `[[issuer]]`, by its index, whose tokens are in the body of the answer.
+    /// The `[[issuer]]`, by its index, whose tokens the answer's body contains.
     pub tokens: Option<usize>,
-    /// What the answer is like if it succeeded; nothing: a session of an issuer's with a user is set.
+    /// The rules for a successful answer; none: it sets a session of an issuer that has a user.
     pub success: AnswerRules,
 }
 
 /// `sign_in.observe.kind`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ObservedKind {
-    /// Somebody signs in.
+    /// A user signs in.
     SignIn,
-    /// Somebody makes an account, and may be signed in by it.
+    /// A user creates an account, and may be signed in by that.
     SignUp,
-    /// Somebody signs out.
+    /// A user signs out.
     SignOut,
     /// A refresh token is exchanged for new tokens.
     Refresh,
 }
 
 impl Observed {
-    /// With what a Django form has.
+    /// Creates an observed request with the fields of a Django form.
     pub fn new(kind: ObservedKind, path: PathPattern) -> Self {
         Self {
             kind,
@@ -84,7 +84,7 @@ impl Observed {
         }
     }
 
-    /// Is it such a request?
+    /// Whether a request is an observed one.
     pub fn is_of(&self, method: &Method, path: &CanonicalPath) -> bool {
         self.methods.contains(method) && self.path.takes(path)
     }
@@ -161,7 +161,7 @@ fn observed(
         table.require("tokens", "the name of the [[issuer]] whose tokens are refreshed there");
     }
     let tokens = table.text("tokens", |name| simplejwt(name, issuers));
-    // Where the gateway signs people in, it gives tokens of its own.
+    // Where the gateway signs people in, it issues its own tokens.
     let tokens = tokens.filter(|_| mode == SignInMode::Follow);
     let success = table.table("success", success);
     let default = Observed::new(kind?, path?);
@@ -174,7 +174,7 @@ fn observed(
     })
 }
 
-/// The issuer whose tokens an answer gives.
+/// Returns the issuer whose tokens an answer contains.
 fn simplejwt(name: &str, issuers: &[IssuerSettings]) -> Result<usize, Wrong> {
     let is_it = |one: &IssuerSettings| {
         one.name == name
@@ -188,7 +188,7 @@ fn simplejwt(name: &str, issuers: &[IssuerSettings]) -> Result<usize, Wrong> {
     })
 }
 
-/// Of an answer that goes on to the client only the head is looked at.
+/// Reads the rules for an answer that is forwarded to the client: only its head is checked.
 fn success(table: &RawTable<'_>) -> AnswerRules {
     table.refuse(
         &["body_contains", "body_lacks", "json"],
@@ -208,7 +208,7 @@ fn method(text: &str) -> Result<Method, Wrong> {
     }
 }
 
-/// What `[session]` cannot promise where the service's own sessions are the gateway's.
+/// Refuses settings of `[session]` that the gateway cannot guarantee where it uses the service's own sessions.
 pub(super) fn refuse_session_times(table: &RawTable<'_>, settings: &SignInSettings) {
     if settings.mode == SignInMode::Follow {
         table.refuse(
@@ -219,7 +219,7 @@ pub(super) fn refuse_session_times(table: &RawTable<'_>, settings: &SignInSettin
     }
 }
 
-/// A service that signs nobody in has no page of its own to send to.
+/// Refuses redirects to a service that signs nobody in, and so has no page for it.
 pub(super) fn refuse_redirects(root: &RawTable<'_>, mode: SignInMode, routes: &[RawItem<Route>]) {
     for route in routes.iter().map(|route| &route.value) {
         let is_closed = route.access == Access::SignedIn && route.groups.is_empty();
@@ -240,7 +240,7 @@ pub(super) fn refuse_redirects(root: &RawTable<'_>, mode: SignInMode, routes: &[
     }
 }
 
-/// Whoever has to sign in must get to the service's page, and its form to the service.
+/// Refuses a configuration in which the service's sign-in page, or its form, cannot be reached.
 pub(super) fn refuse_closed_login(
     root: &RawTable<'_>,
     settings: &SignInSettings,
@@ -270,7 +270,7 @@ pub(super) fn refuse_closed_login(
         );
         return;
     }
-    // As the route table finds it: the longer path first, and of one path exact before prefix.
+    // This is the route table's order: the longer path first, and exact before prefix for the same path.
     let fitting =
         routes.iter().map(|route| &route.value).filter(|route| route.path.takes(login_path));
     let order = |route: &&Route| (route.path.as_str().len(), route.path.matching());

@@ -1,4 +1,4 @@
-//! `[store]`: where sessions are kept.
+//! Reads `[store]`: where sessions are stored.
 
 use std::path::PathBuf;
 
@@ -7,9 +7,9 @@ use super::raw::RawTable;
 /// `[store]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreSettings {
-    /// Which adapter.
+    /// The adapter.
     pub kind: StoreKind,
-    /// The SQLite file of `embedded`; keys and the operator's token lie beside it.
+    /// The SQLite file of `embedded`; keys and the operator's token are beside it.
     pub path: PathBuf,
 }
 
@@ -19,7 +19,7 @@ pub enum StoreKind {
     /// One SQLite file.
     #[default]
     Embedded,
-    /// Nothing survives a restart; for tests.
+    /// In memory: nothing survives a restart; for tests.
     Memory,
 }
 

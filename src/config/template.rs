@@ -1,8 +1,9 @@
-//! Values from templates: what a front end or a service finds besides the usual members of an answer or a token.
+//! Fills templates: further members of an answer or a token for a front end or a service.
 //!
 //! `"{user.name}"` alone has the type of what it names: a text, `true` or `false`, a list of texts for groups;
-//! `"{user.id:int}"` is a number if the id is one, and stays a text if it is not. Within more text everything is text.
-//! `{{` and `}}` are braces. All is read with the configuration, so that a slip is an error there and never at a sign-in.
+//! `"{user.id:int}"` is a number if the id is one, and stays a text if it is not. With other text around it, everything is
+//! text. `{{` and `}}` are braces. All templates are parsed with the configuration, so that a mistake is an error there and
+//! never at a sign-in.
 
 use http::HeaderValue;
 use serde_json::{Map, Value};
@@ -11,15 +12,15 @@ use super::raw::{RawTable, Wrong};
 use crate::caller::Identity;
 use crate::wire::header_value;
 
-/// What can be named, for messages.
+/// The names that are allowed, for messages.
 const ALLOWED: &str = "allowed: {user.id}, {user.name}, {user.email}, {user.groups}, {user.staff}, {user.superuser}, \
     {user.directory}, {user.attributes.NAME}, and :int behind an id, a name or an attribute";
 
-/// Members with their values, in the order in which they stand in the file.
+/// Members with their values, in the order of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Members(Vec<(String, Template)>);
 
-/// One value.
+/// The template of one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Part>);
 
@@ -40,7 +41,7 @@ enum Field {
     Attribute(String),
 }
 
-/// Why a text is no template, and what would be one.
+/// Why a text is not a template, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NoTemplate {
     pub(super) message: String,
@@ -48,12 +49,12 @@ pub(super) struct NoTemplate {
 }
 
 impl Members {
-    /// In this order.
+    /// Creates members in this order.
     pub(crate) const fn new(members: Vec<(String, Template)>) -> Self {
         Self(members)
     }
 
-    /// What dj-rest-auth's `UserDetailsSerializer` says of a user, as far as a directory knows it.
+    /// Returns the members of dj-rest-auth's `UserDetailsSerializer`, as far as a directory knows them.
     pub(crate) fn of_dj_rest_auth() -> Self {
         let field = |field, as_number| Template(vec![Part::User { field, as_number }]);
         Self::new(vec![
@@ -63,29 +64,29 @@ impl Members {
         ])
     }
 
-    /// Is there none?
+    /// Whether there are no members.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Is one called so?
+    /// Whether there is a member with this name.
     pub fn has(&self, name: &str) -> bool {
         self.0.iter().any(|(one, _)| one == name)
     }
 
-    /// Their values for a user.
+    /// Returns the members with their values for a user.
     pub fn of<'a>(&'a self, user: &'a Identity) -> impl Iterator<Item = (&'a str, Value)> {
         self.0.iter().map(move |(name, template)| (name.as_str(), template.value(user)))
     }
 
-    /// Their values for a user, put into `members`.
+    /// Adds the members with their values for a user to `members`.
     pub fn add_to(&self, members: &mut Map<String, Value>, user: &Identity) {
         members.extend(self.of(user).map(|(name, value)| (name.to_owned(), value)));
     }
 }
 
 impl Template {
-    /// Reads it.
+    /// Parses a template.
     pub(super) fn parse(text: &str) -> Result<Self, NoTemplate> {
         let mut parts = Vec::new();
         let mut plain = String::new();
@@ -121,12 +122,12 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// Does it say something of the user?
+    /// Whether the template names something of the user.
     pub fn names_user(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::User { .. }))
     }
 
-    /// If what it says of itself can stand in a header.
+    /// Returns the template if its own text can be in a header.
     pub(super) fn of_a_header(self) -> Result<Self, Wrong> {
         let is_legal = |part: &Part| match part {
             Part::Text(text) => text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')),
@@ -139,8 +140,8 @@ impl Template {
         }
     }
 
-    /// As the value of a header. What it says of the user is escaped as in `[identity]`; none if it says something and nobody
-    /// is there.
+    /// Returns the value as a header's. What it says of the user is escaped as in `[identity]`; `None` if it names something of
+    /// the user and there is none.
     pub fn header_value(&self, user: Option<&Identity>) -> Option<HeaderValue> {
         let mut text = String::new();
         for part in &self.0 {
@@ -162,13 +163,13 @@ impl Template {
         HeaderValue::try_from(text).ok()
     }
 
-    /// One that is right.
+    /// Parses a template that is valid.
     #[cfg(test)]
     pub(crate) fn for_test(text: &str) -> Self {
         Self::parse(text).unwrap()
     }
 
-    /// What it is for a user.
+    /// Returns the value for a user.
     pub fn value(&self, user: &Identity) -> Value {
         if let [one] = self.0.as_slice() {
             return one.value(user);
@@ -199,7 +200,7 @@ impl Part {
             Field::Superuser => return user.superuser.into(),
             Field::Attribute(name) => user.attributes.get(name).map_or("", String::as_str),
         };
-        // Only what is written as a number is: "007" is a name of its own.
+        // Only the usual spelling of a number is one: "007" is a name of its own.
         let number = || text.parse::<i64>().ok().filter(|number| number.to_string() == text);
         match as_number.then(number).flatten() {
             Some(number) => number.into(),
@@ -238,7 +239,7 @@ const fn wrong(message: String) -> NoTemplate {
     NoTemplate { message, help: ALLOWED }
 }
 
-/// The members of the table under `key`; `is_taken` names those that stand there already.
+/// Reads the members of the table under `key`; `is_taken` tells which names already exist there.
 pub(super) fn members(
     table: &RawTable<'_>,
     key: &'static str,

@@ -1,4 +1,4 @@
-//! `[tokens]`: what the gateway issues, and how it is signed.
+//! Reads `[tokens]`: what the gateway issues, and how it is signed.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,27 +13,27 @@ use crate::jose::Algorithm;
 /// `[tokens]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tokens {
-    /// How access tokens are signed.
+    /// The algorithm that signs access tokens.
     pub algorithm: Algorithm,
-    /// The signing key; made at the first start, beside the store.
+    /// The signing key; created at the first start, beside the store.
     pub signing_key_file: PathBuf,
-    /// How long an access token is good.
+    /// How long an access token is valid.
     pub access_lifetime: Duration,
-    /// How long a refresh token is good.
+    /// How long a refresh token is valid.
     pub refresh_lifetime: Duration,
-    /// Are refresh tokens single use?
+    /// Whether refresh tokens are single use.
     pub rotation: RotationPolicy,
-    /// How long racing callers get the same successor.
+    /// How long concurrent uses of a refresh token get the same successor.
     pub refresh_grace: Duration,
-    /// Where a session may be used, as it began.
+    /// What a session is bound to, from where it began.
     pub bind: Binding,
-    /// Is a use refused whose place, or the session's, is not known?
+    /// Whether a use is refused if its place, or the session's, is not known.
     pub refuse_unknown: bool,
     /// `iss`.
     pub issuer: String,
     /// `aud`.
     pub audience: String,
-    /// The claim that holds the user's id (SimpleJWT: `user_id`).
+    /// The claim with the user's id (SimpleJWT: `user_id`).
     pub user_id_claim: String,
     /// Further claims of access tokens.
     pub claims: Members,
@@ -42,14 +42,14 @@ pub struct Tokens {
 /// `tokens.rotation`, and that of an alias.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum RotationPolicy {
-    /// `"single-use"`: using it gives the next one.
+    /// `"single-use"`: using a token gives the next one.
     #[default]
     SingleUse,
-    /// `"none"`: answered with `{"access"}`; it stays good.
+    /// `"none"`: the answer is `{"access"}`, and the refresh token stays valid.
     None,
 }
 
-/// `tokens.bind`: what a session is tied to, from where it began.
+/// `tokens.bind`: what a session is bound to, from where it began.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Binding {
     /// Nothing.
@@ -57,7 +57,7 @@ pub enum Binding {
     None,
     /// The country (`geo.country_database`).
     Country,
-    /// Who runs the network (`geo.asn_database`).
+    /// The operator of the network (`geo.asn_database`).
     Network,
     /// The network's prefix: /24, /48.
     Prefix,
@@ -85,7 +85,7 @@ impl Default for Tokens {
     }
 }
 
-/// The name of the signing key's file, beside the store: PEM, but for a shared secret, whose file is the key's bytes.
+/// Returns the name of the signing key's file, beside the store: PEM, except for a shared secret, whose file has its bytes.
 const fn key_file(algorithm: Algorithm) -> &'static str {
     if algorithm.is_shared() { "signing-key.key" } else { "signing-key.pem" }
 }
@@ -105,10 +105,10 @@ const BINDINGS: [(&str, Binding); 5] = [
     ("address", Binding::Address),
 ];
 
-/// Whether a use is refused that cannot be placed.
+/// Whether a use is refused whose place is not known.
 const UNKNOWN: [(&str, bool); 2] = [("allow", false), ("refuse", true)];
 
-/// The claims that tokens have: none of them can hold the user's id as well.
+/// The claims of every token: the user's id needs a claim of its own.
 const OWN_CLAIMS: [&str; 11] =
     ["token_type", "exp", "iat", "nbf", "jti", "sid", "iss", "aud", "amr", "auth_time", "acr"];
 

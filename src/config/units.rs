@@ -1,4 +1,4 @@
-//! Durations and sizes in the words that defaults and limits use.
+//! Defines the durations and sizes with which defaults and limits are written.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -8,7 +8,7 @@ pub(super) const MINUTE: Duration = mins(1);
 pub(super) const HOUR: Duration = hours(1);
 pub(super) const DAY: Duration = days(1);
 
-/// What a timeout may be: none is endless.
+/// The range of a timeout: none is endless.
 pub(super) const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=HOUR;
 
 pub(super) const fn secs(secs: u64) -> Duration {

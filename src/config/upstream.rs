@@ -1,4 +1,4 @@
-//! `[[upstream]]`: the servers of one application.
+//! Reads `[[upstream]]`: the servers of one application.
 
 use std::time::Duration;
 
@@ -14,49 +14,49 @@ use crate::wire::proxy_protocol::ProxyVersion;
 /// `[[upstream]]`: the servers of one application.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
-    /// The name that routes use, and a metric label.
+    /// The name that routes use, which is also a metric label.
     pub name: String,
-    /// What is asked, and where it is.
+    /// The servers.
     pub servers: Vec<UpstreamServer>,
-    /// Who gets the next request.
+    /// How the next server is chosen.
     pub balance: Balance,
-    /// What they speak.
+    /// The version of HTTP that they speak.
     pub http: HttpVersion,
-    /// Which addresses of a name are used.
+    /// The addresses of a name that are used.
     pub addresses: AddressPreference,
-    /// What they are told first of a client's address.
+    /// The header of the PROXY protocol that they get first, with the client's address.
     pub proxy_protocol: Option<ProxyVersion>,
-    /// How those with `https://` are spoken to.
+    /// The TLS settings for servers with `https://`.
     pub tls: ServerTls,
-    /// Those that fail are left out.
+    /// How failing servers are taken out.
     pub ejection: Ejection,
-    /// They are asked whether they are well.
+    /// How the servers' health is checked; none: it is not.
     pub health: Option<HealthCheck>,
-    /// How long one that has come back gets less than its share.
+    /// How long a server that has come back gets less than its share.
     pub slow_start: Duration,
-    /// What is tried again.
+    /// What is retried.
     pub retry: Retry,
-    /// How much is asked of each.
+    /// The limits of each address.
     pub circuit: Circuit,
-    /// The longest a connection may take to be made.
+    /// The longest that connecting may take.
     pub connect_timeout: Duration,
     /// The longest wait for the next byte of an answer (504 before the first).
     pub read_timeout: Duration,
     /// The longest wait until the upstream takes the next byte.
     pub write_timeout: Duration,
-    /// A kept connection is given up after this long without use; below the server's own limit (gunicorn: 2 s).
+    /// How long a kept connection may be idle; below the server's own limit (gunicorn: 2 s).
     pub idle_timeout: Duration,
-    /// Give a chunked body of up to [`Self::buffer_limit`] a Content-Length, and answer 411 to a longer one. For WSGI
-    /// servers, whose applications see a chunked body empty.
+    /// Whether a chunked body of up to [`Self::buffer_limit`] gets a Content-Length, and a longer one the answer 411. For WSGI
+    /// servers, whose applications see a chunked body as empty.
     pub buffer_chunked: bool,
-    /// See [`Self::buffer_chunked`].
+    /// The most bytes of such a body; see [`Self::buffer_chunked`].
     pub buffer_limit: usize,
-    /// A WebSocket that is silent in both directions for this long is closed.
+    /// How long a WebSocket may be silent in both directions before it is closed.
     pub websocket_timeout: Duration,
 }
 
 impl Upstream {
-    /// An upstream with the defaults of everything else.
+    /// Creates an upstream with the defaults for everything else.
     pub fn new(name: &str, servers: &[&str]) -> Self {
         Self {
             name: name.to_owned(),
@@ -74,7 +74,7 @@ impl Upstream {
             connect_timeout: secs(2),
             read_timeout: secs(60),
             write_timeout: secs(60),
-            // gunicorn closes a kept connection after 2 s, without a word.
+            // gunicorn closes a kept connection after 2 s, without notice.
             idle_timeout: Duration::from_millis(1500),
             buffer_chunked: false,
             buffer_limit: 64 * KIB,
@@ -83,7 +83,7 @@ impl Upstream {
     }
 }
 
-/// The upstream of this name.
+/// Returns the index of the upstream with this name.
 pub(super) fn index_of(text: &str, upstreams: &[RawItem<Upstream>]) -> Result<usize, Wrong> {
     upstreams.iter().position(|upstream| upstream.value.name == text).ok_or_else(|| {
         let names = || upstreams.iter().map(|upstream| upstream.value.name.as_str());
@@ -96,7 +96,7 @@ pub(super) fn index_of(text: &str, upstreams: &[RawItem<Upstream>]) -> Result<us
     })
 }
 
-/// All upstreams, each with the place of its name.
+/// Reads all upstreams, each with the place of its name.
 pub(super) fn upstreams(root: &RawTable<'_>) -> Vec<RawItem<Upstream>> {
     let mut names: Vec<String> = Vec::new();
     let all = root.tables("upstream", |table| {
@@ -118,7 +118,7 @@ pub(super) fn upstreams(root: &RawTable<'_>) -> Vec<RawItem<Upstream>> {
     all
 }
 
-/// Where no route was mistaken about its upstream.
+/// Warns of upstreams that no route uses, unless a route names an unknown one.
 pub(super) fn warn_of_unused(
     root: &RawTable<'_>,
     upstreams: &[RawItem<Upstream>],

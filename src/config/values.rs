@@ -1,4 +1,4 @@
-//! Texts with a grammar of their own: names, hosts, origins, headers, addresses.
+//! Parses texts with a grammar of their own: names, hosts, origins, headers, addresses.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,7 +13,7 @@ use crate::wire::path::{
 };
 use crate::wire::scheme::Scheme;
 
-/// A name that becomes a metric label or part of a user's key.
+/// Parses a name that becomes a metric label or part of a user's key.
 pub(super) fn name(text: &str) -> Result<String, Wrong> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
     if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) {
@@ -23,7 +23,7 @@ pub(super) fn name(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// The name of a field in a body, which is none of those that a sign-in has besides.
+/// Parses the name of a field in a body, which must differ from the other fields of a sign-in.
 pub(super) fn field(text: &str) -> Result<String, Wrong> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) {
@@ -36,7 +36,7 @@ pub(super) fn field(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// A text of people's own that must not be empty.
+/// Parses a text for people that must not be empty.
 pub(super) fn filled(text: &str) -> Result<String, Wrong> {
     if text.trim().is_empty() || text.chars().any(char::is_control) {
         return Err(Wrong::new("must be a text without control characters, and not empty"));
@@ -44,7 +44,7 @@ pub(super) fn filled(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// `address:port`.
+/// Parses `address:port`.
 pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
     text.parse().map_err(|_| {
         Wrong::new(format!("{text:?} is no address to listen on"))
@@ -52,7 +52,7 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
     })
 }
 
-/// A network in CIDR form, or one address.
+/// Parses a network in CIDR form, or one address.
 pub(super) fn network(text: &str) -> Result<IpNet, Wrong> {
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     let network = network.map_err(|_| {
@@ -66,7 +66,7 @@ pub(super) fn network(text: &str) -> Result<IpNet, Wrong> {
     Ok(network)
 }
 
-/// A host that a route takes: exact, or `*.` and a domain.
+/// Parses a host that a route matches: exact, or `*.` and a domain.
 pub(super) fn route_host(text: &str) -> Result<String, Wrong> {
     const FORM: &str = "allowed: a host without port, or a wildcard like \"*.example.com\"; no hosts at all means any";
     let (wildcard, rest) = match text.strip_prefix("*.") {
@@ -79,7 +79,7 @@ pub(super) fn route_host(text: &str) -> Result<String, Wrong> {
     }
 }
 
-/// One path as the gateway matches it: canonical, and written so.
+/// Parses one path as the gateway matches it, in its canonical spelling.
 pub(super) fn canonical_path(text: &str) -> Result<CanonicalPath, Wrong> {
     if text.contains('*') {
         return Err(Wrong::new(format!("{text:?} has a * and must be one path"))
@@ -88,11 +88,11 @@ pub(super) fn canonical_path(text: &str) -> Result<CanonicalPath, Wrong> {
     canonical(text)
 }
 
-/// A path in which `*` as a whole segment is any one.
+/// Parses a path in which a `*` segment matches any one segment.
 pub(super) fn path_pattern(text: &str, extent: PathMatch) -> Result<PathPattern, Wrong> {
     canonical(text)?;
     PathPattern::parse(text, extent).map_err(|problem| match problem {
-        // The first line has found those.
+        // The first line of this function has found such paths already.
         PatternProblem::Path(problem) => Wrong::new(format!("{text:?} is no path: {problem}")),
         PatternProblem::PartOfSegment => {
             Wrong::new(format!("{text:?} has a * that is only a part of a segment"))
@@ -107,7 +107,7 @@ pub(super) fn path_pattern(text: &str, extent: PathMatch) -> Result<PathPattern,
     })
 }
 
-/// A pattern is written as another router writes it, and would be taken word for word.
+/// Returns the problem of a pattern in another router's syntax, which would be taken literally.
 pub(super) fn foreign_pattern(pattern: &PathPattern) -> Option<Wrong> {
     let is_foreign = |segment: Segment<'_>| match segment {
         Segment::Any => false,
@@ -141,7 +141,7 @@ fn canonical(text: &str) -> Result<CanonicalPath, Wrong> {
     }
 }
 
-/// `scheme://host[:port]`, as browsers write it.
+/// Parses `scheme://host[:port]`, as browsers write it.
 pub(super) fn origin(text: &str) -> Result<String, Wrong> {
     const FORM: &str =
         "allowed: scheme and host, like \"https://app.example.com\" or \"http://localhost:3000\"";
@@ -163,7 +163,7 @@ pub(super) fn origin(text: &str) -> Result<String, Wrong> {
     Ok(written)
 }
 
-/// A header name that is safe on every server: letters, digits and `-`.
+/// Parses a header name that is safe on every server: letters, digits and `-`.
 pub(super) fn plain_header(text: &str) -> Result<String, Wrong> {
     if !is_plain(text) {
         return Err(Wrong::new(format!("{text:?} is no usable header name"))
@@ -172,7 +172,7 @@ pub(super) fn plain_header(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// The name of a header that tells the upstream who is calling; empty for none.
+/// Parses the name of a header that tells the upstream who is calling; empty for none.
 pub(super) fn identity_header(text: &str) -> Result<String, Wrong> {
     if text.is_empty() {
         return Ok(String::new());
@@ -180,7 +180,7 @@ pub(super) fn identity_header(text: &str) -> Result<String, Wrong> {
     let name = plain_header(text)?;
     let names = ProtectedNames::new([]);
     let folded = fold(&name);
-    // Of the critical ones only those that say who is calling may be set by us: Remote-User, X-Forwarded-User, ...
+    // Of the critical names, the gateway may set only those that say who is calling: Remote-User, X-Forwarded-User, ...
     let is_other = (names.is_critical(&folded) && !names.is_spoofable(&folded))
         || RESERVED.contains(&&*folded);
     if is_other {
@@ -190,7 +190,7 @@ pub(super) fn identity_header(text: &str) -> Result<String, Wrong> {
     Ok(name)
 }
 
-/// The name of a header that a form sets.
+/// Parses the name of a header that a form sets.
 pub(super) fn form_header(text: &str) -> Result<String, Wrong> {
     match identity_header(text)? {
         name if name.is_empty() => Err(Wrong::new("a header needs a name")),
@@ -198,12 +198,12 @@ pub(super) fn form_header(text: &str) -> Result<String, Wrong> {
     }
 }
 
-/// Where a token goes: `Authorization`, or a header of the service's own.
+/// Parses the header of a token: `Authorization`, or one of the service's own.
 pub(super) fn token_header(text: &str) -> Result<String, Wrong> {
     if text.eq_ignore_ascii_case("authorization") { Ok(text.to_owned()) } else { form_header(text) }
 }
 
-/// The name of a header in which clients present tokens: `Authorization`, or one that means nothing else.
+/// Parses the name of a header in which clients present tokens: `Authorization`, or one without another meaning.
 pub(super) fn credential_header(text: &str) -> Result<String, Wrong> {
     let name = plain_header(text)?;
     let folded = fold(&name);
@@ -215,9 +215,9 @@ pub(super) fn credential_header(text: &str) -> Result<String, Wrong> {
     Ok(name)
 }
 
-/// The name of a header that only a trusted proxy may send, or with a final `*` the beginning of such names.
+/// Parses the name of a header that only a trusted proxy may send, or with a final `*` the beginning of such names.
 pub(super) fn reserved_header(text: &str) -> Result<String, Wrong> {
-    // The hyphen before the `*` is the end of a word of the name, and not of the name.
+    // The hyphen before the `*` ends a word of the name, and is not part of the beginning.
     let beginning = text.strip_suffix('*').map(|rest| rest.strip_suffix('-').unwrap_or(rest));
     let name = plain_header(beginning.unwrap_or(text))?;
     let folded = fold(&name);
@@ -233,7 +233,7 @@ pub(super) fn reserved_header(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// The name of a cookie of a service's.
+/// Parses the name of a service's cookie.
 pub(super) fn cookie(text: &str) -> Result<String, Wrong> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if text.is_empty() || text.len() > 64 || !text.bytes().all(legal) {
@@ -243,7 +243,7 @@ pub(super) fn cookie(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// The domain for which a service sets its cookies (RFC 6265 section 4.1.2.3), with or without the dot in front.
+/// Parses the domain for which a service sets its cookies (RFC 6265 section 4.1.2.3), with or without the dot in front.
 pub(super) fn cookie_domain(text: &str) -> Result<String, Wrong> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
     let name = text.strip_prefix('.').unwrap_or(text);
@@ -254,7 +254,7 @@ pub(super) fn cookie_domain(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// An authentication scheme before a token (RFC 9110 section 11.1).
+/// Parses an authentication scheme before a token (RFC 9110 section 11.1).
 pub(super) fn scheme(text: &str) -> Result<String, Wrong> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte);
     if text.is_empty()
@@ -292,14 +292,14 @@ const RESERVED: [&str; 20] = [
     "x-http-method-override",
 ];
 
-/// A header name as HTTP has it.
+/// Parses a header name by HTTP's rules.
 pub(super) fn header(text: &str) -> Result<String, Wrong> {
     http::HeaderName::from_bytes(text.as_bytes())
         .map(|_| text.to_owned())
         .map_err(|_| Wrong::new(format!("{text:?} is no header name")))
 }
 
-/// The name of a table or column. It is quoted where it is used; this keeps the quotes whole.
+/// Parses the name of a table or column. It is quoted where it is used; this ensures that it cannot end the quotes.
 pub(super) fn identifier(text: &str) -> Result<String, Wrong> {
     let legal = |c: char| c.is_alphanumeric() || "_-$".contains(c);
     if text.is_empty() || text.len() > 128 || !text.chars().all(legal) {
@@ -309,7 +309,7 @@ pub(super) fn identifier(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// The name of a table; as Django writes one that names its schema, between quotes of their own: `app"."users`.
+/// Parses the name of a table, also as Django writes one with its schema, between quotes of their own: `app"."users`.
 pub(super) fn table(text: &str) -> Result<String, Wrong> {
     let quotes = |quote: char| text.contains(&format!("{quote}.{quote}")).then_some(quote);
     let Some(quote) = quotes('"').or(quotes('`')) else { return identifier(text) };
@@ -320,7 +320,7 @@ pub(super) fn table(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-/// As [`identifier`], or empty for none.
+/// Parses a name like [`identifier`], or empty for none.
 pub(super) fn optional_identifier(text: &str) -> Result<String, Wrong> {
     if text.is_empty() { Ok(String::new()) } else { identifier(text) }
 }

@@ -1,8 +1,8 @@
-//! Networks of well-known VPNs and of gateways to the web that companies use, by the number of who runs them.
+//! Recognizes networks of well-known VPNs and of companies' web gateways by the number of their operator.
 //!
-//! Whoever goes through one is not where it is. The list is short and of the large ones; an operator adds others with `asn:NUMBER`.
+//! The clients behind them are elsewhere. The list is short and has the large ones; an operator adds others with `asn:NUMBER`.
 
-/// In the order of their numbers.
+/// The AS numbers, in ascending order.
 const NETWORKS: [u32; 24] = [
     9009,    // M247
     11_878,  // tzulo (Mullvad)
@@ -30,7 +30,7 @@ const NETWORKS: [u32; 24] = [
     212_238, // Datacamp
 ];
 
-/// Is this the number of one?
+/// Whether this number is in the list.
 pub(super) fn is_vpn(asn: u32) -> bool {
     NETWORKS.binary_search(&asn).is_ok()
 }

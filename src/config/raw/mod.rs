@@ -1,12 +1,12 @@
-//! The file's shape: typed reading of single keys, with the place of every value.
+//! Reads the file's shape: typed reading of single keys, with the place of every value.
 //!
-//! This is not derived from serde: a derived reader stops at its first error and forgets where a value stood once it is
-//! read, and here every rule of the checks, also those between two sections, can point at a line. A [`RawTable`] remembers
-//! which keys it was asked for; what is left when it is done is unknown to the program. So there is no list of keys beside
-//! the code that reads them, and `gateway.toml` can be held to the code by a test.
+//! This is not derived from serde: a derived reader stops at its first error and loses the place of a value once it is read,
+//! whereas here every check, also one between two sections, can point at a line. A [`RawTable`] remembers which keys were read;
+//! whatever remains in the end is unknown to the program. So there is no list of keys besides the code that reads them, and a
+//! test can compare `gateway.toml` with the code.
 //!
-//! A value that cannot be used is reported and then treated as absent, so that checking goes on with a default. Nothing
-//! of that can reach the program: a report with an error in it has no configuration.
+//! A value that cannot be used is reported and then treated as absent, so that checking goes on with a default. Such a default
+//! never reaches the program: a report with an error has no configuration.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -27,14 +27,14 @@ pub(super) use renamed::{former_names, new_names};
 pub(super) use scalar::Wrong;
 pub(super) use value::{duration_text, nearest, parse_duration};
 
-/// Where a value stands.
+/// The place of a value in the file.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct SourcePlace {
     pub(super) key: String,
     pub(super) span: Range<usize>,
 }
 
-/// A value and where it stands.
+/// A value and its place.
 #[derive(Clone, Debug)]
 pub(super) struct RawItem<T> {
     pub(super) value: T,
@@ -49,7 +49,7 @@ pub(super) struct RawReader {
     known: RefCell<BTreeSet<String>>,
 }
 
-/// One table of the file, or its absence: then every key of it is absent.
+/// A table of the file, or its absence: then every key of it is absent.
 pub(super) struct RawTable<'a> {
     reader: &'a RawReader,
     path: String,
@@ -62,12 +62,12 @@ pub(super) struct RawTable<'a> {
 }
 
 impl RawReader {
-    /// Relative paths are resolved against `base`.
+    /// Creates a reader that resolves relative paths against `base`.
     pub(super) fn new(base: &Path) -> Self {
         Self { base: base.to_owned(), ..Self::default() }
     }
 
-    /// Reads the file's text. A syntax error is the one problem there is, and there is nothing else to read.
+    /// Reads the file's text. A syntax error is the only problem then, and nothing else is read.
     pub(super) fn read<R>(&self, text: &str, read: impl FnOnce(&RawTable<'_>) -> R) -> Option<R> {
         match DeTable::parse(text) {
             Ok(table) => Some(RawTable::root(self, table.get_ref()).done(read)),
@@ -83,7 +83,7 @@ impl RawReader {
         }
     }
 
-    /// Everything found, and every key that was asked for.
+    /// Returns all problems, and every key that was read.
     pub(super) fn finish(self) -> (Vec<UnplacedProblem>, BTreeSet<String>) {
         (self.findings.into_inner(), self.known.into_inner())
     }
@@ -134,33 +134,33 @@ impl<'a> RawTable<'a> {
 
     // --- places and problems
 
-    /// Where the value of `key` stands; if it is absent, where its table begins.
+    /// Returns the place of the value of `key`; if it is absent, the beginning of its table.
     pub(super) fn place(&self, key: &str) -> SourcePlace {
         let span = self.value(key).map_or_else(|| self.span.clone(), Spanned::span);
         SourcePlace { key: self.key(key), span }
     }
 
-    /// Is the key there?
+    /// Whether the key is there.
     pub(super) fn has(&self, key: &str) -> bool {
         self.value(key).is_some()
     }
 
-    /// An error about the value of `key`.
+    /// Reports an error about the value of `key`.
     pub(super) fn error(&self, key: &str, wrong: Wrong) {
         self.error_at(self.place(key), wrong);
     }
 
-    /// An error about a place.
+    /// Reports an error about a place.
     pub(super) fn error_at(&self, place: SourcePlace, wrong: Wrong) {
         self.reader.report(Severity::Error, place, wrong.message, wrong.help);
     }
 
-    /// A warning about the value of `key`.
+    /// Reports a warning about the value of `key`.
     pub(super) fn warn(&self, key: &str, wrong: Wrong) {
         self.warn_at(self.place(key), wrong);
     }
 
-    /// A warning about a place.
+    /// Reports a warning about a place.
     pub(super) fn warn_at(&self, place: SourcePlace, wrong: Wrong) {
         self.reader.report(Severity::Warning, place, wrong.message, wrong.help);
     }
@@ -212,7 +212,7 @@ impl<'a> RawTable<'a> {
         all
     }
 
-    /// The keys of this table, all of which are the operator's own words, and their texts.
+    /// Returns the keys of this table, which are all the operator's own, with their texts.
     pub(super) fn free(&self) -> Vec<(RawItem<String>, RawItem<String>)> {
         let mut all = Vec::new();
         for (name, value) in self.entries.into_iter().flatten() {
@@ -240,7 +240,7 @@ impl<'a> RawTable<'a> {
 
     // --- keys
 
-    /// Is the value `false`, for keys that turn a thing off? `true` is refused, everything else left to the next getter.
+    /// Whether the value is `false`, for keys that turn something off. `true` is refused, and the next getter reads the rest.
     pub(super) fn is_off(&self, key: &'static str, otherwise: &str) -> bool {
         match self.ask(key).map(Spanned::get_ref) {
             Some(DeValue::Boolean(true)) => {
@@ -253,12 +253,12 @@ impl<'a> RawTable<'a> {
         }
     }
 
-    /// Is the value a table, or not there at all?
+    /// Whether the value is a table, or absent.
     pub(super) fn is_table_or_absent(&self, key: &str) -> bool {
         matches!(self.value(key).map(Spanned::get_ref), None | Some(DeValue::Table(_)))
     }
 
-    /// Reports those of `keys` that are there: they mean something, but not here.
+    /// Reports those of `keys` that are there: they have a meaning, but not here.
     pub(super) fn refuse(&self, keys: &[&'static str], why: &str, help: &str) {
         for key in keys {
             self.foreign.borrow_mut().push(key);
@@ -268,27 +268,27 @@ impl<'a> RawTable<'a> {
         }
     }
 
-    /// Says nothing about these keys.
+    /// Marks these keys as known, without a report.
     pub(super) fn pass_over(&self, keys: &[&'static str]) {
         self.foreign.borrow_mut().extend_from_slice(keys);
     }
 
-    /// Is the value an array?
+    /// Whether the value is an array.
     pub(super) fn is_list(&self, key: &str) -> bool {
         matches!(self.value(key).map(Spanned::get_ref), Some(DeValue::Array(_)))
     }
 
-    /// Is the value an array without elements?
+    /// Whether the value is an array without elements.
     pub(super) fn is_empty_list(&self, key: &str) -> bool {
         matches!(self.value(key).map(Spanned::get_ref), Some(DeValue::Array(all)) if all.is_empty())
     }
 
-    /// The path below the configuration's folder.
+    /// Returns the path below the configuration's folder.
     pub(super) fn below(&self, path: &Path) -> PathBuf {
         self.reader.base.join(path)
     }
 
-    /// An error if the key is absent, or an array without elements.
+    /// Reports an error if the key is absent, or an array without elements.
     pub(super) fn require(&self, key: &'static str, help: &str) {
         if !self.has(key) {
             self.required.borrow_mut().push((key, help.to_owned()));
@@ -306,7 +306,7 @@ impl<'a> RawTable<'a> {
         self.value(key)
     }
 
-    /// The value of `key`, also if it has the key's former name.
+    /// Returns the value of `key`, also under the key's former name.
     fn value(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.written(key).or_else(|| {
             let former = renamed::former_name(&self.key(key))?;
@@ -314,7 +314,7 @@ impl<'a> RawTable<'a> {
         })
     }
 
-    /// The value that stands under this very name.
+    /// Returns the value under this very name.
     fn written(&self, key: &str) -> Option<&'a Spanned<DeValue<'a>>> {
         self.entries?.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
@@ -354,13 +354,13 @@ impl<'a> RawTable<'a> {
                     None => (None, Wrong::new("unknown key").help(allowed.clone())),
                 },
             };
-            // One slip is one problem: what was meant is not missing as well.
+            // A typo is one problem: the key that was meant is not reported as missing as well.
             self.required.borrow_mut().retain(|(key, _)| Some(*key) != meant);
             self.error_at(place, wrong);
         }
     }
 
-    /// A key under the name that it had before. It has been read, unless it stands under its new name as well.
+    /// Reports a key under its former name. It has been read, unless the key occurs under its new name as well.
     fn report_former(&self, place: SourcePlace, new: &'static str) {
         if self.written(last_part(new)).is_some() {
             let wrong = Wrong::new(format!("this key is called {new} now, which stands here too"));
@@ -372,7 +372,7 @@ impl<'a> RawTable<'a> {
     }
 }
 
-/// The key's own name in its path.
+/// Returns the key's own name in its path.
 fn last_part(path: &str) -> &str {
     path.rsplit('.').next().unwrap_or(path)
 }

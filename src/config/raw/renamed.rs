@@ -1,6 +1,6 @@
-//! Keys that other programs call otherwise, and keys that this one called otherwise before.
+//! Lists keys that have another name in other programs, and keys that had another name in earlier versions.
 
-/// What these keys were called before, each as a whole path. The former name still works, with a warning.
+/// The former names of keys, as whole paths. A former name still works, with a warning.
 const FORMER: &[(&str, &str)] = &[
     ("directory.recheck", "directory.refresh_interval"),
     ("issuer.take_over_refresh", "issuer.adopt_refresh_tokens"),
@@ -13,7 +13,7 @@ const FORMER: &[(&str, &str)] = &[
     ("route.tolerate", "route.allow_ambiguous_path"),
 ];
 
-/// What people write, and what it is called here. Both are whole paths.
+/// The names that people write, and the names here. Both are whole paths.
 const RENAMED: &[(&str, &str)] = &[
     ("listen.address", "listen.http"),
     ("listen.tls_certificate", "listen.certificate_file"),
@@ -38,17 +38,17 @@ const RENAMED: &[(&str, &str)] = &[
     ("log.audit", "log.audit_file"),
 ];
 
-/// The name of a key that is known under another one.
+/// Returns the name of a key that is known under another one.
 pub(super) fn new_name(path: &str) -> Option<&'static str> {
     RENAMED.iter().find(|(old, _)| *old == path).map(|(_, new)| *new)
 }
 
-/// What the key of this path was called before.
+/// Returns the former name of the key with this path.
 pub(super) fn former_name(path: &str) -> Option<&'static str> {
     FORMER.iter().find(|(_, new)| *new == path).map(|(old, _)| *old)
 }
 
-/// What the key is called now that this path was the name of.
+/// Returns the present name of the key that formerly had this path.
 pub(super) fn name_since(path: &str) -> Option<&'static str> {
     FORMER.iter().find(|(old, _)| *old == path).map(|(_, new)| *new)
 }
@@ -58,7 +58,7 @@ pub(in crate::config) fn new_names() -> impl Iterator<Item = &'static str> {
     RENAMED.iter().chain(FORMER).map(|(_, new)| *new)
 }
 
-/// Every former name, with the name since.
+/// Returns all former names, with the present ones.
 #[cfg(test)]
 pub(in crate::config) fn former_names() -> impl Iterator<Item = (&'static str, &'static str)> {
     FORMER.iter().copied()

@@ -1,4 +1,4 @@
-//! Reading single values.
+//! Reads single values.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::config::Constant;
 use super::value::{duration_text, nearest, parse_duration, parse_size, size_text};
 use super::{RawItem, RawTable, SourcePlace};
 
-/// What is wrong with a value, before it is known where it stands.
+/// What is wrong with a value, without its place.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(in crate::config) struct Wrong {
     pub(super) message: String,
@@ -21,18 +21,18 @@ pub(in crate::config) struct Wrong {
 }
 
 impl Wrong {
-    /// Says what is wrong.
+    /// Creates a problem with this message.
     pub(in crate::config) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), help: None }
     }
 
-    /// Says what is allowed, or what to do.
+    /// Adds what is allowed, or what to do.
     pub(in crate::config) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// A value of another type.
+    /// Returns the problem of a value of another type.
     pub(super) fn kind(expected: &str, found: &DeValue<'_>) -> Self {
         let found = match found {
             DeValue::String(_) => "a string",
@@ -46,7 +46,7 @@ impl Wrong {
         Self::new(format!("expected {expected}, found {found}"))
     }
 
-    /// A word that is none of a closed list.
+    /// Returns the problem of a word that is not in a closed list.
     pub(in crate::config) fn choice(text: &str, allowed: &[&str]) -> Self {
         let list: Vec<String> = allowed.iter().map(|one| format!("{one:?}")).collect();
         let list = format!("allowed: {}", list.join(", "));
@@ -59,7 +59,7 @@ impl Wrong {
 }
 
 impl<'a> RawTable<'a> {
-    /// `"15m"`, within limits.
+    /// Reads a duration (`"15m"`) within limits.
     pub(in crate::config) fn duration(
         &self,
         key: &'static str,
@@ -77,7 +77,7 @@ impl<'a> RawTable<'a> {
         })
     }
 
-    /// `"64KiB"`, within limits.
+    /// Reads a size (`"64KiB"`) within limits.
     pub(in crate::config) fn size(
         &self,
         key: &'static str,
@@ -95,7 +95,7 @@ impl<'a> RawTable<'a> {
         })
     }
 
-    /// An error if one duration is longer than the other, at the one that is written.
+    /// Reports an error if the shorter duration is longer than the other, at the one that is in the file.
     pub(in crate::config) fn ordered(
         &self,
         (shorter_key, shorter): (&str, Duration),
@@ -116,7 +116,7 @@ impl<'a> RawTable<'a> {
         }
     }
 
-    /// A whole number within limits.
+    /// Reads a whole number within limits.
     pub(in crate::config) fn number<N>(
         &self,
         key: &'static str,
@@ -128,7 +128,7 @@ impl<'a> RawTable<'a> {
         self.scalar(key, |value| number_of(value, &allowed))
     }
 
-    /// An array of whole numbers within limits, without doubles.
+    /// Reads an array of whole numbers within limits, without duplicates.
     pub(in crate::config) fn numbers<N>(
         &self,
         key: &'static str,
@@ -156,7 +156,7 @@ impl<'a> RawTable<'a> {
         Some(numbers)
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub(in crate::config) fn flag(&self, key: &'static str) -> Option<bool> {
         self.scalar(key, |value| match value {
             DeValue::Boolean(flag) => Ok(*flag),
@@ -164,7 +164,7 @@ impl<'a> RawTable<'a> {
         })
     }
 
-    /// A boolean, a whole number or a text, as it is written.
+    /// Reads a boolean, a whole number or a text, with its type.
     pub(in crate::config) fn constant(&self, key: &'static str) -> Option<Constant> {
         self.scalar(key, |value| match value {
             DeValue::Boolean(flag) => Ok(Constant::Flag(*flag)),
@@ -174,7 +174,7 @@ impl<'a> RawTable<'a> {
         })
     }
 
-    /// A text that `read` takes.
+    /// Reads a text that `read` accepts.
     pub(in crate::config) fn text<T>(
         &self,
         key: &'static str,
@@ -183,7 +183,7 @@ impl<'a> RawTable<'a> {
         self.scalar(key, |value| read(text_of(value, "a string")?))
     }
 
-    /// A point in time: TOML's own date and time, with its offset.
+    /// Reads a point in time: TOML's own date and time, with its offset.
     pub(in crate::config) fn date(&self, key: &'static str) -> Option<Timestamp> {
         self.scalar(key, |value| {
             const FORM: &str = "write a date and time with its offset and without quotes, like 2027-06-30T00:00:00Z";
@@ -198,7 +198,7 @@ impl<'a> RawTable<'a> {
         })
     }
 
-    /// One of a closed list of words.
+    /// Reads one of a closed list of words.
     pub(in crate::config) fn choice<T: Copy>(
         &self,
         key: &'static str,
@@ -212,12 +212,12 @@ impl<'a> RawTable<'a> {
         })
     }
 
-    /// The path of a file; a relative one is below the configuration's folder.
+    /// Reads the path of a file; a relative one is below the configuration's folder.
     pub(in crate::config) fn path(&self, key: &'static str) -> Option<PathBuf> {
         self.text(key, |text| self.resolve(text))
     }
 
-    /// See [`Self::path`].
+    /// Resolves a path; see [`Self::path`].
     pub(in crate::config) fn resolve(&self, text: &str) -> Result<PathBuf, Wrong> {
         if text.is_empty() || text.contains('\0') {
             return Err(Wrong::new("is no path of a file"));
@@ -225,7 +225,7 @@ impl<'a> RawTable<'a> {
         Ok(self.reader.base.join(text))
     }
 
-    /// An array of texts that `read` takes, without doubles. What it does not take is reported and left out.
+    /// Reads an array of texts that `read` accepts, without duplicates. What it does not accept is reported and left out.
     pub(in crate::config) fn list<T: PartialEq>(
         &self,
         key: &'static str,
@@ -254,7 +254,7 @@ impl<'a> RawTable<'a> {
         Some(items)
     }
 
-    /// As [`Self::list`], where nobody asks for the places later.
+    /// Reads an array as [`Self::list`] does, without the places.
     pub(in crate::config) fn values<T: PartialEq>(
         &self,
         key: &'static str,
@@ -263,7 +263,7 @@ impl<'a> RawTable<'a> {
         Some(self.list(key, read)?.into_iter().map(|item| item.value).collect())
     }
 
-    /// One text, or an array of texts as in [`Self::values`]; empty if it is absent.
+    /// Reads one text, or an array of texts as [`Self::values`] does; empty if it is absent.
     pub(in crate::config) fn one_or_more<T: PartialEq>(
         &self,
         key: &'static str,

@@ -1,4 +1,4 @@
-//! Values with their unit, as the file writes them and as messages write them back.
+//! Converts values with a unit between their text in the file and their value.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ const UNITS: [(&str, u64); 5] =
 
 const SIZES: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
 
-/// Reads `"500ms"`, `"30s"`, `"15m"`, `"24h"`, `"14d"`: a whole number and one unit.
+/// Parses `"500ms"`, `"30s"`, `"15m"`, `"24h"`, `"14d"`: a whole number and one unit.
 pub(in crate::config) fn parse_duration(text: &str) -> Option<Duration> {
     scaled(text, &UNITS).map(Duration::from_millis)
 }
 
-/// In the largest unit that divides it.
+/// Writes a duration in the largest unit that divides it.
 pub(in crate::config) fn duration_text(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if millis == 0 { "0s".into() } else { unscaled(millis, &UNITS) }
 }
 
-/// Reads `"512B"`, `"64KiB"`, `"1MiB"`.
+/// Parses `"512B"`, `"64KiB"`, `"1MiB"`.
 pub(in crate::config) fn parse_size(text: &str) -> Option<u64> {
     scaled(text, &SIZES)
 }
 
-/// In the largest unit that divides it.
+/// Writes a size in the largest unit that divides it.
 pub(in crate::config) fn size_text(bytes: u64) -> String {
     if bytes == 0 { "0B".into() } else { unscaled(bytes, &SIZES) }
 }
@@ -40,12 +40,12 @@ fn unscaled(number: u64, units: &[(&str, u64)]) -> String {
     best.map_or_else(|| number.to_string(), |(name, scale)| format!("{}{name}", number / scale))
 }
 
-/// The candidate that was probably meant: at most one slip for each three characters.
+/// Returns the candidate that was probably meant: at most one typo for every three characters.
 pub(in crate::config) fn nearest<'a>(
     text: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    // What is longer is nobody's slip, and comparing it would cost time.
+    // A longer text is hardly a typo, and comparing it would cost time.
     if text.len() > 64 {
         return None;
     }
@@ -57,7 +57,7 @@ pub(in crate::config) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Insertions, deletions, replacements and swaps of neighbors that make one of the other.
+/// Returns the number of insertions, deletions, replacements and swaps of neighbors that turn one text into the other.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut before_last: Vec<usize> = Vec::new();

@@ -1,4 +1,4 @@
-//! The values of `[detect]` reach their fields.
+//! Tests that the values of `[detect]` reach their fields.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
 
-/// Of the file in which nothing has its default.
+/// Checks the configuration of the file in which nothing has its default.
 pub(super) fn reaches_its_fields(detect: &Detect) {
     let default = Detect::default();
     assert_eq!(

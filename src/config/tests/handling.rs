@@ -1,4 +1,4 @@
-//! What a route says of how its requests are carried, what keeps them from its service, and who says where clients come from.
+//! Tests how a route's requests are handled, what keeps them from its service, and who may say where clients come from.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! What is kept, where, and for how long: `[privacy]`, `[store]` and `[log]`.
+//! Tests what is stored, where, and for how long: `[privacy]`, `[store]` and `[log]`.
 
 use std::time::Duration;
 
 use super::super::*;
 
-/// Of the file with a value for every key.
+/// Checks the configuration of the file with a value for every key.
 pub(super) fn reaches_its_fields(config: &Config) {
     let days = |days: u64| Duration::from_secs(days * 86_400);
     assert_eq!(config.privacy, Privacy { retention: days(60) });

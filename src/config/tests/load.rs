@@ -1,4 +1,4 @@
-//! From a file.
+//! Tests reading a configuration from a file.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

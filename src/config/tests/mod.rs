@@ -1,4 +1,4 @@
-//! What is wrong with a file, and what is said about it.
+//! Tests the problems of a file, and how they are reported.
 
 use std::path::Path;
 
@@ -13,10 +13,10 @@ mod load;
 mod second_factor;
 mod values;
 
-/// One case a paragraph: a file's text, then what is said of it behind `> `. Lines with `##` are headings.
+/// One case for each paragraph: a file's text, then the report behind `> `. Lines with `##` are headings.
 const PROBLEMS: &str = include_str!("problems.txt");
 
-/// A complete file in which only the text can be wrong: what it does not have is added behind it.
+/// Returns a complete file in which only `text` can be wrong: whatever it lacks is added behind it.
 fn complete(text: &str) -> String {
     let mut text = text.to_owned();
     for (section, rest) in [
@@ -96,7 +96,7 @@ refresh_grace = "5m"
             (16, 17, "tokens.refresh_grace"),
         ]
     );
-    // No directory: the one warning, which does not hide behind the errors.
+    // The missing directory is the one warning, which is reported in addition to the errors.
     assert!(report.render(false).ends_with("gateway.toml: 5 errors, 1 warning\n"));
 }
 
@@ -245,7 +245,7 @@ proptest! {
     }
 }
 
-/// Neither reading nor reporting panics, and there is a configuration or an error.
+/// Checks that neither reading nor reporting panics, and that there is a configuration or an error.
 fn check_any(text: &str) {
     match parse(text) {
         Ok((_, report)) => assert!(!report.has_errors()),

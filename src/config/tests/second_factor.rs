@@ -1,4 +1,4 @@
-//! `[second_factor]`, and the own paths that come with it.
+//! Tests `[second_factor]`, and the own paths that come with it.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ fn second_factors_have_rules_and_a_key_beside_the_store() {
     assert_eq!(tokens.personal_tokens, expected);
     let off = config("");
     assert!(off.paths.iter().all(|entry| entry.own != OwnPath::Factors), "off by default");
-    // The account's page leads to where people confirm that it is them, if with a password.
+    // The account page links to where users confirm their identity, even if with a password.
     let has_code_page =
         |config: &Config| config.paths.iter().any(|entry| entry.own == OwnPath::SecondFactor);
     assert!(has_code_page(&off) && !has_code_page(&config("[paths]\naccount = false")));
@@ -107,7 +107,7 @@ kind = "allauth"
     };
     let shop = django("shop");
     assert_eq!(shop.taken_over, [TakenOver::DjangoOtp(otp), TakenOver::Allauth(allauth)]);
-    // Whoever has nothing but a security key there is refused.
+    // A user who has nothing but a security key there is refused.
     let names = |tables: &[SecondFactorTable]| -> Vec<String> {
         tables.iter().map(|one| format!("{} {}", one.table, one.conditions.len())).collect()
     };

@@ -1,4 +1,4 @@
-//! Every value reaches its field: a file in which nothing has its default.
+//! Tests that every value reaches its field, with a file in which nothing has its default.
 
 use std::path::PathBuf;
 use std::time::Duration;
