@@ -381,7 +381,7 @@ fn sliding(table: &RawTable<'_>, issuers: &[IssuerSettings]) -> Option<SlidingSh
     Some(SlidingShape { issuer: issuer?, lifetime, refresh_lifetime })
 }
 
-/// Returns the index of an issuer under whose key tokens can be made, and its lifetime.
+/// Returns the index of an issuer under whose key tokens can be made, and its `max_age`.
 fn named(text: &str, issuers: &[IssuerSettings]) -> Result<(usize, std::time::Duration), Wrong> {
     let of_kind = |issuer: &&IssuerSettings| matches!(issuer.kind, IssuerKind::Jwt { .. });
     let names = || issuers.iter().filter(of_kind).map(|issuer| issuer.name.as_str());

@@ -94,7 +94,7 @@ pub(super) fn credentials(
     CredentialSelection::Only {
         cookie: all.iter().any(|one| matches!(one, One::Cookie)),
         bearer: all.iter().any(|one| matches!(one, One::Bearer)),
-        // This includes the issuer's tokens in a header and in a cookie.
+        // An issuer may have two entries: its tokens in a header, and in a cookie.
         issuers: issuers
             .iter()
             .enumerate()

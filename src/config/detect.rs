@@ -119,7 +119,7 @@ impl Default for Detect {
         let but_vpns = |detector| DetectorSettings { exempt: vec![Exempt::Vpn], ..detector };
         use Action::{BlockAddress, EndSession, Limit, Notify, StepUp};
         Self {
-            // The refresh endpoint has ended the session already, so this only records the action.
+            // The refresh endpoint has ended the session already; naming the action here does no harm.
             refresh_reuse: does(&[EndSession, Notify], 1, mins(1)),
             refresh_burst: does(&[Limit, Notify], 10, mins(1)),
             password_guessing: does(&[Notify], 10, mins(10)),

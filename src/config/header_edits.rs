@@ -1,9 +1,9 @@
 //! Reads `[route.request_headers]` and `[route.response_headers]`: an operator's changes to header sections.
 //!
-//! Such an edit never speaks for the gateway. Only the gate sets fields about who is calling, where a request came from, its
-//! host and body, or a credential, names that frame a message or belong to one connection, cookies, and CORS permissions in
-//! answers. All of these are refused here, with the name of what sets them. A request's field that contains something of its
-//! caller can only be set, never added, or a client could send one of its own as well.
+//! Such an edit never speaks for the gateway. Only the gate says who is calling, where a request came from, which host and body
+//! it has, and what a credential is. Names that frame a message or belong to one connection, cookies, and the CORS permissions
+//! of answers are not for edits either. All of these are refused here, with the name of what sets them. A request's field with
+//! something of its caller can only be set: if it were added, a client could send its own beside it.
 
 use http::HeaderName;
 

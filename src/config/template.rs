@@ -1,9 +1,8 @@
-//! Fills templates: further members of an answer or a token for a front end or a service.
+//! Provides values from templates, for further members of an answer or a token.
 //!
 //! `"{user.name}"` alone has the type of what it names: a text, `true` or `false`, a list of texts for groups;
-//! `"{user.id:int}"` is a number if the id is one, and stays a text if it is not. With other text around it, everything is
-//! text. `{{` and `}}` are braces. All templates are parsed with the configuration, so that a mistake is an error there and
-//! never at a sign-in.
+//! `"{user.id:int}"` is a number if the id is one, and else a text. With other text around it, everything is text. `{{` and
+//! `}}` are braces. Templates are parsed with the configuration, so a mistake is an error there and never at a sign-in.
 
 use http::HeaderValue;
 use serde_json::{Map, Value};
@@ -140,8 +139,8 @@ impl Template {
         }
     }
 
-    /// Returns the value as a header's. What it says of the user is escaped as in `[identity]`; `None` if it names something of
-    /// the user and there is none.
+    /// Returns the value for a header. What it says of the user is escaped as in `[identity]`; `None` if it names something of
+    /// the user and there is no user.
     pub fn header_value(&self, user: Option<&Identity>) -> Option<HeaderValue> {
         let mut text = String::new();
         for part in &self.0 {
