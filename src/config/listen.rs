@@ -31,7 +31,7 @@ pub struct Listen {
     pub threads: usize,
     /// The longest that the head of a request may take as a whole.
     pub head_timeout: Duration,
-    /// How long a kept client connection may be idle before it is closed.
+    /// How long an idle keep-alive connection of a client stays open.
     pub keepalive_timeout: Duration,
     /// The longest wait for the next byte of a request, its body included.
     pub read_timeout: Duration,

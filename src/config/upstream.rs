@@ -44,7 +44,7 @@ pub struct Upstream {
     pub read_timeout: Duration,
     /// The longest wait until the upstream takes the next byte.
     pub write_timeout: Duration,
-    /// How long a kept connection may be idle; below the server's own limit (gunicorn: 2 s).
+    /// How long an idle keep-alive connection stays open; below the server's own limit (gunicorn: 2 s).
     pub idle_timeout: Duration,
     /// Whether a chunked body of up to [`Self::buffer_limit`] gets a Content-Length, and a longer one the answer 411. For WSGI
     /// servers, whose applications see a chunked body as empty.
@@ -74,7 +74,7 @@ impl Upstream {
             connect_timeout: secs(2),
             read_timeout: secs(60),
             write_timeout: secs(60),
-            // gunicorn closes a kept connection after 2 s, without notice.
+            // gunicorn closes an idle keep-alive connection after 2 s, without notice.
             idle_timeout: Duration::from_millis(1500),
             buffer_chunked: false,
             buffer_limit: 64 * KIB,
