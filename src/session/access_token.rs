@@ -1,8 +1,9 @@
-//! Access tokens: issued with a session, checked without I/O.
+//! Access tokens: issued together with a session and checked without I/O.
 //!
-//! A JWT with `typ: at+jwt` and `token_type: access`, so that neither SimpleJWT's readers nor ours can take it for
-//! another kind. It names its session (`sid`), and only with that session is it worth anything: what is decided here is that
-//! the token is one of ours, whole and not expired; whether the session lives is looked at on every use.
+//! An access token is a JWT with `typ: at+jwt` and `token_type: access`, so that neither SimpleJWT nor the gateway can take it
+//! for another kind of token. It names its session (`sid`) and is worth nothing without that session. This module decides that
+//! a token was signed by the gateway, is well formed and has not expired; whether the session is live is checked separately at
+//! every use.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::refusal::Refusal;
 use crate::secret::{Secret, random_id};
 use crate::store::Session;
 
-/// Whose an access token is, and until when it is good.
+/// What a verified access token states: its session, its user and when it expires.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct VerifiedAccessToken {
     pub(super) session: SessionId,
@@ -24,7 +25,7 @@ pub(super) struct VerifiedAccessToken {
     pub(super) expires_at: Timestamp,
 }
 
-/// A fresh token for a session, and how long it is good.
+/// Issues a new access token for a session, and returns it with its lifetime.
 pub(super) fn issue(
     keys: &KeyRing,
     settings: &Tokens,
@@ -53,7 +54,7 @@ pub(super) fn issue(
     Ok((Secret::new(token), Duration::from_secs(claims.exp.saturating_sub(claims.iat))))
 }
 
-/// Checks everything about a token but its session.
+/// Checks everything about a token except its session.
 pub(super) fn verify(
     keys: &KeyRing,
     settings: &Tokens,
@@ -240,7 +241,7 @@ mod tests {
         let good = kit.issue();
         let (header, rest) = good.expose().split_once('.').unwrap();
         let header = String::from_utf8(URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
-        // The reader alone refuses these, so a rightly signed one would fare no better.
+        // The reader refuses these on its own, so a correctly signed one would be refused as well.
         for (from, to) in [
             ("{", "{\"crit\":[\"exp\"],"),
             ("{", "{\"b64\":false,"),

@@ -1,5 +1,5 @@
-//! What happened, on its way to where people are shown it: a bounded queue in memory, and a task that empties it into the
-//! store. Handing in never waits, and a store that fails slows nobody: what is lost is counted.
+//! The activity that users see on their account pages: a bounded queue in memory, and a task that writes it to the store.
+//! Adding an entry never waits, and a store that fails slows nobody down: entries that are lost are counted.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,33 +15,33 @@ use crate::secret::Digest;
 use crate::store::records::{AccountRecords, DeviceUse, NewEntry, RecordNote};
 use crate::wire::client_ip::network_24_or_48;
 
-/// More than this wait only while the store stands still.
+/// The most entries that wait in the queue; it fills up only while the store does not respond.
 const CAPACITY: usize = 4096;
 
-/// How many are kept in one step.
+/// The most entries that are written to the store in one batch.
 const AT_ONCE: usize = 256;
 
-/// Refused sign-ins of one kind are one entry for so long.
+/// Refused sign-ins of one kind within this time are merged into one entry.
 const HOURLY: Duration = Duration::from_secs(3600);
 
-/// Sessions that end together are one entry.
+/// Sessions that end within this time are merged into one entry.
 const TOGETHER: Duration = Duration::from_secs(60);
 
-/// Takes in what people are shown of their account. Cheap to clone.
+/// The sending end of the queue: takes the entries that users see of their account. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AccountNotes {
     queue: Sender<RecordNote>,
     lost: Arc<AtomicU64>,
 }
 
-/// The other end.
+/// The receiving end of the queue.
 #[derive(Debug)]
 pub struct AccountNoteQueue {
     queue: Receiver<RecordNote>,
     lost: Arc<AtomicU64>,
 }
 
-/// Both ends.
+/// Creates the queue and returns both ends.
 pub fn account_notes() -> (AccountNotes, AccountNoteQueue) {
     let (sender, receiver) = mpsc::channel(CAPACITY);
     let lost = Arc::new(AtomicU64::default());
@@ -49,7 +49,7 @@ pub fn account_notes() -> (AccountNotes, AccountNoteQueue) {
     (notes, AccountNoteQueue { queue: receiver, lost })
 }
 
-/// An entry without the particulars of the event.
+/// An account entry without the time and the client of its event.
 struct NotedEvent<'e> {
     user: &'e UserKey,
     what: &'static str,
@@ -59,7 +59,7 @@ struct NotedEvent<'e> {
 }
 
 impl AccountNotes {
-    /// Something happened; what concerns nobody's account is passed over.
+    /// Queues an event for the user that it concerns; an event that concerns no account is ignored.
     pub fn event(&self, event: &Event) {
         let Some(noted) = noted(&event.what) else { return };
         self.put(RecordNote::Happened(NewEntry {
@@ -74,7 +74,7 @@ impl AccountNotes {
         }));
     }
 
-    /// A detector of this name found something about this user.
+    /// Queues a finding of this detector about this user.
     pub fn finding(
         &self,
         user: &UserKey,
@@ -90,13 +90,13 @@ impl AccountNotes {
             at,
             network: client.map(network),
             agent: agent.to_owned(),
-            // Whoever guesses at a password makes findings too.
+            // An attacker who guesses a password causes findings as well.
             is_refused: true,
             merges: HOURLY,
         }));
     }
 
-    /// A browser that is known signed in.
+    /// Queues that a user signed in with a known device.
     pub(super) fn device_used(
         &self,
         user: &UserKey,
@@ -114,7 +114,7 @@ impl AccountNotes {
         }));
     }
 
-    /// How much was lost since the start.
+    /// Returns the number of entries lost since the start.
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
@@ -127,7 +127,7 @@ impl AccountNotes {
 }
 
 impl AccountNoteQueue {
-    /// Keeps what comes, until nobody is left who could hand anything in.
+    /// Writes entries to the store until every sending end is gone.
     pub async fn keep(mut self, records: Arc<dyn AccountRecords>) {
         let mut notes = Vec::with_capacity(AT_ONCE);
         while self.queue.recv_many(&mut notes, AT_ONCE).await > 0 {
@@ -140,7 +140,7 @@ impl AccountNoteQueue {
     }
 }
 
-/// What a person is shown of it.
+/// Returns the entry that the user sees for this event, if there is one.
 fn noted(what: &EventKind) -> Option<NotedEvent<'_>> {
     let lately = |user, what, detail| {
         Some(NotedEvent { user, what, detail, is_refused: false, merges: Duration::ZERO })
@@ -166,7 +166,7 @@ fn noted(what: &EventKind) -> Option<NotedEvent<'_>> {
             | FactorRefusal::BadPasskey
             | FactorRefusal::UsedChallenge
             | FactorRefusal::ClonedPasskey => refused(user, why.name()),
-            // A page that waited too long.
+            // The ticket or the proof is too old because the page waited too long.
             FactorRefusal::Ticket | FactorRefusal::NotFresh => None,
         },
         EventKind::FactorChanged { user, change } => lately(user, "second_factor", change.name()),
@@ -189,7 +189,7 @@ fn noted(what: &EventKind) -> Option<NotedEvent<'_>> {
             lately(user, "answered", if *was_me { "me" } else { "not_me" })
         }
         EventKind::SessionEnded { user, why, .. } => match why {
-            // What they did a moment ago, or what time did.
+            // The user did this a moment ago, or the session expired.
             EndReason::SignedOut
             | EndReason::Replaced
             | EndReason::Superseded

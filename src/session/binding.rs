@@ -1,7 +1,7 @@
-//! Is a session used within what `tokens.bind` ties it to? From where it began, its country, its network or its address.
+//! Checks that a session is used within what `tokens.bind` ties it to: the country, the network or the address it began from.
 //!
-//! Where one of the two places is unknown, the setting says what that comes to (`tokens.bind_unknown`): a session whose first
-//! address was not kept, an address without a country, another family of addresses.
+//! If one of the two places is unknown, `tokens.bind_unknown` decides. That is the case for a session whose first address was
+//! not stored, for an address without a country, and for addresses of different families.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use crate::store::Session;
 use crate::wire::client_ip::{network_24_or_48, network_32_or_64};
 
 impl SessionManager {
-    /// Whether this client may use a session.
+    /// Checks that this client may use a session.
     ///
     /// # Errors
     /// [`Refusal::OutsideBinding`]
@@ -42,7 +42,7 @@ impl SessionManager {
     }
 }
 
-/// Are both in one place? None: that is not known.
+/// Whether both addresses are in the same place; `None` if that is unknown.
 fn same_place(bind: Binding, first: IpAddr, now: IpAddr, places: &dyn Places) -> Option<bool> {
     let (first, now) = (first.to_canonical(), now.to_canonical());
     match bind {
@@ -59,7 +59,7 @@ fn same_place(bind: Binding, first: IpAddr, now: IpAddr, places: &dyn Places) ->
             }
             Some(places.asn(first)? == places.asn(now)?)
         }
-        // One device may use both families in turn, and nothing says that they are one network.
+        // One device may alternate between both families, and nothing shows that they are one network.
         Binding::Prefix | Binding::Address if first.is_ipv4() != now.is_ipv4() => None,
         Binding::Prefix => Some(network_24_or_48(first) == network_24_or_48(now)),
         Binding::Address => Some(network_32_or_64(first) == network_32_or_64(now)),
@@ -84,7 +84,7 @@ mod tests {
             }
         }
 
-        /// By the second number.
+        /// The AS number is the second number of the address.
         fn asn(&self, address: IpAddr) -> Option<Asn> {
             let text = address.to_string();
             text.split('.').nth(1)?.parse().ok().filter(|number| *number < 100).map(Asn)

@@ -1,4 +1,4 @@
-//! Is the caller refused for a time? From memory, at each use of a credential.
+//! Checks whether the caller is blocked. The blocks are read from memory at each use of a credential.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use crate::secret::Digest;
 use crate::store::{BlockList, Session};
 use crate::wire::client_ip::network_32_or_64;
 
-/// How often somebody refreshes, or tries to sign in, who is to be slower.
+/// The least time between two refreshes, or two attempts to sign in, of a caller who is slowed down.
 pub(super) const PACE: Duration = Duration::from_secs(60);
 
-/// Who is refused for a time, and what they may do meanwhile.
+/// The blocks, and what a blocked caller may still do.
 #[derive(Clone, Copy)]
 pub struct CallerBlocks<'s>(pub(super) &'s SessionManager);
 
 impl<'s> CallerBlocks<'s> {
-    /// Who is refused for a time.
+    /// Returns the list of blocks.
     pub fn list(self) -> &'s BlockList {
         &self.0.blocks
     }
 
-    /// The refusal of a user, or of one of their sessions, if there is a block.
+    /// Returns the refusal for a user or one of their sessions, if a block applies.
     pub fn refusal_for(
         self,
         user: &UserKey,
@@ -36,12 +36,12 @@ impl<'s> CallerBlocks<'s> {
         self.0.blocks.of_caller(user, session, at).map(|block| refusal_of(&block))
     }
 
-    /// The block of a caller, if there is one.
+    /// Returns the block of a caller, if there is one.
     pub fn of(self, known: &Known, at: Timestamp) -> Option<Arc<Block>> {
         self.0.blocks.of_caller(&known.identity.key, known.session.as_ref(), at)
     }
 
-    /// Whether a session may refresh now: one that is to be slower does it once a minute.
+    /// Checks that a session may refresh now: one that is slowed down may refresh once a minute.
     ///
     /// # Errors
     /// [`Refusal::SlowDown`]
@@ -53,7 +53,7 @@ impl<'s> CallerBlocks<'s> {
         self.paced(Digest::of(session.id.as_str().as_bytes()), at)
     }
 
-    /// Whether this address may try to sign in now: one that is to be slower does it once a minute.
+    /// Checks that this address may try to sign in now: one that is slowed down may try once a minute.
     ///
     /// # Errors
     /// [`Refusal::SlowDown`]
@@ -73,14 +73,14 @@ impl<'s> CallerBlocks<'s> {
         Ok(())
     }
 
-    /// What has to be proved before this session goes on, if a detector asks for it.
+    /// Returns the block that demands a confirmation before this session may go on, if a detector asked for one.
     pub(super) fn to_confirm(self, session: &Session, at: Timestamp) -> Option<Arc<Block>> {
         let user = session.identity.load().key.clone();
         let block = self.0.blocks.of_caller(&user, Some(&session.id), at)?;
         (block.demand == Demand::Confirm).then_some(block)
     }
 
-    /// Whether a session may be used.
+    /// Checks that no block keeps a session from being used.
     ///
     /// # Errors
     /// The [`Refusal`] of its block.

@@ -1,10 +1,11 @@
-//! Somebody changes their own password, where their directory can.
+//! Lets signed-in users change their own password, where their directory supports it.
 //!
-//! The order is: may it be changed here; what cannot be a new password; the last change; the present password, by the same
-//! check and the same lockout as a sign-in; a code where they have a second factor; then the directory. From there on the session
-//! that asked goes on under the new password, and everything that rests on the old one ends: their other sessions, the
-//! service's own tokens, and the browsers that their account knew. What fails after the directory has the new password is told
-//! and ends with the directory's next look at it.
+//! The checks are made in this order: whether the directory can change the password; whether the new password is acceptable;
+//! the time since the last change; the current password, by the same check and the same lockout as a sign-in; a code, if the
+//! user has a second factor. Then the directory is changed. The session that asked goes on under the new password, and
+//! everything that depends on the old one ends: the user's other sessions, the service's own tokens, and the known devices of
+//! the account. If a step fails after the directory has the new password, it is reported, and the sessions end at the next
+//! recheck of the directory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,58 +21,58 @@ use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::store::{Renewal, Session, SessionSelection};
 
-/// How long somebody waits between two changes.
+/// The least time between two password changes of one user.
 const BETWEEN: Duration = Duration::from_secs(60);
 
-/// The password of somebody who is signed in, and how they change it.
+/// Changes the password of a signed-in user.
 #[derive(Clone, Copy)]
 pub struct OwnPassword<'s>(pub(super) &'s SessionManager);
 
-/// A password in place of another.
+/// A request to replace the current password by a new one.
 #[derive(Clone, Copy, Debug)]
 pub struct PasswordChange<'a> {
-    /// The present one, as given.
+    /// The current password, as given.
     pub current: &'a Secret,
-    /// The new one, as given.
+    /// The new password, as given.
     pub new: &'a Secret,
-    /// The fewest characters of the new one.
+    /// The fewest characters that the new password may have.
     pub min_length: usize,
-    /// The device cookie; empty if there is none.
+    /// The device cookie; empty if the request has none.
     pub device: &'a str,
 }
 
-/// What a change gave.
+/// The result of a successful change.
 #[derive(Debug)]
 pub struct PasswordChanged {
-    /// How many other sessions ended.
+    /// The number of other sessions that ended.
     pub ended: usize,
-    /// The device cookie from now on.
+    /// The new value of the device cookie.
     pub device: Option<Secret>,
 }
 
-/// Why a password cannot be the new one.
+/// Why a new password is not acceptable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum PasswordFault {
-    /// It has fewer characters than it must have.
+    /// The password has fewer characters than required.
     TooShort,
-    /// It has more bytes than anybody may sign in with.
+    /// The password has more bytes than the longest password that may be used to sign in.
     TooLong,
-    /// It has a control character, which nobody can sign in with.
+    /// The password has a control character, with which nobody can sign in.
     ControlCharacter,
-    /// It is the user's name, or has it in it with little else.
+    /// The password is the user's name, or contains it and little else.
     LikeName,
-    /// It is the present one.
+    /// The password is the current one.
     Same,
-    /// It is one character, or few, again and again.
+    /// The password repeats one character or a few.
     Repeats,
 }
 
 /// Why a password was not changed.
 #[derive(Debug)]
 pub enum NotChanged {
-    /// As a sign-in that is refused.
+    /// The change was refused like a sign-in.
     Refused(SignInRefused),
-    /// The new one cannot be.
+    /// The new password is not acceptable.
     Fault(PasswordFault),
 }
 
@@ -94,7 +95,7 @@ impl From<PasswordFault> for NotChanged {
 }
 
 impl PasswordFault {
-    /// Every one.
+    /// All faults.
     pub const ALL: &'static [Self] = &[
         Self::TooShort,
         Self::TooLong,
@@ -104,7 +105,7 @@ impl PasswordFault {
         Self::Repeats,
     ];
 
-    /// Its stable code in JSON.
+    /// Returns the stable code of the fault in JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::TooShort => "too_short",
@@ -116,11 +117,11 @@ impl PasswordFault {
         }
     }
 
-    /// What is wrong with a new password of this user.
+    /// Returns what is wrong with a new password of this user, if anything is.
     fn of(new: &str, current: &str, name: &str, min_length: usize) -> Option<Self> {
         let length = new.chars().count();
         let (folded, name) = (folded(new), folded(name));
-        // The part of a mail address before the `@` too.
+        // The part of a mail address before the `@` counts as a name too.
         let names = [&*name, name.split('@').next().unwrap_or_default()];
         let is_like = |name: &&str| {
             let rest = folded.chars().count().saturating_sub(name.chars().count());
@@ -146,7 +147,7 @@ impl PasswordFault {
 }
 
 impl<'s> OwnPassword<'s> {
-    /// Can the directory of this user change their password?
+    /// Whether the directory of this user can change their password.
     pub fn is_changeable(self, user: &UserKey) -> bool {
         self.store_of(user).is_some()
     }
@@ -159,9 +160,10 @@ impl<'s> OwnPassword<'s> {
     /// Changes the password of a session's user.
     ///
     /// # Errors
-    /// [`NotChanged`]: a fault of the new one, or [`Refusal::NotOnAccount`] where the directory cannot,
-    /// [`Refusal::InsufficientAuthentication`] where a code is due, [`Refusal::BadCredentials`] for another present password,
-    /// [`Refusal::TooManyAttempts`], [`Refusal::SessionEnded`], and what cannot be asked
+    /// [`NotChanged`]: a fault of the new password, or [`Refusal::NotOnAccount`] if the directory cannot change it,
+    /// [`Refusal::InsufficientAuthentication`] if a code is required, [`Refusal::BadCredentials`] if the current password is
+    /// wrong, [`Refusal::TooManyAttempts`], [`Refusal::SessionEnded`], and the refusals for a directory or store that cannot be
+    /// reached
     pub async fn change(
         self,
         session: &Session,
@@ -175,7 +177,7 @@ impl<'s> OwnPassword<'s> {
         };
         let by_code = self.0.step_up().confirms_by_code(session, at).await?;
         if by_code {
-            // Their password alone shall not be what changes it.
+            // The current password alone must not be enough for a user with a second factor.
             self.0.step_up().is_fresh(session, at).await?;
         }
         let PasswordChange { current, new, min_length, device } = change;
@@ -194,13 +196,13 @@ impl<'s> OwnPassword<'s> {
         let checked = self.0.step_up().check_password(&identity, current, device, context).await?;
         self.0.paced.insert(paced, at);
         let stored = store.change_password(user, &checked.account().password, new).await;
-        // Somebody else changed it a moment ago, by a command: the present one is another then.
+        // Somebody else changed the password a moment ago, by a command, so the given one is no longer current.
         let account = stored.map_err(not_asked)?.ok_or(Refusal::BadCredentials)?;
         context.note(EventKind::PasswordChanged { user: user.clone(), is_own: true });
 
         let mark = account.password_mark();
         let proved = match by_code {
-            // They have shown a code lately; when, stays as it was.
+            // The user gave a code recently; `auth_time` stays as it was.
             true => None,
             false => Some(Assurance::now(AuthMethods::only(AuthMethod::Password), at)),
         };
@@ -220,7 +222,7 @@ impl<'s> OwnPassword<'s> {
         if renewed.is_none() {
             return Err(Refusal::SessionEnded.into());
         }
-        // A second later than what was voided a moment ago.
+        // One second later than the stamp that has just voided the user's devices.
         let given_at = at.plus(Duration::from_secs(1));
         let name: Arc<str> = folded(&identity.name).into();
         let given = self.0.devices.give("", &name, (user, mark), given_at, |_| false);

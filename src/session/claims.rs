@@ -1,9 +1,9 @@
-//! The claims of our own tokens: one shape for both kinds, with one member whose name is configured.
+//! The claims of the gateway's own tokens: one structure for both kinds, with one claim whose name is configured.
 //!
-//! `token_type`, `exp`, `iat`, `jti` and the user's id are SimpleJWT's, the id as a text; `sid` is the session.
-//! Access tokens have `sub` (`directory/id`, which is unique where an id alone is not), `iss` and `aud` besides, and say
-//! how and when the user was authenticated (`amr`, RFC 8176; `auth_time`, OpenID Connect), where that is known. Which
-//! members a kind must have is decided by the kind, not here; here a member is unknown, repeated, of a wrong type, or good.
+//! `token_type`, `exp`, `iat`, `jti` and the user's id follow SimpleJWT, with the id as a string; `sid` is the session. Access
+//! tokens also have `sub` (`directory/id`, which is unique where an id alone is not), `iss` and `aud`, and state how and when
+//! the user was authenticated (`amr`, RFC 8176; `auth_time`, OpenID Connect) where that is known. Each kind of token decides
+//! which claims it must have. This module only rejects claims that are unknown, repeated or of a wrong type.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::jwt::Invalid;
 use crate::config::Members;
 
-/// The members of a payload. Absent ones are empty or 0, which no present one may be.
+/// The claims of a payload. Absent ones are empty or 0, and neither is allowed for one that is present.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(super) struct AccessClaims {
     pub(super) token_type: String,
@@ -32,7 +32,7 @@ pub(super) struct AccessClaims {
     pub(super) acr: String,
 }
 
-/// Claims with the name of the one that is configured, and further ones, which nobody reads here.
+/// The claims, the name of the configured claim, and further claims, which this module writes and never reads.
 pub(super) struct NamedClaims<'a> {
     pub(super) user_id_claim: &'a str,
     pub(super) claims: &'a AccessClaims,
@@ -56,12 +56,12 @@ enum Text {
 }
 
 impl AccessClaims {
-    /// Reads a payload whose signature has been verified.
+    /// Reads a payload whose signature was verified.
     pub(super) fn read(payload: &[u8], user_id_claim: &str) -> Result<Self, Invalid> {
         Self::read_beside(payload, user_id_claim, &Members::default())
     }
 
-    /// Reads one that may have these further claims.
+    /// Reads a verified payload that may have these further claims.
     pub(super) fn read_beside(
         payload: &[u8],
         user_id_claim: &str,
@@ -127,7 +127,7 @@ impl<'de> Visitor<'de> for ClaimsReader<'_> {
                     claims.amr = methods;
                     continue;
                 }
-                // Before `sub`, which it may be.
+                // The configured claim is compared first, because it may be `sub`.
                 name if name == self.user_id_claim => Text::UserId,
                 "token_type" => Text::TokenType,
                 "jti" => Text::Jti,
@@ -162,7 +162,7 @@ fn number<'de, A: MapAccess<'de>>(map: &mut A, place: &mut u64) -> Result<(), A:
     Ok(())
 }
 
-/// An integer and nothing that merely can be made one; within the years that front ends can show.
+/// An integer, not a value that can be converted to one, within the years that front ends can display.
 struct Integer(u64);
 
 impl<'de> Deserialize<'de> for Integer {

@@ -1,10 +1,10 @@
-//! The names under which the session cookie comes, and its values in a request.
+//! The names of the session cookie, and its values in a request.
 //!
-//! It has a name of the gateway's own (`session.cookie`), and one for each alias of a service's own sign-in: the cookie
-//! that such a front end holds *is* the gateway's session cookie, under the name that the service gave its own
-//! (`sessionid`). Under the gateway's own name every value is ours. Under an alias' name the service may go on having
-//! cookies, so there only what has the form of ours is: 43 characters of base64url, which no key of Django's can be.
-//! The rest is left where it is, for an `[[issuer]]` that reads it or for the service.
+//! The session cookie has the gateway's own name (`session.cookie`), and one name for each alias of a service's own sign-in:
+//! the cookie that such a front end holds *is* the gateway's session cookie, under the name that the service gave its own
+//! (`sessionid`). Under the gateway's own name, every value belongs to the gateway. Under the name of an alias, the service may
+//! still set cookies, so only values in the gateway's form count: 43 characters of base64url, which no session key of Django
+//! can be. Other values are left in place, for an `[[issuer]]` that reads them or for the service.
 
 use http::{HeaderMap, HeaderValue};
 
@@ -13,29 +13,29 @@ use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::wire::cookie::{self, CookieValue, Pair, set_cookie_name, sets_cookie};
 
-/// A cookie's value: 256 bits in base64url without padding.
+/// The length of a cookie's value: 256 bits in base64url without padding.
 const LENGTH: usize = 43;
 
-/// The cookie of the operator's page, on the admin listener. A browser sends it to every port of that host.
+/// The name of the cookie of the operator's page on the admin listener. A browser sends it to every port of that host.
 pub const OPERATOR_COOKIE: &str = "doorwarden-operator";
 
-/// All names of the session cookie.
+/// All names of the session cookie, and the names of the gateway's other cookies.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CookieNames {
     own: String,
     aliases: Vec<String>,
-    /// The cookie by which a browser is known.
+    /// The name of the device cookie, by which a browser is recognised.
     device: String,
-    /// The cookie of a browser that asked for a mailed link.
+    /// The name of the cookie of a browser that asked for a mailed link.
     link: String,
-    /// Cookies in which an alias puts the access token.
+    /// The names of the cookies in which an alias puts the access token.
     access: Vec<String>,
-    /// Those, and the ones with the refresh token.
+    /// The names of the cookies in which an alias puts the access token or the refresh token.
     tokens: Vec<String>,
 }
 
 impl CookieNames {
-    /// From the configuration.
+    /// Returns the names of this configuration.
     pub fn of(config: &Config) -> Self {
         let shapes = || config.paths.iter().map(|entry| &entry.shape);
         let once = |names: &mut Vec<String>| {
@@ -52,7 +52,7 @@ impl CookieNames {
         Self { access, tokens, ..Self::new(&config.session, sessions) }
     }
 
-    /// The settings' own name, and these.
+    /// Returns the name from the settings together with the names of these aliases.
     pub fn new<'n>(settings: &SessionSettings, aliases: impl Iterator<Item = &'n str>) -> Self {
         let own = settings.cookie.clone();
         let mut aliases: Vec<String> =
@@ -63,27 +63,27 @@ impl CookieNames {
         Self { own, aliases, device, link, access: Vec::new(), tokens: Vec::new() }
     }
 
-    /// Has it the form of our cookies' values?
+    /// Whether a value has the form of the gateway's own cookie values.
     pub fn is_ours(value: &[u8]) -> bool {
         let in_alphabet =
             |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-' || *byte == b'_';
         value.len() == LENGTH && value.iter().all(in_alphabet)
     }
 
-    /// The value of a service's cookie that is not of the form of ours: the last, since that is the one that Django and
-    /// its kind read. What else came under the name does not reach the service.
+    /// Returns the value of a service's cookie, which is not in the gateway's form. If there are several, it is the last,
+    /// because Django and similar frameworks read that one. The other values under the name do not reach the service.
     pub fn theirs<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
         let values = cookie::values(headers, name).map(unquoted);
         values.filter(|value| !value.is_empty() && !Self::is_ours(value)).last()
     }
 
-    /// Is it that very one?
+    /// Whether a pair is the cookie that [`Self::theirs`] returns.
     pub fn is_the_one(headers: &HeaderMap, name: &str, pair: Pair<'_>) -> bool {
         let value = pair.plain_value(name).map(unquoted);
         value.is_some() && value == Self::theirs(headers, name)
     }
 
-    /// The access tokens of the gateway's own that a request brought in the cookies of aliases, and in these.
+    /// Returns the gateway's own access tokens of a request: in the cookies of aliases, and among these other values.
     pub fn access_tokens<'h>(
         &self,
         headers: &'h HeaderMap,
@@ -96,28 +96,28 @@ impl CookieNames {
         all
     }
 
-    /// The gateway's own name for it.
+    /// Returns the gateway's own name for the session cookie.
     pub fn own(&self) -> &str {
         &self.own
     }
 
-    /// The name of the device cookie.
+    /// Returns the name of the device cookie.
     pub fn device(&self) -> &str {
         &self.device
     }
 
-    /// The device cookie that a request brought; empty if there is none that can be read.
+    /// Returns the device cookie of a request; empty if there is none that can be read.
     pub fn device_of<'h>(&self, headers: &'h HeaderMap) -> &'h str {
         let last = cookie::values(headers, &self.device).last();
         last.and_then(|value| str::from_utf8(value).ok()).unwrap_or_default()
     }
 
-    /// The name of the cookie of a browser that asked for a mailed link.
+    /// Returns the name of the cookie of a browser that asked for a mailed link.
     pub fn link(&self) -> &str {
         &self.link
     }
 
-    /// That cookie, if a request brought one that can be ours.
+    /// Returns the cookie of a browser that asked for a mailed link, if the request has one in the gateway's form.
     pub fn link_of(&self, headers: &HeaderMap) -> Option<Secret> {
         match cookie::read(headers, &self.link) {
             CookieValue::One(value) if Self::is_ours(value.as_bytes()) => Some(Secret::new(value)),
@@ -125,10 +125,10 @@ impl CookieNames {
         }
     }
 
-    /// The different values that a request brought.
+    /// Returns the different values of the session cookie in a request.
     ///
     /// # Errors
-    /// [`Refusal::BadCookie`] if one name has two of them, or the header cannot be read.
+    /// [`Refusal::BadCookie`] if one name has two different values, or the header cannot be read.
     pub fn values<'h>(&self, headers: &'h HeaderMap) -> Result<Vec<&'h str>, Refusal> {
         let mut all = Vec::new();
         match cookie::read(headers, &self.own) {
@@ -149,19 +149,19 @@ impl CookieNames {
         Ok(all)
     }
 
-    /// The names under which a request brought one.
+    /// Returns the names under which a request has a session cookie.
     pub fn brought<'n>(&'n self, headers: &'n HeaderMap) -> impl Iterator<Item = &'n str> {
         let own = (cookie::read(headers, &self.own) != CookieValue::Absent).then_some(&*self.own);
         own.into_iter().chain(self.brought_aliases(headers))
     }
 
-    /// As [`Self::brought`], without the gateway's own.
+    /// Returns the same names as [`Self::brought`], without the gateway's own.
     pub fn brought_aliases<'n>(&'n self, headers: &'n HeaderMap) -> impl Iterator<Item = &'n str> {
         let aliases = self.aliases.iter().map(String::as_str);
         aliases.filter(|name| ours(headers, name).next().is_some())
     }
 
-    /// Must it not get to an upstream?
+    /// Whether a cookie must be removed before the request goes to an upstream.
     pub fn take(&self, pair: Pair<'_>) -> bool {
         let is_token = || super::looks_like_ours(pair.value());
         pair.is_called(&self.own)
@@ -172,7 +172,7 @@ impl CookieNames {
             || self.tokens.iter().any(|name| pair.is_called(name) && is_token())
     }
 
-    /// The alias under which an upstream's `Set-Cookie` would give a browser a session of ours.
+    /// Returns the alias under which an upstream's `Set-Cookie` would give a browser a session cookie in the gateway's form.
     pub fn planted(&self, set_cookie: &HeaderValue) -> Option<&str> {
         set_cookie_name(set_cookie)?;
         let pair = set_cookie.as_bytes().split(|byte| *byte == b';').next()?;
@@ -183,12 +183,12 @@ impl CookieNames {
     }
 }
 
-/// Python takes the quotes off a value.
+/// Removes the quotes around a value, as Python does.
 fn unquoted(value: &[u8]) -> &[u8] {
     value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value)
 }
 
-/// The values of ours under an alias' name.
+/// Returns the values in the gateway's form under an alias' name.
 fn ours<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h str> {
     cookie::values(headers, name)
         .filter(|value| CookieNames::is_ours(value))
@@ -223,7 +223,7 @@ mod tests {
             ("sessionid=$A", Ok(vec![A]), vec!["sessionid"]),
             ("sessionid=$D", Ok(vec![]), vec![]),
             ("sessionid=$A=", Ok(vec![]), vec![]),
-            // A browser sends both if the service's has a `Domain`.
+            // A browser sends both if the service's cookie has a `Domain`.
             ("sessionid=$D; sessionid=$A", Ok(vec![A]), vec!["sessionid"]),
             ("sessionid=$A; sessionid=$A", Ok(vec![A]), vec!["sessionid"]),
             ("sessionid=$A; sessionid=$B", Err(Refusal::BadCookie), vec!["sessionid"]),

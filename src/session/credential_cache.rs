@@ -1,10 +1,10 @@
-//! What was verified a moment ago, so that the next request need not verify it again.
+//! Caches credentials that were verified recently, so that the next request need not verify them again.
 //!
-//! The key is 128 bits of a pseudorandom function ([`HashKey`]) of the [`Space`] of the credential and all of the credential,
-//! under a random key of this process: neither a collision nor a half-known hash is of use to anybody, and no credential lies in
-//! memory, where a core dump would show it. The value is
-//! the store's own session record: whether it has ended is looked at on every use, and so are the token's expiry and both
-//! timeouts. Only what was good is remembered; memory is bounded, and what is used least goes first.
+//! The key of an entry is 128 bits of a pseudorandom function ([`HashKey`]) of the credential's [`Space`] and the whole
+//! credential, under a random key of this process. So an attacker gains nothing from a collision or from a part of the hash,
+//! and no credential stays in memory, where a core dump would show it. The value is the store's own session record: whether the
+//! session has ended is checked at every use, as are the token's expiry and both timeouts. Only valid credentials are cached;
+//! memory is bounded, and the least used entries are removed first.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -22,30 +22,30 @@ use crate::event::EventKind;
 use crate::secret::NoRandomness;
 use crate::store::Session;
 
-/// How many are remembered.
+/// The most credentials that are cached.
 pub(crate) const CREDENTIALS: usize = 65_536;
 
-/// Uses from one address are told this often.
+/// A use from the same address is reported again after this time.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 const SPACE: usize = 8;
 
-/// Names credentials in a memory, under a random key of its own.
+/// Hashes credentials to cache keys, under a random key of its own.
 pub(crate) struct CredentialHasher(HashKey);
 
-/// Remembers verified credentials.
+/// The cache of verified credentials.
 pub(crate) struct CredentialCache {
     hasher: CredentialHasher,
     verified: Cache<u128, Remembered>,
     told: Cache<SessionId, Arc<ToldUse>>,
 }
 
-/// What credentials are remembered of one kind under the same settings. The same bytes mean something else to another issuer,
-/// and nothing any more once its settings, its keys or its directory have changed.
+/// The space of cached credentials of one kind under the same settings. The same bytes mean something else to another issuer,
+/// and become meaningless once its settings, its keys or its directory have changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Space([u8; SPACE]);
 
-/// A credential that is good now.
+/// A credential that was verified and is valid now.
 #[derive(Clone)]
 pub(crate) struct Remembered {
     pub(crate) session: Arc<Session>,
@@ -53,18 +53,18 @@ pub(crate) struct Remembered {
     told: Arc<ToldUse>,
 }
 
-/// From where, and when, a session's use was last told.
+/// The address and time of the last use of a session that was reported.
 #[derive(Default)]
 struct ToldUse(Mutex<Option<(IpAddr, Timestamp)>>);
 
 impl Space {
-    /// Session cookies: what they mean is in the store.
+    /// The space of session cookies, whose meaning is in the store.
     pub(crate) const COOKIE: Self = Self([0; SPACE]);
 
-    /// Personal access tokens: what they mean is in the store.
+    /// The space of personal access tokens, whose meaning is in the store.
     pub(crate) const PERSONAL_TOKEN: Self = Self([u8::MAX; SPACE]);
 
-    /// What is remembered as long as all of these stay as they are.
+    /// Returns the space for these parts; it changes if any of them changes.
     pub(crate) fn of(parts: &[&[u8]]) -> Self {
         let mut all = Context::new(&SHA256);
         for part in parts {
@@ -78,7 +78,7 @@ impl Space {
 }
 
 impl CredentialCache {
-    /// For so many credentials.
+    /// Creates a cache for this many credentials.
     pub(crate) fn new(credentials: usize) -> Result<Self, NoRandomness> {
         Ok(Self {
             hasher: CredentialHasher::new()?,
@@ -87,7 +87,7 @@ impl CredentialCache {
         })
     }
 
-    /// The credential, if it was verified and is good at `at`.
+    /// Returns the cached credential if it is valid at `at`.
     pub(crate) fn recall(
         &self,
         space: Space,
@@ -103,7 +103,7 @@ impl CredentialCache {
         None
     }
 
-    /// Remembers a credential that was verified just now.
+    /// Caches a credential that was verified just now.
     pub(crate) fn remember(
         &self,
         space: Space,
@@ -117,7 +117,7 @@ impl CredentialCache {
         remembered
     }
 
-    /// Notes a use of a session whose credential is remembered as itself.
+    /// Notes a use of a session whose credential is not in the cache.
     pub(crate) fn used(
         &self,
         session: Arc<Session>,
@@ -132,7 +132,7 @@ impl CredentialCache {
 
     fn told_of(&self, session: &SessionId) -> Arc<ToldUse> {
         self.told.get(session).unwrap_or_else(|| {
-            // Two at once may both be first, and then both tell: that is one event too many and no harm.
+            // Two requests at once may both find nothing, and both report the use. One event too many does no harm.
             let told = Arc::<ToldUse>::default();
             self.told.insert(session.clone(), Arc::clone(&told));
             told
@@ -145,24 +145,24 @@ impl CredentialCache {
 }
 
 impl CredentialHasher {
-    /// With another key than any other.
+    /// Creates a hasher with a new random key.
     pub(crate) fn new() -> Result<Self, NoRandomness> {
         HashKey::random().map(Self)
     }
 
-    /// What a credential is known by in every space.
+    /// Returns the hash of a credential that is the same in every space.
     pub(crate) fn name_of(&self, credential: &str) -> u128 {
         self.0.hash([0; SPACE], credential.as_bytes())
     }
 
-    /// What a credential is known by.
+    /// Returns the cache key of a credential.
     pub(crate) fn key_of(&self, space: Space, credential: &str) -> u128 {
         self.0.hash(space.0, credential.as_bytes())
     }
 }
 
 impl Remembered {
-    /// Notes a use, and tells it if it is worth telling: the first, one from another address, or the first for a minute.
+    /// Notes a use, and reports it if it is the first, comes from another address, or is the first for a minute.
     pub(crate) fn used(
         self,
         proof: Proof,
@@ -268,7 +268,7 @@ mod tests {
             ("first", "192.0.2.1", 60, true),
             ("first", "192.0.2.2", 61, true),
             ("first", "192.0.2.2", 62, false),
-            // The session's next token: the same session, so nothing new.
+            // The session's next token belongs to the same session, so there is nothing to report.
             ("second", "192.0.2.2", 63, false),
             ("second", "192.0.2.1", 64, true),
         ];

@@ -1,22 +1,23 @@
-//! Browsers in which somebody has signed in before, known by a cookie.
+//! Known devices: browsers in which a user has signed in before, recognised by a cookie.
 //!
-//! While others guess at an account, whoever has its device cookie goes on as ever (see [`lockout`](super::lockout)); it is
-//! no credential and proves nothing else. A sign-in that succeeds gives one. It holds up to `MOST` entries, each for one
-//! account, of 72 bytes in base64url:
+//! While others guess at an account, a browser with its device cookie can still sign in as usual (see
+//! [`lockout`](super::lockout)). The cookie is no credential and proves nothing else. A successful sign-in sets it. It holds up
+//! to `MOST` entries, each for one account, of 72 bytes in base64url:
 //!
 //! | bytes | |
 //! |---|---|
-//! | 8 | which account: a keyed hash of the name as it is counted |
-//! | 16 | which user: so that all devices of a user can be voided, whatever they are called |
-//! | 16 | its id: random, and the same as long as it is known: for counting what fails with it, and for forgetting it |
-//! | 8 | when it was given, in seconds |
-//! | 8 | of which password: a keyed hash of what the directory said of it, as sessions have it |
-//! | 16 | HMAC-SHA-256 over those and the account's name, cut |
+//! | 8 | the account: a keyed hash of the folded name |
+//! | 16 | the user: so that all devices of a user can be voided, whatever names were used to sign in |
+//! | 16 | the device id: random, the same while the device is known, used to count failures and to forget the device |
+//! | 8 | when the entry was issued, in seconds |
+//! | 8 | the password: a keyed hash of the password mark from the directory, as sessions have it |
+//! | 16 | HMAC-SHA-256 over the fields above and the account's name, truncated |
 //!
-//! An entry counts for a year, unless it was voided since, because its owner forgot it, or its user's were, because it was not them or their account was switched off:
-//! that is a date in the store, which is looked up in memory. It counts for its password alone, whether or not anybody was
-//! signed in when that changed; this is seen when the directory has been asked, and the attempt is a stranger's then. (A
-//! directory that checks passwords itself says nothing of them.) Ten failures void it too; the lockout counts them.
+//! An entry is valid for a year, unless it was voided since: because its owner forgot the device, or because all devices of the
+//! user were voided (a sign-in was not theirs, or the account was disabled). The store keeps a date for that, which is looked
+//! up in memory. An entry is valid for its password alone, whether or not anybody was signed in when the password changed. This
+//! is checked after the directory was asked, and the attempt then counts as a stranger's. (A directory that checks passwords
+//! itself says nothing about them.) Ten failures void an entry too; the lockout counts them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,74 +34,74 @@ use crate::secret::{Digest, Secret, random_bytes};
 use crate::store::read_only::ReadOnlyStamps;
 use crate::store::{Keep, NewStamp, Stamps, StoreError};
 
-/// Accounts that one browser is known for.
+/// The most accounts that one browser can be known for.
 pub(super) const MOST: usize = 3;
 
-/// For how long an entry counts.
+/// How long an entry is valid.
 pub const LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 
 pub(super) const ENTRY: usize = 72;
 
-/// The most bytes of a cookie that are looked at.
+/// The most bytes of a cookie that are read.
 pub(super) const LONGEST: usize = MOST * (97 + trusted::TEXT) + mailed_link::TEXT;
 
-/// Knows devices by a secret of the gateway's own.
+/// Issues and recognises device cookies with a secret of the gateway's own.
 pub struct Devices {
     pub(super) key: hmac::Key,
-    /// Since when what was given before is void.
+    /// The time before which everything issued is void, for each user and device.
     pub(super) stamps: Arc<dyn Stamps>,
 }
 
-/// A device that is known for an account, if its password is still the same.
+/// A device that is known for an account, provided that its password is still the same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct KnownDevice {
-    /// For counting what fails with it.
+    /// The id of the device, by which failures are counted.
     pub(super) id: Digest,
     pub(super) password: [u8; 8],
 }
 
-/// What a sign-in gives.
+/// The device cookie that a sign-in sets.
 #[derive(Debug)]
 pub(super) struct GivenDevice {
     pub(super) cookie: Secret,
-    /// Which device it is.
+    /// The id of the device.
     pub(super) device: Digest,
 }
 
-/// An entry, as it is read.
+/// An entry of the cookie, as it was read.
 struct DeviceEntry([u8; ENTRY]);
 
 impl Devices {
-    /// By this secret. What is voided is kept in the store.
+    /// Creates it with this secret. Stamps of voided devices go to the store.
     pub fn new(secret: &[u8], stamps: Arc<dyn Stamps>) -> Self {
         let root = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let own = hmac::sign(&root, b"doorwarden device cookies");
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()), stamps }
     }
 
-    /// The same, which voids nothing.
+    /// Returns a copy that voids nothing.
     pub(super) fn read_only(&self) -> Self {
         let stamps = Arc::new(ReadOnlyStamps::new(Arc::clone(&self.stamps)));
         Self { key: self.key.clone(), stamps }
     }
 
-    /// Is a device of this user's void that was last given then?
+    /// Whether a device of this user is void if its cookie was last issued at `given`.
     pub(super) fn is_void(&self, user: &UserKey, device: &Digest, given: Timestamp) -> bool {
         let keys = [stamp_key(&user_tag(user)), one_key(device)];
         keys.iter().any(|key| {
-            // In whole seconds, so that what was given within the same one is void.
+            // The comparison is in whole seconds, so that an entry issued within the same second is void.
             let since = self.stamps.stamp(key);
             since.is_some_and(|since| given.as_secs() <= since.as_secs())
         })
     }
 
-    /// The device that a sign-in with this cookie comes from, if it is known for this account (a folded name).
+    /// Returns the device that a sign-in with this cookie comes from, if it is known for this account (a folded name).
     pub(super) fn known(&self, cookie: &str, account: &str, at: Timestamp) -> Option<KnownDevice> {
         let entry = self.entry_of(cookie, account, at)?;
         Some(KnownDevice { id: Digest::of(entry.id()), password: cut(entry.password()) })
     }
 
-    /// The entry of a cookie that counts for this account.
+    /// Returns the entry of a cookie that is valid for this account.
     fn entry_of(&self, cookie: &str, account: &str, at: Timestamp) -> Option<DeviceEntry> {
         let tag = self.account_tag(account);
         let entry = entries(cookie).find(|entry| entry.account() == tag)?;
@@ -108,7 +109,7 @@ impl Devices {
             return None;
         }
         let keys = [stamp_key(entry.user()), one_key(&Digest::of(entry.id()))];
-        // In whole seconds, so that what was given within the same one is void.
+        // The comparison is in whole seconds, so that an entry issued within the same second is void.
         let is_void = keys.iter().any(|key| {
             let since = self.stamps.stamp(key);
             since.is_some_and(|since| entry.given().as_secs() <= since.as_secs())
@@ -116,15 +117,15 @@ impl Devices {
         (!is_void).then_some(entry)
     }
 
-    /// Was it given for the password with this mark?
+    /// Whether the device was issued for the password with this mark.
     pub(super) fn is_of_password(&self, device: &KnownDevice, mark: Digest) -> bool {
         let tag = self.password_tag(mark);
         aws_lc_rs::constant_time::verify_slices_are_equal(&tag, &device.password).is_ok()
     }
 
-    /// The cookie after a sign-in with the password of this mark: this account's entry first, and the others that were there.
-    /// A device that is known keeps its id, if it may: so it is one device to its owner, and voided with every copy of its
-    /// cookie. Without randomness there is none: the next sign-in is a stranger's.
+    /// Returns the cookie after a sign-in with the password of this mark: the entry of this account first, then the others. A
+    /// known device keeps its id if `may_keep` allows it, so that its owner sees one device, and voiding it voids every copy of
+    /// its cookie. Without randomness there is no cookie, and the next sign-in counts as a stranger's.
     pub(super) fn give(
         &self,
         cookie: &str,
@@ -155,20 +156,20 @@ impl Devices {
         Some(GivenDevice { cookie: Secret::new(all.join(".")), device })
     }
 
-    /// Knows no device of this user any more: it was not them, or they may not sign in.
+    /// Forgets all devices of this user, because a sign-in was not theirs or they may not sign in.
     ///
     /// # Errors
-    /// [`StoreError`]; they are known as before then.
+    /// [`StoreError`]; the devices are then still known.
     pub(super) async fn forget(&self, user: &UserKey, at: Timestamp) -> Result<(), StoreError> {
         let key = stamp_key(&user_tag(user));
         let new = NewStamp { key, at, keep: Keep::Latest, kept_until: at.plus(LIFETIME) };
         self.stamps.put(new).await.map(|_| ())
     }
 
-    /// Knows one device no more, whoever has a copy of its cookie.
+    /// Forgets one device, whoever has a copy of its cookie.
     ///
     /// # Errors
-    /// [`StoreError`]; it is known as before then.
+    /// [`StoreError`]; the device is then still known.
     pub(super) async fn forget_one(
         &self,
         device: &Digest,
@@ -259,7 +260,7 @@ impl DeviceEntry {
     }
 }
 
-/// Those that a cookie holds, genuine or not.
+/// Returns the entries that a cookie holds, genuine or not.
 fn entries(cookie: &str) -> impl Iterator<Item = DeviceEntry> {
     let cookie = if cookie.len() <= LONGEST { cookie } else { "" };
     cookie.split('.').filter_map(|text| {

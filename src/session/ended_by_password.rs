@@ -1,6 +1,6 @@
-//! Sessions that ended a moment ago because their user has another password.
+//! Sessions that ended a moment ago because their user has a new password.
 //!
-//! The service's answer to the request that changed it may come afterwards and begin the session anew (`issuer::follow`).
+//! The service's answer to the request that changed the password may arrive later and renew the session (`issuer::follow`).
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use quick_cache::sync::Cache;
 
 use crate::caller::SessionId;
 
-/// How many are remembered.
+/// The most sessions that are remembered.
 const MOST: usize = 16_384;
 
-/// Cheap to clone; all clones are the same.
+/// The sessions that ended because of a new password. Cheap to clone; all clones share their content.
 #[derive(Clone)]
 pub(super) struct EndedByPassword(Arc<Cache<SessionId, ()>>);
 

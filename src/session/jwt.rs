@@ -1,11 +1,11 @@
-//! The compact form of our own tokens (RFC 7515 section 7.1), read strictly.
+//! Reads the compact form of the gateway's own tokens strictly (RFC 7515 section 7.1).
 //!
-//! Only what this program writes is accepted: a header of exactly `alg`, `typ` and (for access tokens) `kid`, and claims of
-//! which each is known, occurs once and has its type. So `crit`, `b64`, `zip`, `jku`, `jwk`, `x5u` and `x5c` need no rule of
-//! their own: they are unknown members and refuse the token, as does an array for `iss` or a text for `exp`. A claim is
-//! added in two releases: first it is read, then it is written.
+//! Only what this program writes is accepted: a header of exactly `alg`, `typ` and (for access tokens) `kid`, and claims that
+//! are all known, occur once and have the right type. So `crit`, `b64`, `zip`, `jku`, `jwk`, `x5u` and `x5c` need no rule of
+//! their own: as unknown members they make the token invalid, as does an array for `iss` or a string for `exp`. A new claim
+//! takes two releases: the first one reads it, the next one writes it.
 //!
-//! A token is never longer than 4 KiB. Its form and its signature are `jose`'s to judge.
+//! A token is never longer than 4 KiB. Its form and its signature are checked by `jose`.
 
 use std::cell::RefCell;
 
@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::jose::{Compact, VerifyingKey};
 
-/// The longest token that is looked at.
+/// The longest token that is read.
 pub(super) const MAX_TOKEN: usize = 4096;
 
-/// How far a clock of another gateway may run ahead: an `iat` beyond it is refused. `exp` has no leeway: a token
-/// is over at the second that it names, as in SimpleJWT.
+/// How far the clock of another gateway may be ahead: a later `iat` is refused. `exp` has no leeway: a token expires at the
+/// second that it names, as in SimpleJWT.
 pub(super) const CLOCK_SKEW_SECS: u64 = 30;
 
 /// `typ` of an access token (RFC 9068).
@@ -27,11 +27,11 @@ pub(super) const ACCESS: &str = "at+jwt";
 /// `typ` of a refresh token.
 pub(super) const REFRESH: &str = "rt+jwt";
 
-/// A token that is none of ours. Says no more, because nobody may learn more.
+/// The error for a token that is not the gateway's own. It has no details, because no client may learn them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Invalid;
 
-/// A JOSE header of ours.
+/// The JOSE header of the gateway's own tokens.
 #[derive(Serialize, Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JoseHeader {
@@ -41,7 +41,7 @@ pub(super) struct JoseHeader {
     pub(super) kid: Option<String>,
 }
 
-/// A token taken apart. Nothing of it has been verified.
+/// A parsed token. Nothing in it has been verified.
 #[derive(Debug)]
 pub(super) struct Unverified<'a> {
     pub(super) header: JoseHeader,
@@ -58,18 +58,18 @@ impl<'a> Unverified<'a> {
         Ok(Self { header, compact })
     }
 
-    /// The payload's bytes; of use only after the signature was verified.
+    /// Returns the payload's bytes, which may be used only after the signature was verified.
     pub(super) fn payload(&self) -> Result<Vec<u8>, Invalid> {
         self.compact.payload().map_err(|_| Invalid)
     }
 
-    /// Did this key sign it?
+    /// Whether this key signed the token.
     pub(super) fn is_signed_by(&self, key: &VerifyingKey) -> bool {
         self.compact.is_signed_by(key).unwrap_or(false)
     }
 }
 
-/// Does the token say of itself that it is one of ours, good or not?
+/// Whether the token claims to be one of the gateway's own, valid or not.
 pub(super) fn says_ours(token: &[u8]) -> bool {
     let mut dots = memchr_iter(b'.', token);
     let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
@@ -90,8 +90,8 @@ pub(super) fn says_ours(token: &[u8]) -> bool {
     is_ours
 }
 
-/// What the first parts of tokens said that this thread read last. All tokens of one key begin alike, each request looks at
-/// its own several times, and reading JSON costs as much as all else that is done for it.
+/// The header parts of tokens that this thread parsed last. All tokens of one key begin with the same header, each request
+/// checks its own several times, and parsing JSON costs as much as everything else done for it.
 #[derive(Default)]
 struct LastHeaders {
     ours: Vec<u8>,
@@ -103,7 +103,7 @@ thread_local! {
 }
 
 impl LastHeaders {
-    /// An empty first part is nobody's, and so is one that has not been read.
+    /// Returns whether this header is the gateway's own, if it was parsed before. An empty header never is.
     fn of(&self, encoded: &[u8]) -> Option<bool> {
         if encoded == self.ours {
             Some(!encoded.is_empty())
@@ -114,7 +114,7 @@ impl LastHeaders {
 
     fn keep(&mut self, encoded: &[u8], is_ours: bool) {
         let kept = if is_ours { &mut self.ours } else { &mut self.anothers };
-        // Anew, and not into the room of a longer one: each is as long as it must be.
+        // A new allocation instead of reusing a longer one keeps each as small as possible.
         *kept = encoded.to_owned();
     }
 }

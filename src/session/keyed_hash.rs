@@ -1,22 +1,22 @@
-//! A keyed hash of what somebody else sends: SipHash-2-4 with 128 bits of output.
+//! A keyed hash of input that others send: SipHash-2-4 with 128 bits of output.
 //!
-//! It is a pseudorandom function (Aumasson and Bernstein, 2012): whoever does not know the key cannot tell its values from
-//! random ones, so nobody can look for a text with the hash of another one, nor make many texts fall on one place of a table.
-//! The key is made anew for each process and its values go nowhere. It costs a fraction of SHA-256.
+//! SipHash is a pseudorandom function (Aumasson and Bernstein, 2012): without the key, its values cannot be told from random
+//! ones. So nobody can find a text with the same hash as another, or make many texts collide in one place of a table. Each
+//! process makes a new key, and the values never leave it. It costs a fraction of SHA-256.
 
 use crate::secret::NoRandomness;
 use crate::secret::random_bytes;
 
-/// The key.
+/// The key of the hash.
 pub(super) struct HashKey(u64, u64);
 
 impl HashKey {
-    /// A random one.
+    /// Creates a random key.
     pub(super) fn random() -> Result<Self, NoRandomness> {
         Ok(Self(u64::from_le_bytes(random_bytes()?), u64::from_le_bytes(random_bytes()?)))
     }
 
-    /// The hash of these eight bytes and the text behind them.
+    /// Returns the hash of these eight bytes followed by the text.
     pub(super) fn hash(&self, first: [u8; 8], text: &[u8]) -> u128 {
         let mut state = HashState::new(self);
         state.word(u64::from_le_bytes(first));
@@ -59,7 +59,7 @@ impl HashState {
         self.0[0] ^= word;
     }
 
-    /// Takes the last of a message of `length` bytes, and gives its hash.
+    /// Hashes the rest of a message of `length` bytes, and returns the hash.
     fn rest(mut self, text: &[u8], length: usize) -> u128 {
         let (words, last) = text.as_chunks::<8>();
         for word in words {
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn it_is_siphash() {
-        // As OpenSSL has it: the key is 00 to 0f, and the messages are the first bytes of 00 01 02 ...
+        // The test vectors of OpenSSL: the key is 00 to 0f, and the messages are the first bytes of 00 01 02 ...
         let key = || HashKey(0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908);
         let message: Vec<u8> = (0..64).collect();
         for (length, hash) in [

@@ -1,8 +1,9 @@
-//! Mailed codes in sign-ins, and where a session's user confirms that it is them: who may ask for one, and using it.
+//! Mailed codes in sign-ins and in confirmations: who may ask for one, and using it.
 //!
-//! What a code is, is at the head of `factor::mailed_code`. Here it is decided whose mail it goes to: somebody with an address of their own,
-//! whose password was right (a ticket), or who is signed in (a session). Whoever set up another factor meanwhile is asked for that one: a
-//! code that is under way is worth nothing then. Where a detector asked for a proof, a mailed code is none.
+//! The module `factor::mailed_code` describes what a code is. This module decides who may receive one: a user whose mail
+//! address is theirs alone, whose password was right (a ticket) or who is signed in (a session). A user who has set up another
+//! factor meanwhile is asked for that one, and a code that was already mailed is worth nothing then. If a detector asked for a
+//! proof, a mailed code does not count as one.
 
 use super::passkey::{of_network, of_session, of_ticket};
 use super::second_factor::proved;
@@ -19,31 +20,31 @@ use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret};
 use crate::store::Session;
 
-/// What is offered to somebody who has nothing else.
+/// The factors offered to a user who has nothing but mail.
 pub(super) const MAIL: OfferedFactors = OfferedFactors { app: false, passkey: false, mail: true };
 
-/// Codes that are mailed: who may ask for one, and what using it proves.
+/// Mailed codes: who may ask for one, and what using it proves.
 #[derive(Clone, Copy)]
 pub struct CodeOrders<'s>(pub(super) &'s SessionManager);
 
-/// A code that somebody may have mailed.
+/// A code that may be mailed to a user.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CodeOrder {
-    /// Whose.
+    /// The user that the code is for.
     pub user: UserKey,
-    /// Where it is good, as it is written.
+    /// The place in which the code is valid, in its written form.
     pub place: String,
-    /// Whose wishes are counted together with it.
+    /// The key under which requests for codes are counted together.
     pub counted_as: String,
-    /// Until when it is good.
+    /// When the code expires.
     pub until: Timestamp,
 }
 
 impl CodeOrders<'_> {
-    /// May a code be mailed for the sign-in of this ticket?
+    /// Checks that a code may be mailed for the sign-in of this ticket.
     ///
     /// # Errors
-    /// [`SignInRefused`] with [`Refusal::TicketNotValid`]; [`Refusal::BadBody`] of somebody from whom none is taken
+    /// [`SignInRefused`] with [`Refusal::TicketNotValid`], or with [`Refusal::BadBody`] if the user may not use mailed codes
     pub async fn for_sign_in(
         self,
         ticket: &Secret,
@@ -56,15 +57,16 @@ impl CodeOrders<'_> {
             return Err(Refusal::BadBody.into());
         }
         let device = self.0.device_of(&checked, context.at);
-        // Not longer than the sign-in goes on.
+        // The code expires no later than the sign-in.
         let until = begun.plus(MAILED_CODE);
         Ok(CodeOrder::new(checked.user(), &of_ticket(ticket), device.as_ref(), until))
     }
 
-    /// The same for whoever will give it beside their name and password: it is good for a sign-in from this network.
+    /// Does the same for a client that will send the code together with name and password: it is valid for a sign-in from this
+    /// network.
     ///
     /// # Errors
-    /// As [`Self::for_sign_in`]
+    /// The same as for [`Self::for_sign_in`]
     pub async fn for_another_try(
         self,
         ticket: &Secret,
@@ -74,10 +76,10 @@ impl CodeOrders<'_> {
         Ok(CodeOrder { place: of_network(context.client).as_str().to_owned(), ..order })
     }
 
-    /// May a code be mailed for this session?
+    /// Checks that a code may be mailed for this session.
     ///
     /// # Errors
-    /// [`SignInRefused`] with [`Refusal::BadBody`] of somebody from whom none is taken
+    /// [`SignInRefused`] with [`Refusal::BadBody`] if the user may not use mailed codes
     pub async fn for_session(
         self,
         session: &Session,
@@ -93,7 +95,7 @@ impl CodeOrders<'_> {
         Ok(CodeOrder::new(&user, &of_session(session), device.as_ref(), until))
     }
 
-    /// May a session's user confirm by a mailed code that it is them?
+    /// Whether a session's user may confirm their identity with a mailed code.
     ///
     /// # Errors
     /// [`Refusal::SecondFactorElsewhere`], [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
@@ -104,7 +106,7 @@ impl CodeOrders<'_> {
             && self.has_own_address(&identity).await?)
     }
 
-    /// Has this user a mail address that nobody else of their directory has?
+    /// Whether this user has a mail address that nobody else in their directory has.
     pub(super) async fn has_own_address(self, user: &Identity) -> Result<bool, Refusal> {
         let directory = self.0.directory(&user.key.directory);
         let Some(users) = directory.and_then(|one| one.directory().users()) else {
@@ -113,7 +115,7 @@ impl CodeOrders<'_> {
         Ok(users.own_address(user).await.map_err(not_asked)?.is_some())
     }
 
-    /// Ends a sign-in by a mailed code: of its ticket, or one that was asked for from this network.
+    /// Completes a sign-in with a mailed code: of its ticket, or one that was requested from this network.
     pub(super) async fn prove(
         self,
         checked: Checked,
@@ -126,7 +128,7 @@ impl CodeOrders<'_> {
         proved(checked, AuthMethod::Mail)
     }
 
-    /// Uses a mailed code of this session's.
+    /// Uses a mailed code of this session.
     pub(super) async fn confirmed(
         self,
         session: &Session,

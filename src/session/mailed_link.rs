@@ -1,14 +1,14 @@
-//! What a mailed link gives the browser in which it was opened: for ten minutes it may try the account's password, whatever
-//! others do, and set up the first second factor where one is due.
+//! What a mailed link allows the browser in which it was opened: for ten minutes, it may try the account's password whatever
+//! others do, and set up the first second factor where one is required.
 //!
-//! It stands in for a device that is known ([`devices`](super::devices)) and is less than one: whoever opened the link reads the
-//! account's mail, and nothing more is proved. So it is no second factor, it gives no further guesses at one, and who signs in
-//! by it does so in a new browser, of which the person is told. The password is asked for as ever.
+//! An opened link replaces a known device ([`devices`](super::devices)) and proves less: only that whoever opened it reads the
+//! account's mail. So it is no second factor and allows no further guesses at one, and a sign-in with it counts as one from a
+//! new browser, of which the user is notified. The password is required as usual.
 //!
-//! It is said in the device cookie, beside the entries by which the browser is known, as an `l` and 72 bytes in base64url: of
-//! the same form as those, under another key. It counts for ten minutes, for its account and its password alone; ten failures
-//! void it (the lockout counts them), and so does what voids a user's devices, or an operator who takes their second factors
-//! away.
+//! The admission is stored in the device cookie, next to the entries of known devices, as an `l` and 72 bytes in base64url, of
+//! the same form as those but under another key. It is valid for ten minutes, for its account and its password alone. It is
+//! voided by ten failures (the lockout counts them), by anything that voids a user's devices, and by an operator who removes
+//! the user's second factors.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,36 +28,36 @@ use crate::refusal::Refusal;
 use crate::secret::{Digest, Secret, random_bytes};
 use crate::store::{Keep, NewStamp, Stamps, StoreError};
 
-/// How long what the link gives counts.
+/// How long an admission is valid.
 pub const ADMISSION: Duration = Duration::from_secs(600);
 
-/// The letters of such an entry in a cookie, with the dot before it.
+/// The length of such an entry in a cookie, including the dot before it.
 pub(super) const TEXT: usize = 98;
 
 const MARK: char = 'l';
 
-/// Of an entry, what the tag is over.
+/// The length of the part of an entry that the tag covers.
 const SAID: usize = ENTRY - 16;
 
-/// What mailed links are good for: whom one would help, and what it gives.
+/// Mailed links: whom one would help, and what it allows.
 #[derive(Clone, Copy)]
 pub struct LinkAdmissions<'s>(pub(super) &'s SessionManager);
 
-/// Whom a link lets in, and since when it has been under way.
+/// The account that a link admits to, and when the link was requested.
 #[derive(Clone, Copy, Debug)]
 pub struct LinkOwner<'a> {
-    /// Whose account it is.
+    /// The user that the account belongs to.
     pub user: &'a UserKey,
     /// The name that was given, folded.
     pub account: &'a str,
-    /// Of the password that they had.
+    /// The mark of the password that the user had then.
     pub password_mark: Digest,
-    /// When the link was asked for.
+    /// When the link was requested.
     pub asked_at: Timestamp,
 }
 
 impl Devices {
-    /// The cookie of a browser in which a link was opened. None: there is no randomness.
+    /// Returns the cookie of a browser in which a link was opened; `None` if there is no randomness.
     fn admit(&self, cookie: &str, of: LinkOwner<'_>, at: Timestamp) -> Option<Secret> {
         let mut entry = Vec::with_capacity(ENTRY);
         entry.extend_from_slice(&self.account_tag(of.account));
@@ -74,7 +74,7 @@ impl Devices {
         Some(Secret::new(all.join(".")))
     }
 
-    /// What a link gave this browser for this account (a folded name), if it still counts.
+    /// Returns the admission that a link gave this browser for this account (a folded name), if it is still valid.
     fn admitted(&self, cookie: &str, account: &str, at: Timestamp) -> Option<KnownDevice> {
         if cookie.len() > LONGEST {
             return None;
@@ -95,7 +95,7 @@ impl Devices {
         is_good.then(|| KnownDevice { id, password: cut(part(48, 56)) })
     }
 
-    /// Did something void a user's links after this moment? In whole seconds, so that what is of the same one is void.
+    /// Whether the user's links were voided since `given`. In whole seconds, so that one given within the same second is void.
     fn is_voided_since(&self, user: &[u8; 16], given: Timestamp) -> bool {
         [stamp_key(user), links_key(user)].iter().any(|key| {
             let since = self.stamps.stamp(key);
@@ -112,10 +112,10 @@ impl Devices {
     }
 }
 
-/// Voids the links of a user's that are under way, and what those gave that were opened.
+/// Voids the pending links of a user, and the admissions from links that were opened.
 ///
 /// # Errors
-/// [`StoreError`]; they count as before then.
+/// [`StoreError`]; the links are then still valid.
 pub async fn void_links(
     stamps: &Arc<dyn Stamps>,
     user: &UserKey,
@@ -129,7 +129,7 @@ fn links_key(user_tag: &[u8; 16]) -> Digest {
     stamp_key(&[b"mailed links\0".as_slice(), user_tag].concat())
 }
 
-/// The entry that this part of a cookie is, genuine or not.
+/// Returns the entry in this part of a cookie, genuine or not.
 fn admission(text: &str) -> Option<[u8; ENTRY]> {
     if text.len() >= TEXT {
         return None;
@@ -138,7 +138,7 @@ fn admission(text: &str) -> Option<[u8; ENTRY]> {
 }
 
 impl LinkAdmissions<'_> {
-    /// Do strangers wait at the account of this name, so that a mailed link would help?
+    /// Whether strangers have to wait at the account of this name, so that a mailed link would help.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -146,10 +146,11 @@ impl LinkAdmissions<'_> {
         self.0.lockout.holds_back_strangers(&folded(name), at).await.map_err(store_failed)
     }
 
-    /// Who is to set up a first second factor, by the ticket of their sign-in: who they are, and how they are counted.
+    /// Returns who has to set up a first second factor, by the ticket of their sign-in, and the name under which they are
+    /// counted.
     ///
     /// # Errors
-    /// [`SignInRefused`] with [`Refusal::TicketNotValid`], also where none is due
+    /// [`SignInRefused`] with [`Refusal::TicketNotValid`], also if no enrolment is due
     pub async fn enrolling(
         self,
         ticket: &Secret,
@@ -166,7 +167,7 @@ impl LinkAdmissions<'_> {
         }
     }
 
-    /// Does a link still lead to the account as it was when it was asked for?
+    /// Whether a link still leads to the account as it was when the link was requested.
     ///
     /// # Errors
     /// [`Refusal::DirectoryUnavailable`]
@@ -179,15 +180,15 @@ impl LinkAdmissions<'_> {
         Ok(is_same && !self.0.devices.is_voided_since(&user_tag(of.user), of.asked_at))
     }
 
-    /// The device cookie of the browser in which a good link was opened.
+    /// Returns the device cookie of the browser in which a valid link was opened.
     ///
     /// # Errors
-    /// [`Refusal::Internal`]: there is no randomness.
+    /// [`Refusal::Internal`] if there is no randomness.
     pub fn admit(self, cookie: &str, of: LinkOwner<'_>, at: Timestamp) -> Result<Secret, Refusal> {
         self.0.devices.admit(cookie, of, at).ok_or(Refusal::Internal)
     }
 
-    /// Voids the links of a user's that are under way, and what those gave that were opened.
+    /// Voids the pending links of a user, and the admissions from links that were opened.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -195,7 +196,7 @@ impl LinkAdmissions<'_> {
         void_links(&self.0.devices.stamps, user, at).await.map_err(store_failed)
     }
 
-    /// Why a browser may try this account's password whatever others do: a link that was opened there lately, else that its
+    /// Returns why a browser may try this account's password whatever others do: a link was opened there recently, or else its
     /// owner signed in there before. (A device of an earlier password would hide the link.)
     pub(super) async fn let_in(
         self,
@@ -211,8 +212,8 @@ impl LinkAdmissions<'_> {
         Ok(self.0.devices.known(cookie, account, at))
     }
 
-    /// May the first second factor be set up in this browser without an operator's code? Where it cannot be said whether a link
-    /// is used up, it is.
+    /// Whether the first second factor may be set up in this browser without an operator's code. If the store cannot say
+    /// whether a link is used up, the answer is no.
     pub(super) async fn may_enrol_from(self, checked: &Checked, at: Timestamp) -> bool {
         if self.0.device_of(checked, at).is_some() {
             return true;
@@ -374,7 +375,7 @@ mod tests {
         });
         assert_eq!(is_known, Some(false), "the person is told of a new browser");
         assert!(right.device.is_some());
-        // Elsewhere: where they have signed in they are no stranger now.
+        // In other places, the owner is no stranger wherever they have signed in.
         for _ in 0..10 {
             let wrong = sign_in(&kit, "a slip", given.expose(), &from(114, &events)).await;
             assert_eq!(wrong.unwrap_err().refusal, Refusal::BadCredentials);

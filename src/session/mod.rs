@@ -1,28 +1,29 @@
-//! Who is this? Signing in, tokens, sessions and their ends.
+//! Signs users in, checks the credentials of requests, and ends sessions.
 //!
-//! [`SessionManager`] is the one door to sessions of our own; what others have issued is `issuer`'s, which stands above and is
-//! asked through two ports (`ports`). Every operation notes what happened in its caller's [`Events`]; nothing here counts or logs.
+//! [`SessionManager`] is the only access to the gateway's own sessions. Credentials of others belong to `issuer`, a higher
+//! layer that is called through two ports (`ports`). Every operation notes what happened in its caller's [`Events`]; nothing
+//! here counts or logs.
 //!
-//! A request's credential is judged in [`SessionManager::bearer`] and [`SessionManager::cookie`]. Both remember what they verified under a
-//! keyed hash of the credential; the memory holds the store's own session record, so that expiry and the session's end
-//! are looked at on every use, warm or cold.
+//! [`SessionManager::bearer`] and [`SessionManager::cookie`] check a request's credential. Both cache what they verified under
+//! a keyed hash of the credential. The cache holds the store's own session record, so that expiry and the session's end are
+//! checked at every use, cached or not.
 //!
-//! The manager itself has what every request needs, and the beginning and end of every session. Each other capability is a type
-//! of its own, which borrows it and is declared where its functions are:
+//! The manager itself has what every request needs, and the beginning and the end of every session. Each other capability is a
+//! type of its own, which borrows the manager and is declared together with its functions:
 //!
-//! | asked by | type | for |
+//! | function | type | for |
 //! |---|---|---|
-//! | `second_factors()` | [`SecondFactors`] | what a sign-in still owes, proving it, setting one up |
+//! | `second_factors()` | [`SecondFactors`] | what a sign-in still requires, proving it, setting one up |
 //! | `passkeys()` | [`PasskeyProofs`] | signing in and confirming with a passkey, setting one up |
 //! | `mailed_codes()` | [`CodeOrders`] | who may have a code mailed, and what it proves |
-//! | `mailed_links()` | [`LinkAdmissions`] | whom a mailed link would help, and what it gives |
-//! | `step_up()` | [`StepUp`] | confirming that it is still them |
+//! | `mailed_links()` | [`LinkAdmissions`] | whom a mailed link would help, and what it allows |
+//! | `step_up()` | [`StepUp`] | confirming the identity of a session's user again |
 //! | `own_account()` | [`OwnAccount`] | activity, devices and sessions, as their owner sees them |
 //! | `own_password()` | [`OwnPassword`] | changing one's own password |
-//! | `personal_tokens()` | [`PersonalTokens`] | personal access tokens: made, used, listed, revoked |
+//! | `personal_tokens()` | [`PersonalTokens`] | personal access tokens: creating, using, listing and revoking them |
 //! | `refresh_tokens()` | [`OwnRefreshTokens`] | exchanging a refresh token for new tokens |
-//! | `observed_sign_ins()` | [`ObservedSignIns`] | the service's own sign-ins, watched |
-//! | `blocks()` | [`CallerBlocks`] | who is refused for a time |
+//! | `observed_sign_ins()` | [`ObservedSignIns`] | observing the service's own sign-ins |
+//! | `blocks()` | [`CallerBlocks`] | who is blocked |
 
 mod access_token;
 pub mod account_notes;
@@ -116,13 +117,13 @@ use crate::store::{
     StoreError,
 };
 
-/// Signs people in, issues and checks what proves it, and ends it.
+/// Signs users in, issues their credentials and checks them, and ends sessions.
 pub struct SessionManager {
     store: Arc<dyn Sessions>,
     refresh_tokens: Arc<dyn RefreshTokens>,
     blocks: Arc<BlockList>,
     kept_blocks: Arc<dyn Blocks>,
-    /// When those who are to be slower were last let do it.
+    /// When callers who are slowed down were last let through.
     paced: Arc<Cache<Digest, Timestamp>>,
     devices: Arc<Devices>,
     places: Arc<dyn Places>,
@@ -142,62 +143,62 @@ pub struct SessionManager {
     mints: Arc<dyn MintTokens>,
     kept: Arc<ServiceCookies>,
     under_way: RequestsUnderWay,
-    /// Were the users of all sessions looked at once, by these directories?
+    /// Whether the users of all sessions were checked once against these directories.
     has_rechecked: AtomicBool,
     verified: Arc<CredentialCache>,
     ended_by_password: EndedByPassword,
-    /// Our own access tokens, as long as keys and `[tokens]` stay as they are.
+    /// The cache space of the gateway's own access tokens; it changes with the keys and `[tokens]`.
     tokens_space: Space,
 }
 
-/// What a [`SessionManager`] is made of.
+/// The parts of a [`SessionManager`].
 pub struct SessionParts {
-    /// Keeps sessions.
+    /// The store of sessions.
     pub store: Arc<dyn Sessions>,
-    /// Keeps refresh tokens: the same store.
+    /// The store of refresh tokens, which is the same store.
     pub refresh_tokens: Arc<dyn RefreshTokens>,
-    /// Who is refused for a time: of the same store.
+    /// The blocks, of the same store.
     pub blocks: Arc<dyn Blocks>,
-    /// Knows browsers in which somebody signed in before.
+    /// The known devices.
     pub devices: Arc<Devices>,
-    /// Where addresses are.
+    /// Finds the country and the network of an address.
     pub places: Arc<dyn Places>,
-    /// The cookies that services gave.
+    /// The cookies that services gave for sessions.
     pub kept: Arc<ServiceCookies>,
-    /// Ends what others have issued.
+    /// Ends what issuers have issued.
     pub ends: Arc<dyn EndIssued>,
-    /// Makes tokens under issuers' keys.
+    /// Issues tokens under issuers' keys.
     pub mints: Arc<dyn MintTokens>,
-    /// What proves more than a password.
+    /// The second factors.
     pub factors: Arc<Factors>,
-    /// What people are shown of their account: of the same store.
+    /// The account activity that users see, in the same store.
     pub records: Arc<dyn AccountRecords>,
-    /// The way there for what happens.
+    /// The queue for account activity.
     pub account_notes: AccountNotes,
-    /// Asked in this order.
+    /// The directories, in the order in which they are asked.
     pub directories: Vec<WatchedDirectory>,
-    /// Checks passwords.
+    /// The pool that checks passwords.
     pub passwords: PasswordPool,
-    /// Signs access tokens.
+    /// The keys that sign access tokens.
     pub keys: KeyRing,
-    /// Signs refresh tokens.
+    /// The key that signs refresh tokens.
     pub refresh_key: Arc<RefreshKey>,
     /// `[tokens]`
     pub tokens: Tokens,
     /// `[session]`
     pub session: SessionSettings,
-    /// `[personal_tokens]`, and the routes that take them.
+    /// `[personal_tokens]`, and the routes that accept them.
     pub personal_tokens: PersonalTokenRules,
-    /// The names of its cookie.
+    /// The names of the session cookie.
     pub cookies: CookieNames,
     /// `[login]`
     pub login: Login,
-    /// What is known already.
+    /// The state that outlives a reload.
     pub state: SessionState,
 }
 
 impl SessionManager {
-    /// Puts the parts together.
+    /// Creates a manager from its parts.
     pub fn new(parts: SessionParts) -> Self {
         let SessionState { verified, counters, paced, ended_by_password, under_way } = parts.state;
         Self {
@@ -231,7 +232,7 @@ impl SessionManager {
         }
     }
 
-    /// The live session of an access token. Does no I/O while it remembers the token.
+    /// Returns the live session of an access token, without I/O while the token is cached.
     ///
     /// # Errors
     /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
@@ -247,7 +248,7 @@ impl SessionManager {
         Ok(live.used(Proof::AccessToken, client, at, events))
     }
 
-    /// The live session of a cookie's value.
+    /// Returns the live session of a cookie's value.
     ///
     /// # Errors
     /// [`Refusal::SessionEnded`] if there is none, or [`Refusal::StoreUnavailable`].
@@ -259,7 +260,7 @@ impl SessionManager {
         events: &Events,
     ) -> Result<Arc<Session>, Refusal> {
         let proof = Proof::SessionCookie;
-        // A session with tokens lives as long as they can be refreshed; its cookie keeps its own idle timeout.
+        // A session with tokens lives as long as they can be refreshed; its cookie still has its own idle timeout.
         let idle = |session: &Session| at.since(session.last_used()) >= self.settings.idle_timeout;
         if let Some(live) = self.verified.recall(Space::COOKIE, value, at) {
             if idle(&live.session) {
@@ -282,7 +283,7 @@ impl SessionManager {
         Ok(live.used(proof, client, at, events))
     }
 
-    /// An access token that verifies, with its live session.
+    /// Verifies an access token, and returns it with its live session.
     pub(super) async fn live_access(
         &self,
         token: &str,
@@ -301,7 +302,8 @@ impl SessionManager {
         Ok(self.verified.remember(self.tokens_space, token, session, verified.expires_at))
     }
 
-    /// Whether a token of ours is good: an access token, or a refresh token that is unspent. No use of the session.
+    /// Checks that one of the gateway's own tokens is valid: an access token, or a refresh token that is unspent. This is no
+    /// use of the session.
     ///
     /// # Errors
     /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
@@ -309,7 +311,7 @@ impl SessionManager {
         if personal_token::says_token(token.as_bytes()) {
             return self.personal_tokens().verify(token, at).await;
         }
-        // Which kind it says it is; each kind's own check then holds it to that.
+        // The token states its own kind, and the check for that kind verifies it.
         let typ = jwt::Unverified::read(token).map_err(|_| Refusal::TokenNotValid)?.header.typ;
         match typ.as_str() {
             jwt::ACCESS => self.blocks().may_use(&self.live_access(token, at).await?.session, at),
@@ -321,7 +323,7 @@ impl SessionManager {
         }
     }
 
-    /// Ends sessions, at once and for good; tells each end. Gives how many there were.
+    /// Ends sessions immediately and for good, and reports each end. Returns how many there were.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -339,7 +341,7 @@ impl SessionManager {
         let sessions = self.store.end(which, why, at).await.map_err(store_failed)?;
         for session in &sessions {
             if why == EndReason::DirectoryChanged {
-                // Another password, or nobody who may sign in: what was known of their browsers is void.
+                // The user has a new password or may not sign in, so their known devices are void.
                 let user = session.identity.load().key.clone();
                 self.devices.forget(&user, at).await.map_err(store_failed)?;
             }
@@ -349,54 +351,54 @@ impl SessionManager {
         Ok(sessions.len())
     }
 
-    /// Is this session over? A store that cannot say is no end.
+    /// Whether this session has ended; `false` if the store cannot say.
     pub async fn has_ended(&self, session: &SessionId, at: Timestamp) -> bool {
         let found = self.store.find(SessionBy::Id(session), at).await.map_err(store_failed);
         found.is_ok_and(|session| session.is_none())
     }
 
-    /// A request of this session goes to an upstream now, which has it until the answer lives no more. None: it can change
-    /// nothing.
+    /// Marks that a request of this session is being sent to an upstream, until the returned value is dropped. `None` if the
+    /// request can change nothing.
     pub fn goes(&self, session: &SessionId, method: &Method, at: Timestamp) -> Option<UnderWay> {
         self.under_way.begin(session, method, at)
     }
 
-    /// The directory of this name.
+    /// Returns the directory with this name.
     pub fn directory(&self, name: &str) -> Option<&WatchedDirectory> {
         self.directories.iter().find(|one| one.directory.name() == name)
     }
 
-    /// Where addresses are.
+    /// Returns what finds the country and the network of an address.
     pub fn places(&self) -> &dyn Places {
         &*self.places
     }
 
-    /// Checks passwords.
+    /// Returns the pool that checks passwords.
     pub const fn passwords(&self) -> &PasswordPool {
         &self.passwords
     }
 
-    /// The names under which the session cookie comes.
+    /// Returns the names of the session cookie.
     pub const fn cookie_names(&self) -> &CookieNames {
         &self.cookies
     }
 
-    /// What proves more than a password.
+    /// Returns the second factors.
     pub fn factors(&self) -> &Arc<Factors> {
         &self.factors
     }
 
-    /// The keys of access tokens: to list, publish and rotate them.
+    /// Returns the keys of access tokens: to list, publish and rotate them.
     pub fn keys(&self) -> &KeyRing {
         &self.keys
     }
 
-    /// The service's session is of the password with this mark, and its answer to the caller's own request said so: the
-    /// caller's session goes on with it.
+    /// Renews the caller's session under the password with this mark, after the service's answer to the caller's own request
+    /// proved that its session belongs to that password.
     pub async fn password_proved(&self, session: &SessionId, mark: Digest, at: Timestamp) {
         let found = self.store.find(SessionBy::Id(session), at).await;
         if found.is_ok_and(|found| found.is_some_and(|session| session.is_token())) {
-            // A personal access token ends with the password, whoever changed it.
+            // A personal access token ends when the password changes, whoever changed it.
             return;
         }
         let renewal = Renewal {
@@ -406,111 +408,111 @@ impl SessionManager {
             assurance: None,
             at,
         };
-        // A store that fails is told; then the next look at the directory ends the session.
+        // A store failure is logged; the next recheck of the directory then ends the session.
         let _ = self.store.renew(renewal).await.map_err(store_failed);
     }
 
-    /// `[session]`
+    /// Returns the settings of `[session]`.
     pub(crate) const fn settings(&self) -> &SessionSettings {
         &self.settings
     }
 
-    /// `[tokens]`
+    /// Returns the settings of `[tokens]`.
     pub(crate) const fn tokens(&self) -> &Tokens {
         &self.tokens
     }
 
-    /// Signs refresh tokens, and names what stands for one.
+    /// Returns the key that signs refresh tokens and derives identifiers for foreign ones.
     pub(crate) fn refresh_key(&self) -> &RefreshKey {
         &self.refresh_key
     }
 
-    /// What was verified a moment ago.
+    /// Returns the cache of verified credentials.
     pub(crate) fn verified(&self) -> &CredentialCache {
         &self.verified
     }
 
-    /// Did it end a moment ago because its user has another password?
+    /// Whether the session ended a moment ago because its user has a new password.
     pub(crate) fn ended_by_password(&self, session: &SessionId) -> bool {
         self.ended_by_password.has(session)
     }
 }
 
-/// What it can, each as a type of its own.
+/// The capabilities of the manager, each as a type of its own.
 impl SessionManager {
-    /// Second factors in sign-ins: what is due, proving it, and setting one up.
+    /// Returns the second factors in sign-ins: what is required, proving it, and setting one up.
     pub const fn second_factors(&self) -> SecondFactors<'_> {
         SecondFactors(self)
     }
 
-    /// Passkeys: signing in with one, confirming with one, and setting one up.
+    /// Returns the passkeys: signing in with one, confirming with one, and setting one up.
     pub const fn passkeys(&self) -> PasskeyProofs<'_> {
         PasskeyProofs(self)
     }
 
-    /// Mailed codes: who may ask for one, and what using it proves.
+    /// Returns the mailed codes: who may ask for one, and what using it proves.
     pub const fn mailed_codes(&self) -> CodeOrders<'_> {
         CodeOrders(self)
     }
 
-    /// Mailed links: whom one would help, and what it gives.
+    /// Returns the mailed links: whom one would help, and what it allows.
     pub const fn mailed_links(&self) -> LinkAdmissions<'_> {
         LinkAdmissions(self)
     }
 
-    /// Confirming that it is still them.
+    /// Returns the step-up, in which a session's user confirms their identity again.
     pub const fn step_up(&self) -> StepUp<'_> {
         StepUp(self)
     }
 
-    /// What somebody sees of their own account.
+    /// Returns a user's view of their own account.
     pub const fn own_account(&self) -> OwnAccount<'_> {
         OwnAccount(self)
     }
 
-    /// How somebody changes their own password.
+    /// Returns the way in which users change their own password.
     pub const fn own_password(&self) -> OwnPassword<'_> {
         OwnPassword(self)
     }
 
-    /// Personal access tokens: made, used, listed and revoked.
+    /// Returns the personal access tokens: creating, using, listing and revoking them.
     pub const fn personal_tokens(&self) -> PersonalTokens<'_> {
         PersonalTokens(self)
     }
 
-    /// The refresh tokens of our own: exchanged for new tokens, and looked at.
+    /// Returns the gateway's own refresh tokens: exchanging them for new tokens, and inspecting them.
     pub const fn refresh_tokens(&self) -> OwnRefreshTokens<'_> {
         OwnRefreshTokens(self)
     }
 
-    /// The service's own sign-ins, watched.
+    /// Returns the service's own sign-ins, as observed by the gateway.
     pub const fn observed_sign_ins(&self) -> ObservedSignIns<'_> {
         ObservedSignIns(self)
     }
 
-    /// Who is refused for a time.
+    /// Returns the blocks, and what a blocked caller may still do.
     pub const fn blocks(&self) -> CallerBlocks<'_> {
         CallerBlocks(self)
     }
 
-    /// The tickets of sign-ins that are not over.
+    /// Returns the tickets of unfinished sign-ins.
     const fn tickets(&self) -> SignInTickets<'_> {
         SignInTickets(self)
     }
 }
 
-/// Whether a token says of itself that it is one of ours, good or not. For keeping it from upstreams; proves nothing.
+/// Whether a token claims to be one of the gateway's own, valid or not. Used to withhold it from upstreams; it proves nothing.
 pub fn looks_like_ours<T: AsRef<[u8]> + ?Sized>(token: &T) -> bool {
     jwt::says_ours(token.as_ref()) || personal_token::says_token(token.as_ref())
 }
 
-/// Another key or another claim makes other tokens good.
+/// Returns the cache space of access tokens: other keys or another claim make other tokens valid.
 fn tokens_space(tokens: &Tokens, keys: &KeyRing) -> Space {
     let keys: Vec<String> = keys.list().into_iter().map(|key| key.kid).collect();
     Space::of(&[b"access tokens", format!("{tokens:?}").as_bytes(), keys.join(" ").as_bytes()])
 }
 
-/// The inner text is for the operator; the client gets 503.
+/// Logs the error for the operator; the client gets 503.
 pub(crate) fn store_failed(error: StoreError) -> Refusal {
     tracing::warn!(%error, "the store failed");
     Refusal::StoreUnavailable

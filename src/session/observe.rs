@@ -1,12 +1,12 @@
-//! The service's own sign-ins, watched: before one is forwarded it can be refused, and its answer says what it was.
+//! Observes the service's own sign-ins: one can be refused before it is forwarded, and the answer shows how it ended.
 //!
-//! The lockout is the one of the gateway's own sign-ins ([`lockout`](super::lockout)), with the same accounts and
-//! addresses, so that guessing here and there adds up. A name that cannot be read (a field that is missing or occurs twice,
-//! a body in another form) is counted all the same, as one account without a name: an odd body is no way around.
+//! The lockout is the same as for the gateway's own sign-ins ([`lockout`](super::lockout)), with the same accounts and
+//! addresses, so that guesses at either add up. If the name cannot be read (a field that is missing or occurs twice, a body in
+//! another form), the attempt counts for one account without a name, so that a malformed body does not evade the limit.
 //!
-//! An answer is a success, a failure, or neither: a service that fails, or asks for a second step, has judged no password,
-//! and the attempt is taken back. Where nothing else is configured, success is that a session with a user was set, and a
-//! redirect without one is a step on the way.
+//! An answer is a success, a failure, or neither: a service that fails, or asks for a second step, has not judged the password,
+//! and the attempt is taken back. Unless configured otherwise, an answer is a success if it sets a session with a user, and a
+//! redirect without one is an intermediate step.
 
 use std::sync::Arc;
 
@@ -23,24 +23,24 @@ use crate::refusal::Refusal;
 use crate::wire::body::Fields;
 use crate::wire::jar::CookieChange;
 
-/// The service's own sign-ins, watched: held back before they are forwarded, and judged by their answers.
+/// The service's own sign-ins: limited before they are forwarded, and judged by their answers.
 #[derive(Clone, Copy)]
 pub struct ObservedSignIns<'s>(pub(super) &'s SessionManager);
 
-/// A sign-in on its way to the service.
+/// A sign-in that was forwarded to the service.
 pub struct Trying {
     account: Arc<str>,
     attempt: CountedAttempt,
 }
 
-/// What became of it.
+/// How an observed sign-in ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ObservedOutcome {
     /// The service signed somebody in.
     Success,
-    /// It refused to.
+    /// The service refused the sign-in.
     Failure,
-    /// It said neither.
+    /// The answer is neither a success nor a failure.
     Neither,
 }
 
@@ -51,17 +51,17 @@ impl std::fmt::Debug for Trying {
 }
 
 impl Trying {
-    /// Nothing was tried: the service could not be reached.
+    /// Takes the attempt back: nothing was tried, because the service could not be reached.
     pub fn take_back(self) {
         self.attempt.take_back();
     }
 }
 
 impl ObservedSignIns<'_> {
-    /// A sign-in is about to be forwarded, with this body.
+    /// Counts a sign-in with this body that is about to be forwarded.
     ///
     /// # Errors
-    /// [`SignInRefused`] if it is not to be tried now.
+    /// [`SignInRefused`] if it must not be tried now.
     pub async fn begin(
         self,
         observed: &Observed,
@@ -87,7 +87,8 @@ impl ObservedSignIns<'_> {
         }
     }
 
-    /// The service has answered. `signed_in`: of whom a session was set, and what it is here.
+    /// Settles a sign-in after the service has answered. `signed_in` is the user of the session that was set, and that session
+    /// here.
     pub fn end(
         self,
         trying: Trying,
@@ -113,7 +114,7 @@ impl ObservedSignIns<'_> {
 }
 
 impl ObservedOutcome {
-    /// Of a sign-in, by the head of the answer; `has_signed_in`: it sets a session with a user.
+    /// Judges a sign-in by the head of its answer. `has_signed_in`: the answer sets a session with a user.
     pub fn of(
         success: &AnswerRules,
         status: StatusCode,
@@ -150,7 +151,7 @@ fn fits(rules: &AnswerRules, status: StatusCode, headers: &HeaderMap, at: Timest
         && stated(&rules.location_not, &|to| location.is_some_and(|path| !leads_to(path, to)))
 }
 
-/// The path of an absolute or rooted `Location`; of a relative one itself.
+/// Returns the path of an absolute or rooted `Location`; a relative one is returned as it is.
 fn path_of(location: &str) -> &str {
     let location = location.split(['?', '#']).next().unwrap_or_default();
     match location.split_once("//") {
@@ -159,7 +160,7 @@ fn path_of(location: &str) -> &str {
     }
 }
 
-/// Is it this path, or one below it? `/` is itself alone.
+/// Whether `path` is the wanted path or below it. `/` matches itself alone.
 fn leads_to(path: &str, wanted: &str) -> bool {
     let wanted = wanted.trim_end_matches('/');
     if wanted.is_empty() {
@@ -202,7 +203,7 @@ mod tests {
         for (status, has_signed_in, is) in [
             (302, true, ObservedOutcome::Success),
             (200, true, ObservedOutcome::Success),
-            // A second step.
+            // The service asks for a second step.
             (302, false, ObservedOutcome::Neither),
             (200, false, ObservedOutcome::Failure),
             (400, false, ObservedOutcome::Failure),

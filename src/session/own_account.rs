@@ -1,11 +1,11 @@
-//! What somebody sees of their own account, and takes away from it: their sessions, the browsers that it knows, and what
-//! happened to it.
+//! What users see of their own account and can remove from it: their sessions, their known devices, and the account activity.
 //!
-//! The device cookie is what counts, and it is with the browser. The store has a list beside it, for people to look at: a
-//! device that is missing there is voided with all others. To forget one puts a date under its id, and what was given before
-//! it counts no more.
+//! The device cookie in the browser is decisive. The store only has a list of devices for users to see; a device that is
+//! missing there is voided together with all others. Forgetting a device stores a date under its id, and cookies issued before
+//! that date are void.
 //!
-//! Sessions are looked up by the user of the session that asks: an id that is somebody else's is as one that is nobody's.
+//! Sessions are looked up by the user of the session that asks, so the id of another user's session is treated like an unknown
+//! id.
 
 use std::sync::Arc;
 
@@ -19,12 +19,12 @@ use crate::secret::Digest;
 use crate::store::records::{StoredDevice, StoredEntry};
 use crate::store::{Session, SessionBy};
 
-/// What somebody's own pages show of their account: activity, devices and sessions.
+/// A user's own account: activity, devices and sessions.
 #[derive(Clone, Copy)]
 pub struct OwnAccount<'s>(pub(super) &'s SessionManager);
 
 impl OwnAccount<'_> {
-    /// What happened to a user's account, the last first.
+    /// Returns the activity of a user's account, the last entry first.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -37,7 +37,7 @@ impl OwnAccount<'_> {
         self.0.records.entries_of(user, before, limit).await.map_err(store_failed)
     }
 
-    /// The browsers that a user's account knows.
+    /// Returns the known devices of a user's account.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -47,12 +47,12 @@ impl OwnAccount<'_> {
         Ok(listed)
     }
 
-    /// The device of the browser that asks, if it is known.
+    /// Returns the device of the browser that asks, if it is known.
     pub fn device_here(self, cookie: &str, session: &Session, at: Timestamp) -> Option<Digest> {
         self.0.device_of_session(cookie, session, at)
     }
 
-    /// Knows one device no more.
+    /// Forgets one device.
     ///
     /// # Errors
     /// [`Refusal::NotOnAccount`], [`Refusal::StoreUnavailable`]
@@ -67,14 +67,14 @@ impl OwnAccount<'_> {
         if !listed.iter().any(|one| one.device == *device) {
             return Err(Refusal::NotOnAccount);
         }
-        // First what counts: a list that still has it is mended by a second try.
+        // The stamp is decisive and comes first; if the list still has the device, a second try corrects it.
         self.0.devices.forget_one(device, at).await.map_err(store_failed)?;
         self.0.records.drop_devices(user, Some(device)).await.map_err(store_failed)?;
         events.note(EventKind::DevicesForgotten { user: user.clone(), all: false });
         Ok(())
     }
 
-    /// Knows none of a user's devices any more; how many were listed.
+    /// Forgets all devices of a user, and returns how many were listed.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -90,7 +90,7 @@ impl OwnAccount<'_> {
         Ok(dropped)
     }
 
-    /// Trusts no browser of this user's any more: each sign-in asks for a code.
+    /// Ends the trust in all browsers of this user: each sign-in asks for a code.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -105,7 +105,7 @@ impl OwnAccount<'_> {
         Ok(())
     }
 
-    /// The live sessions of a user, newest first; personal access tokens are none.
+    /// Returns the live sessions of a user, newest first, without personal access tokens.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -119,7 +119,7 @@ impl OwnAccount<'_> {
         Ok(sessions)
     }
 
-    /// The live session of this id, if it is this user's.
+    /// Returns the live session with this id, if it belongs to this user.
     ///
     /// # Errors
     /// [`Refusal::NotOnAccount`], [`Refusal::StoreUnavailable`]

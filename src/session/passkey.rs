@@ -1,11 +1,11 @@
-//! Passkeys in sign-ins: as the second step, as what confirms that it is still them, and as all of a sign-in.
+//! Passkeys in sign-ins: as the second step, to confirm the user's identity again, and as the only credential.
 //!
-//! With a passkey alone nobody says who they are before: the key names its user, and proves it in the same answer. From
-//! there on it is a sign-in like any other ([`SessionManager::begin`]): the user's directory is asked whether they may come,
-//! blocks hold, and the browser becomes known. The lockout is about guesses at passwords, so a passkey neither counts nor is kept
-//! out by it. What did not help looks alike from outside, whatever it was; the audit trail says which.
+//! In a sign-in with a passkey alone nobody gives a name first: the key names its user, and proves it in the same answer. The
+//! rest is a sign-in like any other ([`SessionManager::begin`]): the user's directory is asked whether they may sign in, blocks
+//! apply, and the browser becomes a known device. The lockout limits guesses at passwords, so a passkey is neither counted nor
+//! locked out. All failures look alike to the client; the audit trail names the cause.
 //!
-//! A directory that knows nobody without a password (`kind = "http"`) has nobody who signs in so.
+//! If a directory knows no users without their password (`kind = "http"`), its users cannot sign in this way.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,27 +26,27 @@ use crate::secret::Secret;
 use crate::store::Session;
 use crate::wire::client_ip::network_32_or_64;
 
-/// Passkeys as proofs: in sign-ins, in sessions that confirm, and how they are set up.
+/// Passkeys as proofs: in sign-ins, in confirmations, and how they are set up.
 #[derive(Clone, Copy)]
 pub struct PasskeyProofs<'s>(pub(super) &'s SessionManager);
 
-/// What an authenticator said, and the token of its ceremony.
+/// The authenticator's answer, and the token of its ceremony.
 #[derive(Clone, Copy, Debug)]
 pub struct PasskeySaid<'a> {
-    /// From the begin of the ceremony.
+    /// The token from the beginning of the ceremony.
     pub token: &'a Secret,
     /// `PublicKeyCredential.toJSON()`
     pub credential: &'a Secret,
 }
 
-/// A passkey that is set up to sign in.
+/// A passkey that is set up during a sign-in.
 #[derive(Clone, Copy, Debug)]
 pub struct PasskeyEnrolment<'a> {
-    /// What the authenticator said.
+    /// The authenticator's answer.
     pub said: PasskeySaid<'a>,
-    /// What its owner calls it.
+    /// The name that its owner gives it.
     pub name: &'a str,
-    /// The code of an operator, if one was given.
+    /// The operator's code, if one was given.
     pub invitation: Option<&'a Secret>,
 }
 
@@ -56,31 +56,31 @@ impl<'a> PasskeySaid<'a> {
     }
 }
 
-/// In the sign-in of this ticket.
+/// Returns the ceremony's place for the sign-in of this ticket.
 pub(super) fn of_ticket(ticket: &Secret) -> CeremonyPlace {
     CeremonyPlace::new("ticket", ticket.digest().as_bytes())
 }
 
-/// In this session.
+/// Returns the ceremony's place for this session.
 pub(super) fn of_session(session: &Session) -> CeremonyPlace {
     CeremonyPlace::new("session", session.id.as_str().as_bytes())
 }
 
-/// From this network.
+/// Returns the ceremony's place for this network.
 pub(super) fn of_network(client: IpAddr) -> CeremonyPlace {
     CeremonyPlace::new("network", network_32_or_64(client).to_string().as_bytes())
 }
 
-/// A passkey is more than one factor by itself.
+/// Returns the methods proved by a passkey, which by itself is more than one factor.
 fn proved_by(before: AuthMethods, key: AuthMethod) -> AuthMethods {
     before.and(key).and(AuthMethod::UserPresence).and(AuthMethod::MultipleFactors)
 }
 
 impl PasskeyProofs<'_> {
-    /// The challenge for the second step of a sign-in.
+    /// Returns the challenge for the second step of a sign-in.
     ///
     /// # Errors
-    /// [`SignInRefused`] with [`Refusal::TicketNotValid`], [`Refusal::BadBody`] of a user without passkeys
+    /// [`SignInRefused`] with [`Refusal::TicketNotValid`], or with [`Refusal::BadBody`] if the user has no passkeys
     pub async fn challenge_second_step(
         self,
         ticket: &Secret,
@@ -91,10 +91,11 @@ impl PasskeyProofs<'_> {
         Ok(self.0.factors.challenge_passkey(Some(checked.user()), &place, context.at).await?)
     }
 
-    /// Ends a sign-in with a passkey.
+    /// Completes a sign-in with a passkey.
     ///
     /// # Errors
-    /// As [`SecondFactors::finish_sign_in`](super::second_factor::SecondFactors::finish_sign_in), with [`Refusal::BadPasskey`]
+    /// The same as for [`SecondFactors::finish_sign_in`](super::second_factor::SecondFactors::finish_sign_in), and
+    /// [`Refusal::BadPasskey`]
     pub async fn finish_sign_in(
         self,
         ticket: &Secret,
@@ -116,10 +117,10 @@ impl PasskeyProofs<'_> {
         Ok(self.0.begin(Checked { methods, ..checked }, grants, context).await?)
     }
 
-    /// The challenge for a passkey that is set up to sign in, and whether that takes an operator's code.
+    /// Returns the challenge for a passkey to be set up during a sign-in, and whether that requires an operator's code.
     ///
     /// # Errors
-    /// As [`SecondFactors::enrolment_of`](super::second_factor::SecondFactors::enrolment_of)
+    /// The same as for [`SecondFactors::enrolment_of`](super::second_factor::SecondFactors::enrolment_of)
     pub async fn enrolment_of(
         self,
         ticket: &Secret,
@@ -135,10 +136,11 @@ impl PasskeyProofs<'_> {
         Ok((begun, takes_invitation))
     }
 
-    /// Ends a sign-in by setting up a passkey: the session, and the recovery codes that came with it.
+    /// Completes a sign-in by setting up a passkey, and returns the session and the new recovery codes.
     ///
     /// # Errors
-    /// As [`SecondFactors::enrol_and_sign_in`](super::second_factor::SecondFactors::enrol_and_sign_in), with [`Refusal::BadPasskey`]
+    /// The same as for [`SecondFactors::enrol_and_sign_in`](super::second_factor::SecondFactors::enrol_and_sign_in), and
+    /// [`Refusal::BadPasskey`]
     pub async fn enrol_and_sign_in(
         self,
         ticket: &Secret,
@@ -155,16 +157,16 @@ impl PasskeyProofs<'_> {
         let passkey = NewPasskey { answer, name: new.name, invitation };
         let EnrolledPasskey { codes, key } = self.enrol_for(&user, passkey, context).await?;
         self.0.tickets().spend(&checked, ticket, context).await?;
-        // It was made with a PIN or the like a moment ago, on a device that has it: that proves what its use proves.
+        // The passkey was made just now with a PIN or biometrics on its device, which proves the same as using it.
         let methods = proved_by(checked.methods, key);
         let checked = Checked { methods, ..checked };
         Ok((self.0.begin(checked, grants, context).await?, codes))
     }
 
-    /// The challenge for a passkey that somebody sets up who is signed in.
+    /// Returns the challenge for a passkey that a signed-in user sets up.
     ///
     /// # Errors
-    /// [`Refusal::BadBody`] where there are no passkeys, [`Refusal::StoreUnavailable`]
+    /// [`Refusal::BadBody`] if passkeys are off, [`Refusal::StoreUnavailable`]
     pub async fn begin_enrolment(
         self,
         session: &Session,
@@ -175,7 +177,7 @@ impl PasskeyProofs<'_> {
         self.0.factors.begin_passkey(&identity.key, &identity.name, &place, context.at).await
     }
 
-    /// Sets up a passkey of somebody who is signed in: the recovery codes that came with it.
+    /// Sets up a passkey of a signed-in user, and returns the new recovery codes.
     ///
     /// # Errors
     /// [`Refusal::BadPasskey`], [`Refusal::TicketNotValid`], [`Refusal::EnrolmentProofRequired`],
@@ -212,10 +214,10 @@ impl PasskeyProofs<'_> {
         }
     }
 
-    /// The challenge with which a session's user confirms that it is still them.
+    /// Returns the challenge with which a session's user confirms their identity again.
     ///
     /// # Errors
-    /// [`Refusal::BadBody`] of a user without passkeys, [`Refusal::StoreUnavailable`]
+    /// [`Refusal::BadBody`] if the user has no passkeys, [`Refusal::StoreUnavailable`]
     pub async fn challenge_confirmation(
         self,
         session: &Session,
@@ -225,7 +227,7 @@ impl PasskeyProofs<'_> {
         self.0.factors.challenge_passkey(Some(&user), &of_session(session), context.at).await
     }
 
-    /// What a session proves after its user used a passkey in it.
+    /// Returns the methods that a session proves after its user used a passkey in it.
     pub(super) async fn confirmed(
         self,
         session: &Session,
@@ -241,10 +243,10 @@ impl PasskeyProofs<'_> {
         Ok(proved_by(session.assurance.methods, key))
     }
 
-    /// The challenge for signing in with a passkey and nothing else.
+    /// Returns the challenge for signing in with a passkey alone.
     ///
     /// # Errors
-    /// [`Refusal::BadBody`] where that is off, [`Refusal::Internal`]
+    /// [`Refusal::BadBody`] if that is off, [`Refusal::Internal`]
     pub async fn challenge_sign_in(
         self,
         context: &RequestContext<'_>,
@@ -255,11 +257,11 @@ impl PasskeyProofs<'_> {
         self.0.factors.challenge_passkey(None, &of_network(context.client), context.at).await
     }
 
-    /// Signs in with a passkey and nothing else.
+    /// Signs in with a passkey alone.
     ///
     /// # Errors
     /// [`SignInRefused`] with [`Refusal::BadPasskey`], [`Refusal::TicketNotValid`], [`Refusal::SecondFactorElsewhere`],
-    /// [`Refusal::DirectoryUnavailable`], and what [`SessionManager::begin`] refuses
+    /// [`Refusal::DirectoryUnavailable`], and the refusals of [`SessionManager::begin`]
     pub async fn sign_in(
         self,
         said: PasskeySaid<'_>,
@@ -276,7 +278,7 @@ impl PasskeyProofs<'_> {
             .map_err(|refusal| SignInRefused { retry_after: Some(PACE), ..refusal.into() })?;
         let place = of_network(context.client);
         let answer = said.at(&place);
-        // Of a key that nobody has, there is nobody to tell anything about: the refusal is counted, and that is all.
+        // An unknown key has no user who could be notified, so the refusal is only counted.
         let named = self.0.factors.named_by_passkey(answer).await?;
         let user = named.ok_or(Refusal::BadPasskey)?;
         let attempt = PasskeyAttempt { user: &user, answer, device: None, at: context.at };
@@ -295,7 +297,7 @@ impl PasskeyProofs<'_> {
         let all = self.0.factors.all_of(&user, context.at).await;
         let refused = match (checked.account.active, all) {
             (false, _) => Some((SignInFailure::Inactive, Refusal::BadPasskey)),
-            // The service asks for one of its own, which the gateway cannot look at.
+            // The service requires a second factor of its own, which the gateway cannot check.
             (true, Err(Refusal::SecondFactorElsewhere)) => {
                 Some((SignInFailure::SecondFactorRequired, Refusal::SecondFactorElsewhere))
             }
@@ -310,7 +312,7 @@ impl PasskeyProofs<'_> {
         Ok(self.0.begin(checked, grants, context).await?)
     }
 
-    /// Uses a passkey, and says what came of it.
+    /// Uses a passkey, and returns and notes the result.
     async fn check(
         self,
         attempt: PasskeyAttempt<'_>,

@@ -1,6 +1,7 @@
-//! What sessions ask of what others have issued.
+//! The ports through which sessions call what issuers have issued.
 //!
-//! `issuer` stands above and knows sessions; a session that begins or ends asks it through these ports, which `app` wires.
+//! `issuer` is a higher layer that depends on sessions; a session that begins or ends calls it through these ports, which `app`
+//! connects.
 
 use async_trait::async_trait;
 
@@ -11,27 +12,27 @@ use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::store::{Session, StoreError};
 
-/// Ends what others have issued, together with sessions.
+/// Ends what issuers have issued, together with sessions.
 #[async_trait]
 pub trait EndIssued: Send + Sync {
-    /// Everything that issuers have given this user is over; durable when this returns. A user of whose directory there is
-    /// no issuer has nothing.
+    /// Ends everything that issuers have issued to this user; durable when this returns. Does nothing for a user whose
+    /// directory has no issuer.
     async fn end_user(&self, user: &UserKey, at: Timestamp) -> Result<(), StoreError>;
 
-    /// The tokens that belong to this session, which has just ended, are over. A store that fails is told there: in this
-    /// process they are over all the same.
+    /// Ends the tokens that belong to this session, which has just ended. A store failure is logged by the implementation; in
+    /// this process the tokens have ended in any case.
     async fn end_of_session(&self, session: &Session, at: Timestamp);
 }
 
-/// Makes tokens under issuers' keys for sessions that begin.
+/// Issues tokens under issuers' keys for new sessions.
 pub trait MintTokens: Send + Sync {
-    /// Can a token be made for this user?
+    /// Checks that a token can be issued for this user.
     ///
     /// # Errors
-    /// [`Refusal::OtherDirectory`], because one of another directory would be somebody else by their id.
+    /// [`Refusal::OtherDirectory`], because the same id in another directory would be another user.
     fn can_mint(&self, mint: &Mint, user: &UserKey) -> Result<(), Refusal>;
 
-    /// A token of the session's user, good for as long as was asked, and no longer than the session.
+    /// Issues a token for the session's user, which is valid for the requested time but no longer than the session.
     ///
     /// # Errors
     /// [`Refusal::Internal`]

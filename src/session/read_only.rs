@@ -1,11 +1,11 @@
-//! The same judgement, beside what it is about: for asking what would happen.
+//! Evaluates a request without side effects, to explain what would happen.
 //!
-//! `Issuers::read_only` has the keys, issuers, directories and sessions of the one that decides, and runs the same code, so it
-//! cannot come to another answer. What that code writes goes nowhere: the ports to the store are [`ReadOnlyStore`], sessions are
-//! copies, memory and counters are new, and no password is ever hashed (`Refusal::Busy` stands for a password that would
-//! be looked at). Nothing on the way of a real request knows that this exists.
+//! `Issuers::read_only` has the keys, issuers, directories and sessions of the instance that decides, and runs the same code,
+//! so it cannot come to another result. Whatever that code writes is discarded: the ports to the store are [`ReadOnlyStore`],
+//! sessions are copies, caches and counters are new, and no password is ever hashed (`Refusal::Busy` stands for a password that
+//! would be checked). Nothing that handles a real request depends on this.
 //!
-//! It judges every credential as if it were seen for the first time.
+//! It evaluates every credential as if it were seen for the first time.
 
 use std::sync::Arc;
 
@@ -18,11 +18,11 @@ use crate::secret::NoRandomness;
 use crate::store::read_only::ReadOnlyStore;
 use crate::store::{Session, SessionBy};
 
-/// Credentials that one explanation can meet.
+/// The most credentials that one explanation can involve.
 const FEW: usize = 64;
 
 impl SessionManager {
-    /// One that judges as this one does and changes nothing.
+    /// Returns a manager that decides as this one does and changes nothing.
     ///
     /// # Errors
     /// [`NoRandomness`]
@@ -49,7 +49,7 @@ impl SessionManager {
             mints: Arc::clone(&self.mints),
             factors: Arc::clone(&self.factors),
             records: Arc::clone(&self.records),
-            // Nobody reads what is put in here.
+            // Nobody reads this queue.
             account_notes: super::account_notes::account_notes().0,
             verified: Arc::new(CredentialCache::new(FEW)?),
             ended_by_password: self.ended_by_password.clone(),
@@ -59,7 +59,7 @@ impl SessionManager {
         })
     }
 
-    /// A session as it is in the store now, if it lives.
+    /// Returns a session as it is in the store now, if it is live.
     pub async fn session(&self, id: &SessionId, at: Timestamp) -> Option<Arc<Session>> {
         self.store.find(SessionBy::Id(id), at).await.ok().flatten()
     }

@@ -1,10 +1,11 @@
-//! Asking the directories again about the users of live sessions.
+//! Asks the directories again about the users of live sessions.
 //!
-//! Directories do not call: an operator disables a user or takes a group away in Django's admin, and the gateway learns
-//! it here, at most `directory.refresh_interval` later. Another password, an inactive or a missing user ends sessions, as Django
-//! ends its own (but see `session::upgrade`, and `session::under_way` for whoever changes their own); another name or group is put into the session and seen by the next request. A directory that cannot be
-//! asked changes nothing: sessions outlive it. One that checks passwords itself cannot be asked about anybody, so its
-//! users stay as they were when they signed in.
+//! Directories send no notifications: an operator disables a user or takes a group away in Django's admin, and the gateway
+//! learns it here, at most `directory.refresh_interval` later. A new password, an inactive user or a missing user ends
+//! sessions, as Django ends its own (but see `session::upgrade`, and `session::under_way` for users who change their own); a
+//! new name or group is stored in the session and seen by the next request. If a directory cannot be asked, its sessions go on
+//! unchanged. One that checks passwords itself cannot be asked about anybody, so its users stay as they were when they signed
+//! in.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,37 +29,37 @@ pub struct WatchedDirectory {
     pub(crate) every: Duration,
     asked_at: AtomicU64,
     pub(super) upgrades: Arc<Upgrades>,
-    /// Its settings, in short: what was remembered under others is not known any more.
+    /// The hash of the directory's settings: entries cached under other settings are no longer found.
     pub(crate) settings: [u8; 32],
 }
 
 impl WatchedDirectory {
-    /// `every` is the directory's `refresh_interval`.
+    /// Creates a watched directory. `every` is the directory's `refresh_interval`.
     pub fn new(directory: Directory, every: Duration) -> Self {
         let (asked_at, upgrades) = (AtomicU64::new(0), Arc::default());
         Self { directory, every, asked_at, upgrades, settings: [0; 32] }
     }
 
-    /// With these settings.
+    /// Sets the settings of the directory.
     #[must_use]
     pub fn with_settings(mut self, settings: &DirectorySettings) -> Self {
         self.settings = *Digest::of(format!("{settings:?}").as_bytes()).as_bytes();
         self
     }
 
-    /// In place of the one of an earlier configuration, whose users are the same.
+    /// Takes over the state of the same directory in an earlier configuration, which has the same users.
     #[must_use]
     pub fn in_place_of(mut self, earlier: &Self) -> Self {
         self.upgrades = Arc::clone(&earlier.upgrades);
         self
     }
 
-    /// The same directory, for somebody who asks at a pace of their own.
+    /// Returns the same directory for a caller that asks it at its own pace.
     pub(crate) fn beside(&self) -> Self {
         Self { settings: self.settings, ..Self::new(self.directory.clone(), self.every) }
     }
 
-    /// The directory itself.
+    /// Returns the directory itself.
     pub fn directory(&self) -> &Directory {
         &self.directory
     }
@@ -74,13 +75,13 @@ impl WatchedDirectory {
 }
 
 impl SessionManager {
-    /// One round; call it every second or so. Asks each directory that is due about each user once.
+    /// Runs one round, which should be called about every second. Asks each directory that is due about each user once.
     pub async fn recheck(&self, now: Timestamp, events: &Events) {
         self.recheck_held(now, events).await;
         let mut due: Vec<&WatchedDirectory> =
             self.directories.iter().filter(|watched| watched.is_due(now)).collect();
         due.retain(|watched| watched.directory.users().is_some());
-        // At first also where no directory can be asked: users of one that is not configured any more are gone.
+        // The first round runs even if no directory can be asked: users of a directory that is no longer configured are gone.
         let is_first = !self.has_rechecked.load(Ordering::Relaxed);
         if due.is_empty() && !is_first {
             return;
@@ -93,7 +94,7 @@ impl SessionManager {
             }
         };
         self.has_rechecked.store(true, Ordering::Relaxed);
-        // Not before: a store that failed is asked again in the next round.
+        // This is set only now, so that after a store failure the next round asks again.
         for watched in &due {
             watched.asked_at.store(now.as_millis(), Ordering::Relaxed);
         }
@@ -111,7 +112,7 @@ impl SessionManager {
             let configured =
                 self.directories.iter().any(|watched| watched.directory.name() == &*user.directory);
             if !configured {
-                // The operator took the directory away, and its users with it.
+                // The operator removed the directory, and its users with it.
                 self.end_changed(SessionSelection::User(user), now, events).await;
                 continue;
             }
@@ -134,7 +135,7 @@ impl SessionManager {
         }
     }
 
-    /// Whose end was held until an answer of the service's: each is compared once more.
+    /// Compares each session once more whose end was held until an answer of the service.
     async fn recheck_held(&self, now: Timestamp, events: &Events) {
         for held in self.under_way.due(now) {
             let name = &*held.user.directory;
@@ -142,7 +143,7 @@ impl SessionManager {
             let session = self.store.find(SessionBy::Id(&held.session), now).await;
             let (Some(watched), Ok(Some(session))) = (watched, session) else { continue };
             let Some(users) = watched.directory.users() else { continue };
-            // A directory that cannot be asked says it in its own turn, which comes.
+            // A directory that cannot be asked is reported in its own turn, which follows.
             if let Ok(Some(account)) = users.by_id(&held.user).await
                 && !watched.upgrades.is_of(&account, session.password_mark)
             {
@@ -177,7 +178,7 @@ impl SessionManager {
         let ends = ends.take();
         let has_ended = !ends.is_empty();
         events.note_all(ends);
-        // Once for a user in a round, however many sessions they had.
+        // The event is noted once for a user in a round, however many sessions ended.
         let user = session.identity.load().key.clone();
         let is_told = |what: &EventKind| matches!(what, EventKind::PasswordChanged { user: told, .. } if *told == user);
         if has_ended && !events.has(is_told) {
@@ -185,7 +186,7 @@ impl SessionManager {
         }
     }
 
-    /// What a store that failed could not end, the directory's next turn will.
+    /// Ends sessions. If the store fails, the directory's next turn ends them.
     async fn end_changed(&self, which: SessionSelection, now: Timestamp, events: &Events) {
         let _ = self.end(&which, EndReason::DirectoryChanged, now, events).await;
     }

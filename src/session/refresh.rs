@@ -1,9 +1,9 @@
-//! What a refresh token is good for.
+//! Exchanges refresh tokens for new tokens.
 //!
-//! A refresh token is used once: using it stores its successor and seals the answer for those that race with it. The
-//! store decides atomically who was first; everybody prepares a successor, and those of all but the winner are never seen by
-//! anyone. Where an alias stands in for a service that does not rotate, the token stays good and only an access token
-//! is given; a token that was spent elsewhere is a reuse there too.
+//! A refresh token is used once: using it stores its successor, and seals the answer for requests that race with it. The store
+//! decides atomically which request was first. Every request prepares a successor, and only the winner's is ever sent. Where an
+//! alias stands in for a service that does not rotate, the token stays valid and only an access token is returned; a token that
+//! was spent elsewhere counts as reused there too.
 
 use std::sync::Arc;
 
@@ -16,22 +16,22 @@ use crate::event::{EndReason, EventKind, Refresh, RefreshRefusal};
 use crate::refusal::Refusal;
 use crate::store::{RefreshState, Rotate, RotationOutcome, Session, SessionBy, SessionSelection};
 
-/// The refresh tokens of our own: exchanged for new tokens, and looked at.
+/// The gateway's own refresh tokens: exchanging them for new tokens, and inspecting them.
 #[derive(Clone, Copy)]
 pub struct OwnRefreshTokens<'s>(pub(super) &'s SessionManager);
 
-/// What a refresh token of ours is good for now.
+/// What using a refresh token would do now.
 #[derive(Debug)]
 pub enum RefreshLook {
-    /// It would give new tokens.
+    /// The token is unspent and would return new tokens.
     Fresh(Arc<Session>),
-    /// It was spent then; presented again after the grace it ends its session.
+    /// The token was spent at this time; presented again after the grace, it ends its session.
     Spent(Arc<Session>, Timestamp),
 }
 
 impl OwnRefreshTokens<'_> {
-    /// Gives new tokens for a refresh token of ours. Racing callers within the grace window get equal answers; a later one
-    /// ends the session ([`Refusal::TokenBlacklisted`]).
+    /// Exchanges a refresh token for new tokens. Racing callers within the grace window get equal answers; a later one ends the
+    /// session ([`Refusal::TokenBlacklisted`]).
     ///
     /// # Errors
     /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
@@ -49,7 +49,7 @@ impl OwnRefreshTokens<'_> {
         self.exchange(&presented, session, rotation, context).await
     }
 
-    /// New tokens for one that verifies and is of this session; of none: it is over.
+    /// Exchanges a verified token of this session for new tokens; without a session, the session has ended.
     pub(crate) async fn exchange(
         self,
         presented: &PresentedRefreshToken,
@@ -139,7 +139,7 @@ impl OwnRefreshTokens<'_> {
                 })
             }
             RefreshState::Spent(session, _) => {
-                // The end first: a reuse is told only of a session that has ended durably.
+                // The session ends first: a reuse is reported only after the session has ended durably.
                 let which = SessionSelection::Session(session.id.clone());
                 let ends = Events::default();
                 self.0.end(&which, EndReason::RefreshReused, at, &ends).await?;
@@ -156,10 +156,10 @@ impl OwnRefreshTokens<'_> {
         }
     }
 
-    /// What a refresh token of ours is good for, without spending it.
+    /// Returns what using a refresh token would do, without spending it.
     ///
     /// # Errors
-    /// The [`Refusal`] that it would meet.
+    /// The [`Refusal`] that using it would return.
     pub async fn look(self, token: &str, at: Timestamp) -> Result<RefreshLook, Refusal> {
         let presented: PresentedRefreshToken =
             self.0.refresh_key.verify(&self.0.tokens, token, at)?;
@@ -174,7 +174,7 @@ impl OwnRefreshTokens<'_> {
         }
     }
 
-    /// Whether a token that verifies would be taken at `/refresh`.
+    /// Checks that a verified token would be accepted at `/refresh`.
     pub(crate) async fn is_unspent(
         self,
         presented: &PresentedRefreshToken,
@@ -191,7 +191,7 @@ impl OwnRefreshTokens<'_> {
         }
     }
 
-    /// The live session that a token names, if it is its user's.
+    /// Returns the live session that a token names, if it belongs to the token's user.
     pub(crate) async fn session_of(
         self,
         presented: &PresentedRefreshToken,
@@ -202,7 +202,7 @@ impl OwnRefreshTokens<'_> {
         Ok(session.filter(|session| *session.identity.load().key.id == *presented.user_id))
     }
 
-    /// What the store knows of a token that verifies.
+    /// Returns the state of a verified token in the store.
     pub(crate) async fn state_of(
         self,
         presented: &PresentedRefreshToken,
@@ -241,7 +241,7 @@ fn refused(why: RefreshRefusal, refusal: Refusal, events: &Events) -> Refusal {
     refusal
 }
 
-/// It cannot be one that is good. What could not be asked says nothing of the token.
+/// Notes that a token is not valid. A failed lookup says nothing about the token and is not noted.
 pub(crate) fn not_taken(refusal: Refusal, events: &Events) -> Refusal {
     if refusal.status().is_server_error() {
         return refusal;
@@ -256,7 +256,7 @@ pub(crate) fn not_taken(refusal: Refusal, events: &Events) -> Refusal {
     refused(why, refusal, events)
 }
 
-/// Never seen; or its session has ended since it was looked at, in a race that signing out wins.
+/// Refuses a token that was never seen, or whose session ended after it was looked up, in a race that signing out wins.
 fn unknown(session: &Session, context: &RequestContext<'_>) -> Refusal {
     if session.is_live(context.at) {
         refused(RefreshRefusal::Unknown, Refusal::TokenNotValid, context.events)

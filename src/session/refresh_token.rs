@@ -1,13 +1,13 @@
-//! Refresh tokens, and the sealing of what one was answered with.
+//! Refresh tokens, and the sealing of the answer to one.
 //!
-//! A refresh token is a JWT in SimpleJWT's shape, because front ends read its `exp`; it is signed with a key that nothing
-//! else trusts, so that it is worth nothing anywhere else, and its `typ` is `rt+jwt`. Whether it is good is in the store: its
-//! `jti` is 256 random bits, of which only the SHA-256 is kept.
+//! A refresh token is a JWT in SimpleJWT's shape, because front ends read its `exp`. It is signed with a key that nothing else
+//! trusts, so that it is worth nothing anywhere else, and its `typ` is `rt+jwt`. The store says whether it is valid: its `jti`
+//! is 256 random bits, of which only the SHA-256 is stored.
 //!
-//! **The grace window.** Callers that race with one token must get one answer, so that of the first is kept for some
-//! seconds, sealed with AES-256-GCM under a key that is derived (HKDF-SHA256) from the spent token's `jti` and bound to
-//! its session. Who has the store alone has the hash of the `jti` and cannot open it; who has the token was going to get
-//! the answer anyway.
+//! **The grace window.** Callers that race with one token must get the same answer, so the first answer is stored for some
+//! seconds, sealed with AES-256-GCM under a key that is derived (HKDF-SHA256) from the spent token's `jti` and bound to its
+//! session. The store alone holds only the hash of the `jti` and cannot open the answer; a client with the token was going to
+//! get the answer anyway.
 
 use std::path::Path;
 use std::time::Duration;
@@ -38,29 +38,29 @@ const KEY_BYTES: usize = 32;
 pub struct RefreshKey {
     signing: SigningKey,
     verifying: VerifyingKey,
-    /// Names what stands for a token that another issued.
+    /// Derives secrets for tokens that another system issued.
     naming: hmac::Key,
 }
 
-/// A token that is ours and has not expired; whether it is unspent is in the store.
+/// One of the gateway's own tokens that has not expired; whether it is unspent is in the store.
 #[derive(Debug)]
 pub(crate) struct PresentedRefreshToken {
     pub(crate) session: SessionId,
     pub(crate) user_id: String,
     pub(crate) expires_at: Timestamp,
     digest: Digest,
-    /// Who has the token alone can know it; the grace window's key comes from it.
+    /// Known only to the holder of the token; the key of the grace window is derived from it.
     secret: Secret,
 }
 
-/// A new token: what the client gets, and what the store keeps.
+/// A new token: the token for the client, and its record for the store.
 pub(super) struct IssuedRefreshToken {
     pub(super) token: Secret,
     pub(super) good_for: Duration,
     pub(super) remembered: NewRefreshToken,
 }
 
-/// A [`TokenPair`] as it is sealed.
+/// A [`TokenPair`] in the form in which it is sealed.
 #[derive(Serialize, Deserialize)]
 struct SealedRefreshToken {
     access: String,
@@ -70,10 +70,10 @@ struct SealedRefreshToken {
 }
 
 impl RefreshKey {
-    /// Reads the key, and makes it if there is none (32 random bytes, mode 0600).
+    /// Reads the key, and creates it if there is none (32 random bytes, mode 0600).
     ///
     /// # Errors
-    /// [`KeyError`] if it cannot be read or made, may be read by others, or is no key.
+    /// [`KeyError`] if it cannot be read or created, is readable by others, or is no key.
     pub fn open(path: &Path) -> Result<Self, KeyError> {
         let unusable = |wrong: &str| KeyError::Unusable { path: path.into(), wrong: wrong.into() };
         if !path.exists() {
@@ -94,7 +94,7 @@ impl RefreshKey {
         Self::of(&bytes).map_err(|problem| unusable(&problem.to_string()))
     }
 
-    /// A key that nobody keeps: for a store that does not outlive the process either.
+    /// Creates a key that is not saved, for a store that does not outlive the process either.
     ///
     /// # Errors
     /// [`KeyProblem`]
@@ -109,7 +109,7 @@ impl RefreshKey {
         Ok(Self { signing, verifying, naming: hmac::Key::new(hmac::HMAC_SHA256, key) })
     }
 
-    /// A fresh token of a session that ends at `session_end`.
+    /// Issues a refresh token for a session that ends at `session_end`.
     pub(super) fn issue(
         &self,
         settings: &Tokens,
@@ -143,7 +143,7 @@ impl RefreshKey {
         })
     }
 
-    /// Checks everything about a token that the store does not know.
+    /// Checks everything about a token that does not need the store.
     pub(crate) fn verify(
         &self,
         settings: &Tokens,
@@ -186,7 +186,7 @@ impl RefreshKey {
         })
     }
 
-    /// A secret from what names a token whose `jti` is none. Parts hold no NUL.
+    /// Derives a secret from the parts that identify a token without a `jti` of its own. No part may contain a NUL.
     pub(crate) fn derived(&self, parts: &[&str]) -> Secret {
         let mut context = hmac::Context::with_key(&self.naming);
         context.update(b"doorwarden taken-over token");
@@ -199,7 +199,7 @@ impl RefreshKey {
 }
 
 impl PresentedRefreshToken {
-    /// One that another issued; see `issuer::take_over`.
+    /// Creates the value for a token that another system issued; see `issuer::take_over`.
     pub(crate) fn taken_over(
         session: SessionId,
         user_id: &str,
@@ -210,12 +210,12 @@ impl PresentedRefreshToken {
         Self { session, user_id: user_id.to_owned(), expires_at, digest, secret }
     }
 
-    /// What the store knows it by.
+    /// Returns the digest by which the store knows the token.
     pub(super) const fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// Seals the answer that this token is getting.
+    /// Seals the answer for this token.
     pub(super) fn seal(&self, pair: &TokenPair) -> Result<Vec<u8>, Refusal> {
         let sealed = SealedRefreshToken {
             access: pair.access.expose().into(),
@@ -232,7 +232,7 @@ impl PresentedRefreshToken {
         Ok(bytes)
     }
 
-    /// Opens the answer that this token got before.
+    /// Opens the answer that was sealed for this token before.
     pub(super) fn open(&self, mut sealed: Vec<u8>) -> Result<TokenPair, Refusal> {
         let split = sealed.len().checked_sub(NONCE_LEN).ok_or(Refusal::Internal)?;
         let nonce = sealed.split_off(split);

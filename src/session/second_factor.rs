@@ -1,11 +1,11 @@
-//! The second step of a sign-in.
+//! The second step of a sign-in: what is still required, and completing it.
 //!
-//! After a right password the sign-in is [`Pending`] where something is due: nothing was issued, and whoever comes back with
-//! the ticket (`sign_in_ticket`) and a code goes on. A wrong code does not spend the ticket: the code is
-//! counted instead ([`Factors`](crate::factor::Factors)), per user, so that fresh passwords give no fresh guesses.
+//! If something is still required after a right password, the sign-in is [`Pending`]: nothing was issued, and the client
+//! continues with the ticket (`sign_in_ticket`) and a code. A wrong code does not spend the ticket. Instead codes are counted
+//! ([`Factors`](crate::factor::Factors)) per user, so that a new sign-in gives no new guesses.
 //!
-//! **The first factor** where one is due takes more than the password: a device that signed this user in before, a
-//! link that was mailed to them, or an operator's code. Else whoever stole the password would set up a factor of their own.
+//! **Setting up the first factor** takes more than the password: a known device of the user, a link that was mailed to them, or
+//! an operator's code. Otherwise an attacker with a stolen password could set up a factor of their own.
 
 use std::sync::Arc;
 
@@ -23,36 +23,36 @@ use crate::factor::{
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 
-/// Second factors in sign-ins: what is due, proving it, and setting one up.
+/// Second factors in sign-ins: what is required, proving it, and setting one up.
 #[derive(Clone, Copy)]
 pub struct SecondFactors<'s>(pub(super) &'s SessionManager);
 
-/// A code for a sign-in that is not over.
+/// A code for an unfinished sign-in.
 #[derive(Clone, Copy, Debug)]
 pub struct SecondStep<'a> {
-    /// From the first step.
+    /// The ticket from the first step.
     pub ticket: &'a Secret,
-    /// As typed.
+    /// The code as typed.
     pub code: &'a Secret,
-    /// What the sign-in is to give.
+    /// What the sign-in is to issue.
     pub grants: Grants,
-    /// Is the browser to be trusted from then on, where that is allowed?
+    /// Whether the browser is to be trusted from then on, where that is allowed.
     pub trusts: bool,
 }
 
-/// A factor that is set up to sign in.
+/// A factor that is set up during a sign-in.
 #[derive(Clone, Copy, Debug)]
 pub struct EnrolmentStep<'a> {
-    /// From the first step.
+    /// The ticket from the first step.
     pub ticket: &'a Secret,
-    /// What confirms it.
+    /// The confirmation of the new factor.
     pub confirmed: Confirmed<'a>,
-    /// What the sign-in is to give.
+    /// What the sign-in is to issue.
     pub grants: Grants,
 }
 
 impl SecondFactors<'_> {
-    /// What is due of somebody whose password was right, besides it.
+    /// Returns what is required from a user whose password was right, in addition to it.
     ///
     /// # Errors
     /// [`Refusal::SecondFactorElsewhere`], [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
@@ -75,7 +75,8 @@ impl SecondFactors<'_> {
         }
     }
 
-    /// Goes on after a right password: whoever owes nothing, or gave a right code with it. All others get a ticket.
+    /// Continues after a right password if nothing else is required or the code that came with it is right. Otherwise returns a
+    /// ticket.
     pub(super) async fn second_step(
         self,
         checked: Checked,
@@ -120,11 +121,11 @@ impl SecondFactors<'_> {
         }
     }
 
-    /// Ends a sign-in with the code that was missing.
+    /// Completes a sign-in with the missing code.
     ///
     /// # Errors
-    /// [`SignInRefused`] with [`Refusal::TicketNotValid`], [`Refusal::BadCode`], [`Refusal::TooManyAttempts`], and what
-    /// [`SessionManager::begin`] refuses
+    /// [`SignInRefused`] with [`Refusal::TicketNotValid`], [`Refusal::BadCode`], [`Refusal::TooManyAttempts`], and the refusals
+    /// of [`SessionManager::begin`]
     pub async fn finish_sign_in(
         self,
         step: SecondStep<'_>,
@@ -159,11 +160,11 @@ impl SecondFactors<'_> {
         }
     }
 
-    /// The secret for a factor that is to be set up to sign in, and whether that takes an operator's code. With `token`: the
-    /// one that was shown before.
+    /// Returns the secret for a factor that is to be set up during a sign-in, and whether that requires an operator's code.
+    /// With `token`, it is the secret that was shown before.
     ///
     /// # Errors
-    /// [`SignInRefused`] with [`Refusal::TicketNotValid`], or [`Refusal::SecondFactorRequired`] where they have one
+    /// [`SignInRefused`] with [`Refusal::TicketNotValid`], or [`Refusal::SecondFactorRequired`] if the user has a factor
     pub async fn enrolment_of(
         self,
         ticket: &Secret,
@@ -184,10 +185,10 @@ impl SecondFactors<'_> {
         Ok((enrolment, takes_invitation))
     }
 
-    /// Ends a sign-in by setting up a factor: the session, and the recovery codes that came with it.
+    /// Completes a sign-in by setting up a factor, and returns the session and the new recovery codes.
     ///
     /// # Errors
-    /// As [`Self::finish_sign_in`], and [`Refusal::EnrolmentProofRequired`]
+    /// The same as for [`Self::finish_sign_in`], and [`Refusal::EnrolmentProofRequired`]
     pub async fn enrol_and_sign_in(
         self,
         step: EnrolmentStep<'_>,
@@ -203,7 +204,7 @@ impl SecondFactors<'_> {
         Ok((self.0.begin(checked, step.grants, context).await?, enrolled))
     }
 
-    /// Sets up a factor, and says so. The recovery codes that came with it.
+    /// Sets up a factor and notes the event. Returns the new recovery codes.
     ///
     /// # Errors
     /// [`Refusal::BadCode`], [`Refusal::TicketNotValid`], [`Refusal::EnrolmentProofRequired`],
@@ -229,7 +230,7 @@ impl SecondFactors<'_> {
         }
     }
 
-    /// Looks at a code of a user's, and says what came of it.
+    /// Checks a code of a user, and notes the result.
     ///
     /// # Errors
     /// [`Refusal::BadCode`], [`Refusal::TooManyAttempts`], [`Refusal::StoreUnavailable`]
@@ -250,7 +251,7 @@ impl SecondFactors<'_> {
         }
     }
 
-    /// Why a code did not help: noted, and as the client learns it.
+    /// Notes why a code was refused, and returns the refusal for the client.
     pub(super) fn code_refused(
         self,
         user: &UserKey,
@@ -270,12 +271,12 @@ impl SecondFactors<'_> {
         }
     }
 
-    /// Notes why a second factor did not help.
+    /// Notes why a second factor was refused.
     pub fn note_refused(self, user: &UserKey, why: FactorRefusal, context: &RequestContext<'_>) {
         context.note(EventKind::FactorRefused { user: user.clone(), why });
     }
 
-    /// By what the sign-in of a ticket may go on.
+    /// Returns the factors with which the sign-in of a ticket may continue.
     ///
     /// # Errors
     /// [`SignInRefused`] with [`Refusal::TicketNotValid`]
@@ -291,7 +292,7 @@ impl SecondFactors<'_> {
         Ok(self.0.factors.offered(&self.0.factors.all_of(checked.user(), context.at).await?))
     }
 
-    /// Whether a factor may be set up with this ticket, and with which operator's code.
+    /// Checks that a factor may be set up with this ticket, and returns the operator's code that is needed for it, if any.
     pub(super) async fn may_enrol<'c>(
         self,
         checked: &Checked,
@@ -300,7 +301,7 @@ impl SecondFactors<'_> {
     ) -> Result<Option<&'c Secret>, SignInRefused> {
         let user = checked.user().clone();
         if !self.duty(checked, context.at).await?.may_enrol() {
-            // With one of theirs already, a ticket and a secret of one's own choice would be a way around it.
+            // For a user who has a factor, enrolling another one with only a ticket would bypass it.
             self.note_refused(&user, FactorRefusal::NoProof, context);
             return Err(Refusal::SecondFactorRequired.into());
         }
@@ -327,14 +328,14 @@ impl SecondFactors<'_> {
     }
 }
 
-/// The step that was missing, done.
+/// Returns the sign-in after its missing step was completed.
 pub(super) fn proved(checked: Checked, method: AuthMethod) -> Result<Checked, SignInRefused> {
     let step = SignInStep::SecondFactor(method);
     let pending = Pending::new(checked, MissingStep::SecondFactor);
     pending.with(step).map_err(|_| Refusal::Internal.into())
 }
 
-/// What a client learns of why a code did not help.
+/// Returns the refusal that a client gets if a code is refused.
 pub(crate) const fn refusal_of(why: FactorRefusal) -> Refusal {
     match why {
         FactorRefusal::WrongCode | FactorRefusal::UsedCode => Refusal::BadCode,

@@ -1,19 +1,19 @@
-//! The cookies that services gave for users who signed in there (`directory.kind = "http"`).
+//! Stores the cookies that services gave for users who signed in there (`directory.kind = "http"`).
 //!
-//! **Nothing is lost.** A jar is written with its session, and again before the answer that changed it goes on to the
-//! client: an application that has just changed its session id would sign the user out if the gateway forgot the new one in
-//! a crash. The store has it sealed, with AES-256-GCM under a key derived (HKDF-SHA256) from a secret of the gateway's own
-//! that is not in the store, and bound to the session's id: a copy of the store is no way into the service, and a jar put
-//! beside another session opens nothing.
+//! **Nothing is lost.** A jar is written with its session, and again before the answer that changed it is forwarded to the
+//! client: if an application has just changed its session id and the gateway lost the new one in a crash, the user would be
+//! signed out. The jar is sealed in the store, with AES-256-GCM under a key derived (HKDF-SHA256) from a secret of the gateway
+//! that is not in the store, and bound to the session's id: a copy of the store gives no access to the service, and a jar moved
+//! to another session cannot be opened.
 //!
-//! **No read for each request.** The sealed jar is in the session's record; opened, it is kept here while the session lives.
+//! **No read per request.** The sealed jar is in the session's record; the opened jar stays in memory while the session lives.
 //!
-//! **Two answers at once** are ordered as in a browser: the last that sets a cookie counts. That a cookie is taken away
-//! counts only if the request had the current value: an application takes away what it does not know any more, also from
-//! a request that was on its way while another had its session id changed.
+//! **Two answers at once** are ordered as in a browser: the last one that sets a cookie counts. Removing a cookie counts only
+//! if the request had its current value: an application removes a session id that it no longer knows, also in answer to a
+//! request that was in flight while another changed the id.
 //!
-//! **The end** of a session, whatever ended it, ends the service's (`directory.logout`), beside the requests and with some
-//! tries. A gateway that is killed in that moment leaves it to the service's own timeout.
+//! **The end** of a session, for any reason, ends the service's session (`directory.logout`), outside of the requests and with
+//! several tries. If the gateway is killed at that moment, the service's own timeout ends it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,10 +33,10 @@ use crate::store::notifying::SessionEnded;
 use crate::store::{Session, SessionAttachments, SessionBy, Sessions};
 use crate::wire::jar::{CookieChange, Jar};
 
-/// Tries of a sign-out at the service, each after twice the wait of the last.
+/// The number of tries to sign out at the service; the wait doubles after each.
 const SIGN_OUTS: u32 = 6;
 
-/// Keeps the cookies of services.
+/// The cookies of services, by session.
 pub struct ServiceCookies {
     key: Arc<RandomizedNonceKey>,
     sessions: Arc<dyn Sessions>,
@@ -47,24 +47,24 @@ pub struct ServiceCookies {
 
 /// The jar of one session.
 struct OpenJar {
-    /// Whose cookies they are.
+    /// The directory of the service that gave the cookies.
     directory: Arc<str>,
     jar: Mutex<Jar>,
-    /// Held while the jar is written: what is written last is the last.
+    /// The lock that is held while the jar is written, so that the last change is written last.
     writing: tokio::sync::Mutex<()>,
 }
 
-/// What came of an answer of the service's.
+/// The effect of a service's answer on its session cookie.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TakenCookies {
-    /// The session goes on.
+    /// The session in the service goes on.
     GoesOn,
-    /// The service has taken the cookie away that was asked about.
+    /// The service has removed its session cookie.
     TakenAway,
 }
 
 impl ServiceCookies {
-    /// `secret` is the gateway's own.
+    /// Creates the cookies of services. `secret` is the gateway's own.
     ///
     /// # Errors
     /// If no key can be derived from it.
@@ -85,7 +85,7 @@ impl ServiceCookies {
         Ok(Self { key, sessions, store, directories, open })
     }
 
-    /// The same cookies, of services behind these directories.
+    /// Returns the same cookies for services of these directories.
     #[must_use]
     pub fn of(&self, directories: Vec<Directory>) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl ServiceCookies {
         }
     }
 
-    /// A jar for a session that is about to begin.
+    /// Seals the jar of a session that is about to begin.
     pub(super) fn seal(&self, session: &SessionId, jar: &Jar) -> Result<Arc<Vec<u8>>, Refusal> {
         let mut bytes = jar.to_bytes();
         let bound_to = Aad::from(session.as_str().as_bytes());
@@ -109,17 +109,17 @@ impl ServiceCookies {
         Ok(Arc::new(bytes))
     }
 
-    /// The jar of a session. `None`: it has none, or none that can be opened.
+    /// Returns the jar of a session. `None` if it has no jar, or none that can be opened.
     ///
     /// # Errors
-    /// [`Refusal::SessionEnded`] if it does not live, [`Refusal::StoreUnavailable`]
+    /// [`Refusal::SessionEnded`] if the session is not live, [`Refusal::StoreUnavailable`]
     pub async fn jar(&self, session: &SessionId, at: Timestamp) -> Result<Option<Jar>, Refusal> {
         Ok(self.open(session, at).await?.map(|open| open.jar.lock().clone()))
     }
 
-    /// Takes what the service says about its cookies, in answer to a request that `sent` these. Durable when this returns,
-    /// and made so even if whoever waits for the answer goes away. If the store fails, the change is in memory and is
-    /// written with the next.
+    /// Applies the cookie changes in the service's answer to a request that `sent` these cookies. The changes are durable when
+    /// this returns, even if the waiting client disconnects. If the store fails, they stay in memory and are written with the
+    /// next.
     pub async fn answered(
         self: &Arc<Self>,
         session: &SessionId,
@@ -157,7 +157,7 @@ impl ServiceCookies {
         taken
     }
 
-    /// Ends at the service, beside the requests, what a sign-in began there.
+    /// Ends the service's session in the background.
     pub(super) fn sign_out(&self, directory: &str, jar: Jar, at: Timestamp) {
         let found = self.directories.iter().find(|one| one.name() == directory);
         let Some(Directory::Service(service)) = found.filter(|_| !jar.is_empty()).cloned() else {
@@ -181,7 +181,7 @@ impl ServiceCookies {
         let Ok(sealed) = self.seal(session, &jar) else { return };
         match self.store.keep(session, sealed).await {
             Ok(true) => {}
-            // It ended while the service was at work: what the service made then goes too.
+            // The session ended while the service was at work, so whatever the service created then is ended too.
             Ok(false) => self.sign_out(&open.directory, jar, at),
             Err(error) => tracing::warn!(%error, "a service's cookies cannot be kept"),
         }
@@ -207,7 +207,7 @@ impl ServiceCookies {
         let open = Arc::clone(&held);
         drop(held);
         if !found.is_live(at) {
-            // Its end was told before it was here, so nobody else takes it out.
+            // The end was reported before the jar was inserted, so nobody else removes it.
             self.open.remove(session);
             return Err(Refusal::SessionEnded);
         }

@@ -1,21 +1,23 @@
-//! Signing in with a name and a password.
+//! Signs users in with a name and a password.
 //!
-//! The order is: what cannot be a name or a password; the lockout; the directories; one password check; the session.
+//! The checks are made in this order: names and passwords that cannot be valid; the lockout; the directories; one password
+//! check; the session.
 //!
-//! Four things look alike from outside, in answer and in time: an unknown user, a wrong password, an inactive user, a
-//! stored password that can never match. So each of them is exactly one password check, in the pool, after the directories
-//! were asked; for an unknown user against a decoy of the last directory, because that is the one all other names go on to.
-//! What was locked out, is busy, or could not be asked does differ, and says nothing about the user.
+//! Four failures look alike to the client, in content and in time: an unknown user, a wrong password, an inactive user, and a
+//! stored password that can never match. So each of them takes exactly one password check, in the pool, after the directories
+//! were asked. For an unknown user, the check is against a decoy of the last directory, because all other names are looked up
+//! there too. Lockout, overload and an unreachable directory do look different, and reveal nothing about the user.
 //!
-//! Whom the service asks for a second factor is refused here, where only the password is looked at: after it was right, so
-//! that a guess learns nothing. That is no failed guess to the lockout, and it clears no earlier one.
+//! A user from whom the service requires a second factor is refused here, because only the password is checked. This happens
+//! after the password was right, so that a guess reveals nothing. The lockout does not count it as a failure, and it clears no
+//! earlier failure.
 //!
-//! The first directory that knows the name decides, also by saying no: a user who was disabled there does not come back
-//! through the next one. A directory that cannot be asked ends the attempt, because it might have known the name.
+//! The first directory that knows the name decides, also if it refuses: a user who was disabled there cannot sign in through
+//! the next one. A directory that cannot be asked ends the attempt, because it might have known the name.
 //!
-//! A directory that checks passwords itself knows every name that those before it do not, and takes the time that its
-//! service takes. So beside another directory, the time of a failure tells which of the two it was; of a name within one
-//! of them it tells nothing that the service does not tell itself.
+//! A directory that checks passwords itself is asked about every name that the directories before it do not know, and takes as
+//! long as its service takes. So in combination with another directory, the time of a failure reveals which of the two it was;
+//! about names within one directory it reveals nothing that the service does not reveal itself.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -47,19 +49,19 @@ const MAX_NAME: usize = 1024;
 pub(super) const MAX_PASSWORD: usize = 1024;
 pub(crate) const MAX_AGENT: usize = 256;
 
-/// When to come again if the hashing pool is full.
+/// When to retry if the hashing pool is full.
 const BUSY_WAIT: Duration = Duration::from_secs(1);
 
-/// A name and a password, and what they are to give.
+/// A request to sign in with a name and a password.
 #[derive(Debug)]
 pub struct SignIn<'a> {
     /// The name as given.
     pub username: &'a str,
-    /// Was it typed into the gateway's own form?
+    /// Whether the name was typed into the gateway's own form.
     pub is_typed: bool,
     /// The password as given: exact bytes, neither trimmed nor normalised.
     pub password: &'a Secret,
-    /// What it is to give.
+    /// What the sign-in is to issue.
     pub grants: Grants,
     /// The device cookie; empty if there is none.
     pub device: &'a str,
@@ -67,40 +69,40 @@ pub struct SignIn<'a> {
     pub otp: Option<&'a Secret>,
 }
 
-/// A token to be made under an issuer's key.
+/// A token to be issued under an issuer's key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mint {
     /// The issuer's index in the configuration.
     pub issuer: usize,
-    /// How long it is good, as long as its session is.
+    /// The lifetime of the token, as long as its session lives.
     pub lifetime: Duration,
-    /// For how long a sliding one can be refreshed.
+    /// How long a sliding token can be refreshed.
     pub refresh_lifetime: Duration,
 }
 
-/// What a sign-in gave.
+/// The result of a successful sign-in.
 #[derive(Debug)]
 pub struct SignedIn {
     /// The new session.
     pub session: Arc<Session>,
-    /// Access and refresh token, if wanted.
+    /// Access and refresh token, if requested.
     pub tokens: Option<TokenPair>,
-    /// The cookie's value, if wanted.
+    /// The cookie's value, if requested.
     pub cookie: Option<Secret>,
-    /// The token under an issuer's key, if wanted.
+    /// The token under an issuer's key, if requested.
     pub issued: Option<Secret>,
-    /// The device cookie from now on.
+    /// The new value of the device cookie.
     pub device: Option<Secret>,
 }
 
 /// Why a sign-in did not succeed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignInRefused {
-    /// The answer. [`Refusal::BadCredentials`] for all four failures of name and password.
+    /// The refusal for the answer: [`Refusal::BadCredentials`] for all four failures of name and password.
     pub refusal: Refusal,
-    /// For 429 and 503: how long to wait.
+    /// For 429 and 503: how long the client has to wait.
     pub retry_after: Option<Duration>,
-    /// The password was right, and this is how the sign-in goes on.
+    /// If the password was right but something is still required: the ticket to continue the sign-in.
     pub ticket: Option<SignInTicket>,
 }
 
@@ -110,24 +112,24 @@ impl From<Refusal> for SignInRefused {
     }
 }
 
-/// Tokens, as an answer shows them.
+/// An access token and a refresh token, as they are sent in an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPair {
     /// The access token.
     pub access: Secret,
-    /// How long it is good, from its issue.
+    /// The lifetime of the access token, from its issue.
     pub access_expires_in: Duration,
-    /// The refresh token; none where the presented one stays good.
+    /// The refresh token; `None` if the presented one stays valid.
     pub refresh: Option<Secret>,
-    /// How long it is good, from its issue.
+    /// The lifetime of the refresh token, from its issue.
     pub refresh_expires_in: Duration,
 }
 
-/// Somebody whose password was right.
+/// A user whose password was right.
 pub(crate) struct VerifiedPassword {
-    /// Who it is.
+    /// The user, and how they proved it.
     pub(crate) checked: Checked,
-    /// Still to be settled.
+    /// The attempt in the lockout, which has to be settled.
     pub(crate) attempt: CountedAttempt,
 }
 
@@ -159,7 +161,7 @@ impl SessionManager {
         let checked = match self.second_factors().second_step(checked, request.otp, context).await {
             Ok(checked) => checked,
             Err(refused) => {
-                // The password was no wrong guess, and nobody signed in either.
+                // The password was right, but nobody has signed in either.
                 attempt.take_back();
                 return Err(refused);
             }
@@ -173,11 +175,11 @@ impl SessionManager {
         }
     }
 
-    /// Begins a session of somebody who proved who they are, in whatever way.
+    /// Begins a session for a user who proved their identity in any way.
     ///
     /// # Errors
-    /// [`Refusal::NoActiveAccount`] of a user who may not sign in, [`Refusal::OtherDirectory`] where the issuer of a wanted
-    /// token is another directory's, [`Refusal::StoreUnavailable`]
+    /// [`Refusal::NoActiveAccount`] for a user who may not sign in, [`Refusal::OtherDirectory`] if the issuer of a requested
+    /// token belongs to another directory, [`Refusal::StoreUnavailable`]
     pub async fn begin(
         &self,
         checked: Checked,
@@ -206,7 +208,7 @@ impl SessionManager {
         }
     }
 
-    /// One password check. `only`: no other directory than this one is asked. `device`: the device cookie.
+    /// Makes one password check. `only` restricts it to one directory; `device` is the device cookie.
     pub(crate) async fn check_password(
         &self,
         asked: Asked<'_>,
@@ -237,7 +239,7 @@ impl SessionManager {
         if let (Some(device), Some(found)) = (&known, &found)
             && !self.is_of_password(device, found)
         {
-            // The password is another since: it is a stranger, and always was.
+            // The password has changed since the device was known, so the attempt counts as a stranger's from the beginning.
             attempt.take_back();
             let strangers = self.lockout.attempt(&account, asked.client, None, asked.at).await;
             attempt = match strangers {
@@ -254,7 +256,7 @@ impl SessionManager {
             }
             Ok(Err(why)) => {
                 match why {
-                    // No guess, and nobody signed in either: it leaves what was counted as it was.
+                    // It was no wrong guess, but nobody has signed in either, so the counters stay as they were.
                     SignInFailure::SecondFactorRequired => attempt.take_back(),
                     SignInFailure::UnknownUser
                     | SignInFailure::WrongPassword
@@ -272,7 +274,8 @@ impl SessionManager {
         }
     }
 
-    /// The user, and the cookies that a service gave for them; or the failure. The error: it could not be judged.
+    /// Returns the user with the cookies that a service gave for them, or the failure. An error means that it could not be
+    /// judged.
     async fn judge(
         &self,
         asked: Asked<'_>,
@@ -297,7 +300,7 @@ impl SessionManager {
         Ok(judge(found, checked).map(|user| (user, Jar::default())))
     }
 
-    /// Was the device given for the password that the user has? By every mark of it that counts for their sessions.
+    /// Whether the device was issued for the user's current password, by any mark of it that is valid for their sessions.
     pub(super) fn is_of_password(&self, device: &KnownDevice, account: &Account) -> bool {
         let is_of = |mark| self.devices.is_of_password(device, mark);
         match self.directory(&account.identity.key.directory) {
@@ -306,13 +309,13 @@ impl SessionManager {
         }
     }
 
-    /// The device of whoever signs in, if it is known.
+    /// Returns the device of a user who signs in, if it is known.
     pub(super) fn device_of(&self, checked: &Checked, at: Timestamp) -> Option<Digest> {
         let known = self.devices.known(&checked.device, &checked.name, at)?;
         self.is_of_password(&known, &checked.account).then_some(known.id)
     }
 
-    /// The device of a session's browser, if it is known and of the password that the session has.
+    /// Returns the device of a session's browser, if it is known and was issued for the password of the session.
     pub(super) fn device_of_session(
         &self,
         cookie: &str,
@@ -324,13 +327,13 @@ impl SessionManager {
         self.devices.is_of_password(&known, session.password_mark).then_some(known.id)
     }
 
-    /// Is it a browser in which this user has signed in before, with the password that they have?
+    /// Whether this user has signed in before in this browser, with their current password.
     fn is_known_device(&self, checked: &Checked, at: Timestamp) -> bool {
         self.device_of(checked, at).is_some()
     }
 
-    /// What the first directory that knows the name says, and which that is. If none does: the first login
-    /// service, or else the last.
+    /// Returns the account from the first directory that knows the name, and that directory. If none knows it, the directory is
+    /// the first login service, or else the last one.
     async fn look_up(
         &self,
         attempt: Asked<'_>,
@@ -353,7 +356,7 @@ impl SessionManager {
         Ok((None, asked))
     }
 
-    /// A new session, always: an id or cookie that the client brought is never taken over.
+    /// Issues a new session, always: an id or cookie that the client brought is never reused.
     async fn issue(
         &self,
         checked: &Checked,
@@ -445,7 +448,7 @@ impl SessionManager {
 }
 
 impl SessionManager {
-    /// A token must be good for as long as it says, so a session that has one is not over before it.
+    /// Returns the idle timeout: a token must be valid as long as it states, so its session does not end before it expires.
     fn idle_timeout(&self, grants: Grants) -> Duration {
         let refresh = grants.tokens.then_some(self.tokens.refresh_lifetime);
         let issued = grants.issued.map(|mint| mint.lifetime.max(mint.refresh_lifetime));
@@ -453,7 +456,7 @@ impl SessionManager {
     }
 }
 
-/// The failures, in an order that depends on nothing a client can see.
+/// Returns the user or the failure, in an order that depends on nothing visible to a client.
 fn judge(found: Option<Account>, checked: PasswordChecked) -> Result<Account, SignInFailure> {
     let account = found.ok_or(SignInFailure::UnknownUser)?;
     match checked {
@@ -487,7 +490,7 @@ fn locked_out(
     SignInRefused { retry_after: Some(wait), ..Refusal::TooManyAttempts.into() }
 }
 
-/// `user`: whose name it is, which the client never learns.
+/// Notes a failure. `user` is the owner of the name, which the client never learns.
 fn failed(
     account: Arc<str>,
     user: Option<UserKey>,
@@ -520,7 +523,8 @@ fn can_be_a_name(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len()) && !name.chars().any(char::is_control)
 }
 
-/// A password is its bytes. Only what nobody can have typed is refused: nothing, too much, and control characters.
+/// Whether somebody can have typed this password, which is compared byte by byte: not empty, not too long, no control
+/// characters.
 fn can_be_a_password(password: &Secret) -> bool {
     let password = password.expose();
     (1..=MAX_PASSWORD).contains(&password.len()) && !password.chars().any(char::is_control)

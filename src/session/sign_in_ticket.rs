@@ -1,11 +1,11 @@
-//! The ticket with which a sign-in goes on.
+//! The ticket with which an unfinished sign-in continues.
 //!
-//! It holds what was [`Checked`], sealed; it works for five minutes (ten where a code has to come by mail,
-//! [`mailed_code`](super::mailed_code)), from the network where the password was given (/32, /64), and once. What the directory
-//! says now counts: another password or a user who was switched off meanwhile ends it.
+//! It holds the [`Checked`] user, sealed. It is valid for five minutes (ten if a code has to come by mail,
+//! [`mailed_code`](super::mailed_code)), from the network in which the password was given (/32, /64), and once. The directory
+//! is asked again when it is used: a new password or a disabled user makes it invalid.
 //!
-//! A ticket that nobody comes back with leaves nothing behind, except the session that a service of `kind = "http"` began for
-//! the password: that one ends by the service's own timeout.
+//! An unused ticket leaves nothing behind, except the session that a service of `kind = "http"` began for the password: the
+//! service's own timeout ends that one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,38 +29,38 @@ use crate::wire::jar::Jar;
 
 const PURPOSE: &str = "sign-in";
 
-/// The tickets of sign-ins that are not over: given, opened and spent.
+/// The tickets of unfinished sign-ins: issued, opened and spent.
 #[derive(Clone, Copy)]
 pub(super) struct SignInTickets<'s>(pub(super) &'s SessionManager);
 
-/// How a sign-in that is not over goes on.
+/// How an unfinished sign-in can continue.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SignInTicket {
-    /// Brings it on.
+    /// The ticket itself.
     pub ticket: Secret,
-    /// What is due.
+    /// The step that is required.
     pub due: PendingStep,
-    /// Who signs in, as they are called.
+    /// The name of the user who signs in.
     pub name: String,
-    /// By what they go on; where they set one up, by what they may.
+    /// The factors with which the user may continue, or which they may set up.
     pub offered: OfferedFactors,
 }
 
-/// What is due before a session begins.
+/// The step that is required before a session begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PendingStep {
-    /// A code.
+    /// A code is required.
     Code,
-    /// A code that is mailed to them; or they set a factor up.
+    /// A code that is mailed to the user, or setting up a factor.
     MailedCode,
-    /// A factor is to be set up.
+    /// Setting up a factor is required.
     Enrolment {
-        /// Does it take an operator's code, because no device of theirs is known?
+        /// Whether that requires an operator's code, because no device of the user is known.
         takes_invitation: bool,
     },
 }
 
-/// [`Checked`], as a ticket keeps it.
+/// The content of a ticket: a [`Checked`] user.
 #[derive(Serialize, Deserialize)]
 struct TicketContent {
     directory: String,
@@ -76,13 +76,13 @@ struct TicketContent {
     account: String,
     device: String,
     network: String,
-    /// When, in milliseconds since 1970. (Tickets of an earlier version have none.)
+    /// When the sign-in began, in milliseconds since 1970. (Tickets of an earlier version have no such field.)
     #[serde(default)]
     begun: u64,
 }
 
 impl SignInTickets<'_> {
-    /// A ticket for whoever comes back with what is due; or why there is none.
+    /// Returns a refusal with a ticket to continue, or without one if it cannot be issued.
     pub(super) async fn give(
         self,
         checked: Checked,
@@ -109,7 +109,7 @@ impl SignInTickets<'_> {
         }
     }
 
-    /// The same ticket once more, with what is due now.
+    /// Returns a refusal with the same ticket and the step that is required now.
     pub(super) async fn give_again(
         self,
         checked: &Checked,
@@ -155,7 +155,7 @@ impl SignInTickets<'_> {
         }
     }
 
-    /// What a ticket stands for, as the directory has it now.
+    /// Returns the user that a ticket stands for, with the directory's current account.
     pub(super) async fn checked_by(
         self,
         ticket: &Secret,
@@ -164,7 +164,7 @@ impl SignInTickets<'_> {
         Ok(self.open(ticket, context).await?.0)
     }
 
-    /// The same, and when the sign-in began.
+    /// Does the same, and also returns when the sign-in began.
     pub(super) async fn open(
         self,
         ticket: &Secret,
@@ -185,7 +185,7 @@ impl SignInTickets<'_> {
         let Some(watched) = self.0.directory(&user.directory) else {
             return Err(Refusal::TicketNotValid.into());
         };
-        // A login service says nothing of anybody without their password, which was right a moment ago.
+        // A login service says nothing about a user without their password, which was right a moment ago.
         let Some(users) = watched.directory().users() else { return Ok((checked, begun)) };
         let account = users.by_id(&user).await.map_err(super::sign_in::not_asked)?;
         let is_same = |account: &Account| {
@@ -200,7 +200,7 @@ impl SignInTickets<'_> {
         }
     }
 
-    /// Uses a ticket up: the sign-in is over.
+    /// Spends a ticket, which ends the sign-in.
     pub(super) async fn spend(
         self,
         checked: &Checked,

@@ -1,8 +1,8 @@
-//! What is known of sessions from requests, and outlives the configuration by which they were decided.
+//! The state of sessions that is learned from requests and outlives a configuration.
 //!
-//! Another configuration has another [`SessionManager`](super::SessionManager) and the same [`SessionState`]: who is signed in
-//! stays so, a counted failure stays counted, and a credential that was verified need not be verified again, if nothing has
-//! changed by which it was ([`Space`](super::credential_cache::Space)).
+//! A new configuration has a new [`SessionManager`](super::SessionManager) and the same [`SessionState`]: users stay signed in,
+//! counted failures stay counted, and a verified credential need not be verified again if the settings by which it was verified
+//! have not changed ([`Space`](super::credential_cache::Space)).
 
 use std::sync::Arc;
 
@@ -15,29 +15,29 @@ use crate::clock::Timestamp;
 use crate::secret::{Digest, NoRandomness};
 use crate::store::counters::Counters;
 
-/// How many who are to be slower are remembered.
+/// The most callers who are slowed down that are remembered.
 const PACED: usize = 16_384;
 
-/// Cheap to clone; all clones are the same.
+/// The state of sessions. Cheap to clone; all clones share their content.
 #[derive(Clone)]
 pub struct SessionState {
-    /// Credentials that were verified.
+    /// The cache of verified credentials.
     pub(super) verified: Arc<CredentialCache>,
-    /// Failed attempts to sign in.
+    /// The counters of failed attempts to sign in.
     pub(super) counters: Arc<dyn Counters>,
-    /// When those who are to be slower were last let do it.
+    /// When callers who are slowed down were last let through.
     pub(super) paced: Arc<Cache<Digest, Timestamp>>,
-    /// Sessions whose user has another password.
+    /// Sessions that ended because their user has a new password.
     pub(super) ended_by_password: EndedByPassword,
-    /// Requests that upstreams have.
+    /// Requests that were sent to upstreams.
     pub(super) under_way: RequestsUnderWay,
 }
 
 impl SessionState {
-    /// Nothing is known but what is counted there.
+    /// Creates a state in which only what these counters hold is known.
     ///
     /// # Errors
-    /// [`NoRandomness`]: the memory of credentials has a key of its own.
+    /// [`NoRandomness`], because the credential cache needs a random key.
     pub fn new(counters: Arc<dyn Counters>) -> Result<Self, NoRandomness> {
         Ok(Self {
             verified: Arc::new(CredentialCache::new(CREDENTIALS)?),

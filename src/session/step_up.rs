@@ -1,12 +1,13 @@
-//! Confirming that it is still them: a session's user proves something again, and its assurance says so from then on.
+//! Step-up: a session's user proves their identity again, and the session's assurance states it from then on.
 //!
-//! Where a detector asked for it (`step_up`), the code of a second factor lifts what keeps the session from being used, and a
-//! browser gets another cookie for it: a copy of the old one, about which the detector may have been right, is worth nothing
-//! then. A password lifts nothing.
+//! If a detector demanded it (`step_up`), the code of a second factor lifts the block that keeps the session from being used,
+//! and a browser gets a new cookie for it: a copy of the old one, about which the detector may have been right, is then worth
+//! nothing. A password lifts no block.
 //!
-//! Whoever has a second factor gives a code of it, or uses a passkey; a password is no proof of anything then. Whoever has none gives their
-//! password, or a code that was mailed to them where these are taken ([`mailed_code`](super::mailed_code)). The session stays the same, with its tokens and its cookie; nothing but this raises what it proves, a refresh in
-//! particular does not.
+//! A user with a second factor gives a code of it, or uses a passkey; their password alone is not accepted as proof. A user
+//! without one gives their password, or a mailed code where these are accepted ([`mailed_code`](super::mailed_code)). The
+//! session stays the same, with its tokens and its cookie. Nothing else raises its assurance; in particular, a refresh does
+//! not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,26 +25,26 @@ use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::store::{Renewal, Session};
 
-/// How long ago the last proof of somebody may be who changes their second factors.
+/// The longest time since a user's last proof for changing their second factors.
 pub const FRESH: Duration = Duration::from_secs(600);
 
-/// Confirming that it is still them: what it takes, and what it gives.
+/// Step-up: what it requires, and what it changes.
 #[derive(Clone, Copy)]
 pub struct StepUp<'s>(pub(super) &'s SessionManager);
 
-/// What somebody proves again.
+/// What a user gives as proof.
 #[derive(Clone, Copy, Debug)]
 pub enum Confirmation<'a> {
-    /// A code of their second factor.
+    /// A code of the user's second factor.
     Code(&'a Secret),
-    /// A passkey of theirs.
+    /// A passkey of the user.
     Passkey(PasskeySaid<'a>),
-    /// Their password.
+    /// The user's password.
     Password(&'a Secret),
 }
 
 impl StepUp<'_> {
-    /// What a session's user would have to give: a code, or else the password.
+    /// Whether a session's user would have to give a code; otherwise it is the password.
     ///
     /// # Errors
     /// [`Refusal::SecondFactorElsewhere`], [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
@@ -52,12 +53,12 @@ impl StepUp<'_> {
         Ok(self.0.factors.all_of(&user, at).await?.has_any())
     }
 
-    /// Raises what a session proves. The new record of the session.
+    /// Raises a session's assurance, and returns the new record of the session.
     ///
     /// # Errors
-    /// [`SignInRefused`] with [`Refusal::BadCode`], [`Refusal::BadPasskey`], [`Refusal::SecondFactorRequired`] for a password of somebody who has a
-    /// second factor, [`Refusal::BadCredentials`], [`Refusal::TooManyAttempts`], [`Refusal::SessionEnded`], and what cannot be
-    /// asked
+    /// [`SignInRefused`] with [`Refusal::BadCode`], [`Refusal::BadPasskey`], [`Refusal::SecondFactorRequired`] for the password
+    /// of a user who has a second factor, [`Refusal::BadCredentials`], [`Refusal::TooManyAttempts`], [`Refusal::SessionEnded`],
+    /// and the refusals for a directory or store that cannot be reached
     pub async fn confirm(
         self,
         session: &Session,
@@ -70,7 +71,7 @@ impl StepUp<'_> {
         let asked = self.0.blocks().to_confirm(session, context.at);
         let by_code = self.confirms_by_code(session, context.at).await?;
         let methods = match confirmation {
-            // They have no other factor. Where a detector asked, they had one then.
+            // The user has no other factor. If a detector demanded a proof, they had one at that time.
             Confirmation::Code(code) if !by_code => {
                 if !self.0.mailed_codes().confirms(session, context.at).await? {
                     let why = match asked {
@@ -99,13 +100,13 @@ impl StepUp<'_> {
             Confirmation::Password(_) if by_code => {
                 return Err(Refusal::SecondFactorRequired.into());
             }
-            // They had one when it was asked for, and a password is what may have been stolen.
+            // The user had a second factor when the proof was demanded, and the password may have been stolen.
             Confirmation::Password(_) if asked.is_some() => {
                 return Err(Refusal::SignInAgain.into());
             }
             Confirmation::Password(password) => {
                 let checked = self.check_password(&identity, password, device, context).await?;
-                // What a service began for the password is not needed.
+                // The session that the service began for this password check is not needed.
                 self.0.kept.sign_out(&user.directory, checked.cookies, context.at);
                 AuthMethods::only(AuthMethod::Password)
             }
@@ -128,7 +129,7 @@ impl StepUp<'_> {
         Ok(renewed)
     }
 
-    /// Writes down what a session proves from now on, and notes it where that is another level of assurance. None: it has ended.
+    /// Stores the new assurance of a session, and notes an event if its level changes. `None` if the session has ended.
     pub(super) async fn prove_anew(
         self,
         session: &Session,
@@ -151,8 +152,8 @@ impl StepUp<'_> {
         Ok(renewed)
     }
 
-    /// Checks what is to be the password of somebody who is signed in, as a sign-in in their directory does: a wrong one is
-    /// counted, and one with which that directory now finds somebody else is none of theirs.
+    /// Checks the password of a signed-in user like a sign-in in their directory does: a wrong password is counted, and one
+    /// with which the directory now finds another user is refused.
     pub(super) async fn check_password(
         self,
         identity: &Identity,
@@ -178,12 +179,12 @@ impl StepUp<'_> {
         Ok(checked)
     }
 
-    /// Is this session's user to prove, before it goes on, that it is them?
+    /// Whether this session's user has to confirm their identity before the session goes on.
     pub fn is_asked(self, session: &Session, at: Timestamp) -> bool {
         self.0.blocks().to_confirm(session, at).is_some()
     }
 
-    /// Another cookie for a session; the one before proves nothing any more.
+    /// Gives a session a new cookie; the previous one is no longer valid.
     ///
     /// # Errors
     /// [`Refusal::SessionEnded`], [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
@@ -200,12 +201,12 @@ impl StepUp<'_> {
         renewed.map(|_| cookie).ok_or(Refusal::SessionEnded)
     }
 
-    /// Did a session's user sign in with this device cookie before, with the password that they have?
+    /// Whether a session's user signed in before with this device cookie and the password of the session.
     pub fn knows_device(self, cookie: &str, session: &Session, at: Timestamp) -> bool {
         self.0.device_of_session(cookie, session, at).is_some()
     }
 
-    /// Did a session's user prove lately, by all that they have, that it is them?
+    /// Checks that a session's user proved their identity recently, with all the factors they have.
     ///
     /// # Errors
     /// [`Refusal::InsufficientAuthentication`], [`Refusal::StoreUnavailable`]
@@ -221,8 +222,8 @@ impl StepUp<'_> {
     }
 }
 
-/// What is proved by a mailed code, beside the first factor that was. Other factors were, when they had them: they are not
-/// proved anew by it.
+/// Returns the methods proved by a mailed code together with the earlier first factor. Other factors are left out: a mailed
+/// code does not prove them again.
 fn with_mail(before: AuthMethods) -> AuthMethods {
     let first = [AuthMethod::Password, AuthMethod::Service];
     let first = first.into_iter().filter(|method| before.has(*method));

@@ -1,4 +1,4 @@
-//! A sign-in, step by step.
+//! The steps of a sign-in.
 //!
 //! ```text
 //!  Checked ───────────────────────────────▶ SignedIn
@@ -8,10 +8,11 @@
 //!          what is missing
 //! ```
 //!
-//! Whoever proved who they are is [`Checked`]: by a password, which [`SessionManager::sign_in`](super::SessionManager::sign_in) looks at, or by
-//! something else, which whoever looked at it says with [`Checked::by`]. [`SessionManager::begin`](super::SessionManager::begin) makes a session
-//! of that and asks no further, so that every way of signing in ends in the same place. Where something is missing yet, the
-//! sign-in is [`Pending`]: nothing has been issued, and only the missing step leads on.
+//! A user who proved their identity is [`Checked`]: by a password, which
+//! [`SessionManager::sign_in`](super::SessionManager::sign_in) checks, or by other means, after which the caller creates it
+//! with [`Checked::by`]. [`SessionManager::begin`](super::SessionManager::begin) turns it into a session without further
+//! checks, so that every way of signing in ends in the same place. If a step is still missing, the sign-in is [`Pending`]:
+//! nothing has been issued, and only the missing step continues it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,84 +22,84 @@ use crate::caller::{AuthMethod, AuthMethods, UserKey};
 use crate::directory::Account;
 use crate::wire::jar::Jar;
 
-/// Somebody who proved who they are. Nothing has begun.
+/// A user who proved their identity. No session has begun.
 pub struct Checked {
-    /// As their directory has them.
+    /// The account in the user's directory.
     pub(super) account: Account,
-    /// By what they proved it.
+    /// The methods by which the user proved their identity.
     pub(super) methods: AuthMethods,
-    /// What a service gave that was asked about them.
+    /// The cookies that a service gave when it was asked about the user.
     pub(super) cookies: Jar,
-    /// How their attempts are counted.
+    /// The name under which the user's attempts are counted.
     pub(super) name: Arc<str>,
-    /// The device cookie of their browser; empty if there is none.
+    /// The device cookie of the user's browser; empty if there is none.
     pub(super) device: String,
 }
 
-/// What a session is begun for.
+/// What a sign-in is to issue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Grants {
-    /// Issue tokens?
+    /// Whether to issue tokens.
     pub tokens: bool,
-    /// Issue a session cookie?
+    /// Whether to issue a session cookie.
     pub cookie: bool,
-    /// Issue a token as an `[[issuer]]` does?
+    /// The token to issue as an `[[issuer]]` does, if any.
     pub issued: Option<Mint>,
 }
 
-/// A sign-in that is not over.
+/// An unfinished sign-in.
 #[derive(Debug)]
 pub struct Pending {
     checked: Checked,
     missing: MissingStep,
 }
 
-/// The step that is missing.
+/// The step that a sign-in is missing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MissingStep {
-    /// Another factor.
+    /// Another factor is missing.
     SecondFactor,
-    /// A password in place of the one that was right and is not to be used any more.
+    /// A new password is missing, in place of a right one that must no longer be used.
     NewPassword,
-    /// Their agreement.
+    /// The user's consent is missing.
     Consent,
 }
 
-/// The step, done.
+/// A step that was completed.
 #[derive(Debug)]
 pub enum SignInStep {
-    /// Another factor was right: this one.
+    /// Another factor was right, by this method.
     SecondFactor(AuthMethod),
-    /// They have another password now, and their directory says so.
+    /// The user has a new password, and their directory confirms it.
     NewPassword(Box<Account>),
-    /// They agreed.
+    /// The user consented.
     Consent,
 }
 
 impl Checked {
-    /// Somebody proved to be this user by these methods, in another way than a name and a password that were asked for here.
+    /// Creates a checked user who proved their identity by these methods, other than a name and a password given here.
     pub fn by(account: Account, methods: AuthMethods) -> Self {
         let name = lockout::folded(&account.identity.name).into();
         Self { account, methods, cookies: Jar::default(), name, device: String::new() }
     }
 
-    /// In the browser with this device cookie, which keeps what it says of other accounts.
+    /// Sets the device cookie of the browser, which keeps its entries for other accounts.
     #[must_use]
     pub fn in_browser(self, device: &str) -> Self {
         Self { device: device.to_owned(), ..self }
     }
 
-    /// Who.
+    /// Returns the user.
     pub fn user(&self) -> &UserKey {
         &self.account.identity.key
     }
 
-    /// As their directory has them.
+    /// Returns the account in the user's directory.
     pub(crate) const fn account(&self) -> &Account {
         &self.account
     }
 
-    /// By what they proved it.
+    /// Returns the methods by which the user proved their identity.
     pub const fn methods(&self) -> AuthMethods {
         self.methods
     }
@@ -111,30 +112,30 @@ impl fmt::Debug for Checked {
 }
 
 impl Pending {
-    /// Nothing begins before this step.
+    /// Creates a sign-in that does not go on before this step.
     pub const fn new(checked: Checked, missing: MissingStep) -> Self {
         Self { checked, missing }
     }
 
-    /// What is missing.
+    /// Returns the missing step.
     pub const fn missing(&self) -> MissingStep {
         self.missing
     }
 
-    /// Who began it.
+    /// Returns the user who began the sign-in, with what they have proved.
     pub(super) const fn checked(&self) -> &Checked {
         &self.checked
     }
 
-    /// Whose sign-in it is.
+    /// Returns the user who signs in.
     pub fn user(&self) -> &UserKey {
         self.checked.user()
     }
 
-    /// Goes on with the step that is missing.
+    /// Continues with the missing step.
     ///
     /// # Errors
-    /// The sign-in as it was, if that was another step, another user's, or no other factor.
+    /// The sign-in, unchanged, if the step is another one, another user's, or not a different factor.
     pub fn with(self, step: SignInStep) -> Result<Checked, Box<Self>> {
         let Self { checked, missing } = self;
         match (missing, step) {
@@ -142,7 +143,7 @@ impl Pending {
                 if !checked.methods.has(method) =>
             {
                 let methods = match checked.methods.and(method) {
-                    // It stands for one and is none (NIST SP 800-63B section 5.1.3.1).
+                    // A mailed code replaces a second factor but is none (NIST SP 800-63B section 5.1.3.1).
                     methods if method == AuthMethod::Mail => methods,
                     methods => methods.and(AuthMethod::MultipleFactors),
                 };

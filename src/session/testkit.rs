@@ -1,4 +1,4 @@
-//! What tests of this folder, and of those above it, need to have somebody signed in.
+//! Fixtures for tests of this folder, and of higher layers, that need a signed-in user.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr};
@@ -48,7 +48,7 @@ use crate::store::{
 /// 2026-11-23T08:34:39Z
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
 
-/// Token settings with a key in `directory`.
+/// Returns token settings with a key in `directory`.
 pub(crate) fn tokens(directory: &Path) -> Tokens {
     Tokens {
         algorithm: Algorithm::EdDsa,
@@ -66,7 +66,7 @@ pub(crate) fn tokens(directory: &Path) -> Tokens {
     }
 }
 
-/// Session settings with the defaults.
+/// Returns session settings with the defaults.
 pub(crate) fn session_settings() -> SessionSettings {
     SessionSettings {
         cookie: "__Host-doorwarden".into(),
@@ -78,7 +78,7 @@ pub(crate) fn session_settings() -> SessionSettings {
     }
 }
 
-/// Sign-in settings: one hashing thread, limits that few tests reach.
+/// Returns sign-in settings: one hashing thread, and limits that few tests reach.
 pub(crate) fn login() -> Login {
     Login {
         token_delivery: Issues::Both,
@@ -96,7 +96,7 @@ pub(crate) fn login() -> Login {
     }
 }
 
-/// A user of the directory `django` called `user<id>`.
+/// Returns a user of the directory `django` called `user<id>`.
 pub(crate) fn identity(id: &str) -> Arc<Identity> {
     Arc::new(Identity {
         key: UserKey::new("django", id),
@@ -108,12 +108,12 @@ pub(crate) fn identity(id: &str) -> Arc<Identity> {
     })
 }
 
-/// A session of user `user` that began at [`NOW`].
+/// Begins a session of user `user` at [`NOW`].
 pub(crate) fn session(id: &str, user: &str) -> Arc<Session> {
     Session::begin(&new_session(id, user))
 }
 
-/// The same before it begins.
+/// Returns the same session before it begins.
 pub(crate) fn new_session(id: &str, user: &str) -> NewSession {
     NewSession {
         id: SessionId::new(id),
@@ -142,7 +142,7 @@ pub(crate) struct Kit {
     _keep: tempfile::TempDir,
 }
 
-/// The parts, and what they stand on.
+/// The parts of a manager, and the fakes behind them.
 pub(crate) struct Base {
     pub(crate) store: Arc<Memory>,
     pub(crate) directory: Arc<FakeDirectory>,
@@ -150,10 +150,10 @@ pub(crate) struct Base {
     pub(crate) parts: SessionParts,
 }
 
-/// Nobody else has issued anything.
+/// Issuers that have issued nothing.
 struct NoIssuers;
 
-/// A directory whose users a test changes.
+/// A directory whose users a test can change.
 pub(crate) struct FakeDirectory {
     name: &'static str,
     pub(crate) accounts: Mutex<Vec<Account>>,
@@ -161,12 +161,12 @@ pub(crate) struct FakeDirectory {
     pub(crate) keeps_at_upgrade: AtomicBool,
 }
 
-/// Cookies of no session.
+/// Returns the cookies of services, with a store without sessions.
 pub(crate) fn kept_cookies() -> Arc<ServiceCookies> {
     kept_in(&Memory::new(), Vec::new())
 }
 
-/// Cookies that are kept in this store, of services behind these directories.
+/// Returns the cookies of services behind these directories, with this store.
 pub(crate) fn kept_in(store: &Arc<Memory>, directories: Vec<Directory>) -> Arc<ServiceCookies> {
     let sessions = Arc::clone(store) as Arc<dyn Sessions>;
     let kept = Arc::clone(store) as Arc<dyn SessionAttachments>;
@@ -191,15 +191,15 @@ pub(crate) async fn enter(
     sessions.sign_in(request, &context(events)).await
 }
 
-/// The address that sign-ins come from.
+/// The address from which sign-ins come.
 pub(crate) const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
-/// A request at [`NOW`].
+/// Returns the context of a request at [`NOW`].
 pub(crate) fn context(events: &Events) -> RequestContext<'_> {
     RequestContext { at: NOW, client: CLIENT, agent: "test", request_id: "r1", events }
 }
 
-/// A request at another time.
+/// Returns the context of a request at another time.
 pub(crate) fn context_at(at: Timestamp, events: &Events) -> RequestContext<'_> {
     RequestContext { at, ..context(events) }
 }
@@ -265,7 +265,7 @@ impl Kit {
         Self::with(|_| {})
     }
 
-    /// With some parts changed.
+    /// Creates a kit with some parts changed.
     pub(crate) fn with(change: impl FnOnce(&mut SessionParts)) -> Self {
         let Base { store, directory, keep, mut parts } = Base::new();
         change(&mut parts);
@@ -284,7 +284,7 @@ impl Kit {
         enter(&self.sessions, username, password, events).await
     }
 
-    /// Kim, signed in.
+    /// Signs Kim in.
     pub(crate) async fn signed_in(&self) -> SignedIn {
         self.sign_in("kim", "right", &Events::default()).await.unwrap()
     }
@@ -308,7 +308,7 @@ impl FakeDirectory {
     }
 }
 
-/// A user of the directory `django` whose password is cheap to check.
+/// Returns a user of the directory `django` whose password is cheap to check.
 pub(crate) fn account(id: &str, name: &str, password: &str) -> Account {
     let identity = Identity { name: name.into(), ..(*identity(id)).clone() };
     Account {
@@ -319,12 +319,12 @@ pub(crate) fn account(id: &str, name: &str, password: &str) -> Account {
     }
 }
 
-/// PBKDF2 with one round.
+/// Hashes a password with PBKDF2 in one round.
 pub(crate) fn cheap(password: &str) -> Secret {
     hashed(password, NonZeroU32::MIN, "salt")
 }
 
-/// PBKDF2.
+/// Hashes a password with PBKDF2.
 pub(crate) fn hashed(password: &str, rounds: NonZeroU32, salt: &str) -> Secret {
     let mut digest = [0; 32];
     let (salted, password) = (salt.as_bytes(), password.as_bytes());

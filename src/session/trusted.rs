@@ -1,20 +1,21 @@
-//! Browsers that are trusted for a time (`second_factor.trusted_devices`): whoever gave a right code of an app there, and said so, is
-//! not asked for one at the next sign-ins from there.
+//! Trusted browsers (`second_factor.trusted_devices`): a user who gave a right code of an app in a browser, and chose to trust
+//! it, is not asked for a code at the next sign-ins there.
 //!
-//! That is said in the device cookie, beside the entry by which the browser is known, and holds with that very entry alone: for
-//! this password, and until its user forgets the device, or it was not them. An entry has 80 bytes in base64url:
+//! Trust is stored in the device cookie, next to the entry of the known device, and is valid with that entry alone: for this
+//! password, and until the user forgets the device or reports a sign-in that was not theirs. An entry has 80 bytes in
+//! base64url:
 //!
 //! | bytes | |
 //! |---|---|
-//! | 8 | which account: a keyed hash of the name as it is counted |
-//! | 16 | which user |
+//! | 8 | the account: a keyed hash of the folded name |
+//! | 16 | the user |
 //! | 8 | when the code was given, in seconds |
-//! | 8 | of which device: its random id, cut |
-//! | 16 | which second factors the user had: another set, by an addition, a removal or a reset, is another one |
-//! | 24 | HMAC-SHA-256 over those and the account's name, cut |
+//! | 8 | the device: its random id, truncated |
+//! | 16 | the second factors that the user had: any addition, removal or reset changes the value |
+//! | 24 | HMAC-SHA-256 over the fields above and the account's name, truncated |
 //!
-//! It stands in for a code at a sign-in and nowhere else: the session has proved a password, so that a route's `second_factor` or
-//! `fresh` and every change of factors still ask for a code. A recovery code makes no browser trusted.
+//! Trust replaces a code at a sign-in and nowhere else: the session has proved a password only, so a route's `second_factor` or
+//! `fresh` and every change of factors still require a code. A recovery code does not make a browser trusted.
 
 use std::time::Duration;
 
@@ -36,23 +37,23 @@ const ENTRY: usize = 80;
 
 const TAG: usize = 24;
 
-/// The most letters of such an entry in a cookie, with the dot before it.
+/// The most characters of such an entry in a cookie, including the dot before it.
 pub(super) const TEXT: usize = 108;
 
-/// Whose trust it is.
+/// The account, device and factors that a trusted browser is tied to.
 #[derive(Clone, Copy)]
 pub(super) struct TrustOf<'a> {
-    /// The name as it is counted.
+    /// The folded name of the account.
     pub(super) account: &'a str,
     pub(super) user: &'a UserKey,
-    /// The device, as it is known.
+    /// The id of the known device.
     pub(super) device: Digest,
-    /// Which second factors they have.
+    /// The hash of the second factors that the user has.
     pub(super) factors: Digest,
 }
 
 impl Devices {
-    /// Was this browser trusted by this user, no longer ago than this, with the second factors that they have?
+    /// Whether the user trusted this browser within this time, with their current second factors.
     pub(super) fn trusts(
         &self,
         cookie: &str,
@@ -77,7 +78,7 @@ impl Devices {
         })
     }
 
-    /// The cookie with which this browser is trusted from now on.
+    /// Returns the cookie with which this browser is trusted from now on.
     pub(super) fn trust(&self, cookie: &Secret, of: TrustOf<'_>, at: Timestamp) -> Secret {
         let mut entry = self.said(of, at).to_vec();
         let tag = self.trust_tag(&entry, of.account);
@@ -91,10 +92,10 @@ impl Devices {
         Secret::new(all.join("."))
     }
 
-    /// Trusts no browser of this user's any more.
+    /// Ends the trust in all browsers of this user.
     ///
     /// # Errors
-    /// [`StoreError`]; they are trusted as before then.
+    /// [`StoreError`]; the browsers are then still trusted.
     pub(super) async fn distrust(&self, user: &UserKey, at: Timestamp) -> Result<(), StoreError> {
         let kept_until = at.plus(super::devices::LIFETIME);
         let new = NewStamp { key: distrust_key(user), at, keep: Keep::Latest, kept_until };
@@ -120,7 +121,7 @@ impl Devices {
     }
 }
 
-/// Those that a cookie holds, genuine or not, with their text.
+/// Returns the entries that a cookie holds, genuine or not, with their text.
 pub(super) fn entries(cookie: &str) -> impl Iterator<Item = ([u8; ENTRY], &str)> {
     cookie.split('.').filter_map(|text| Some((decoded(text)?, text))).take(MOST)
 }
@@ -137,7 +138,7 @@ fn distrust_key(user: &UserKey) -> Digest {
 }
 
 impl SessionManager {
-    /// May this sign-in go on without a code, because its browser is trusted?
+    /// Whether this sign-in may go on without a code, because its browser is trusted.
     pub(super) async fn is_trusted(
         &self,
         checked: &Checked,

@@ -1,12 +1,12 @@
-//! Requests of sessions that an upstream has, while it may be changing the caller's own password.
+//! Tracks requests of sessions that were sent to an upstream, because they may be changing the caller's own password.
 //!
-//! A service stores the new password first, and its answer brings the rotated session afterwards. A look at the directory
-//! that falls between the two sees another password than the one of the caller's session. That session is **held**: its end
-//! waits until the answer was seen, which proves the new password for it (`SessionManager::password_proved`, `issuer::follow`), or
-//! shows that the request had nothing to do with it. Then the directory is asked once more.
+//! A service stores the new password first, and its answer brings the rotated session afterwards. If the directory is checked
+//! between the two, its password differs from the one of the caller's session. That session is then **held**: its end waits
+//! until the answer arrives, which either proves the new password for it (`SessionManager::password_proved`, `issuer::follow`),
+//! or shows that the request had nothing to do with it. Then the directory is asked once more.
 //!
-//! Only requests that began before that look are waited for, none with a safe method (RFC 9110 section 9.2.1), and never
-//! longer than [`LONGEST`]: an open request keeps nobody signed in. All other sessions of the user end at once.
+//! Only requests that began before that check are waited for, none with a safe method (RFC 9110 section 9.2.1), and never
+//! longer than [`LONGEST`], so that an open request keeps nobody signed in. All other sessions of the user end at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,24 +18,24 @@ use parking_lot::Mutex;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 
-/// A session's end is held for this long at most.
+/// The longest time for which a session's end is held.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
 
-/// All that are under way.
+/// All requests that upstreams are answering.
 #[derive(Clone, Default)]
 pub(super) struct RequestsUnderWay {
     begun: Arc<DashMap<SessionId, Vec<Timestamp>>>,
     held: Arc<Mutex<Vec<HeldSession>>>,
 }
 
-/// A request that an upstream has, for as long as it lives.
+/// A request that an upstream is answering; dropping the value marks it as answered.
 pub struct UnderWay {
     of: Arc<DashMap<SessionId, Vec<Timestamp>>>,
     session: SessionId,
     begun: Timestamp,
 }
 
-/// A session whose user has another password, and whose end waits.
+/// A session whose user has a new password, and whose end is held.
 pub(super) struct HeldSession {
     pub(super) session: SessionId,
     pub(super) user: UserKey,
@@ -43,7 +43,7 @@ pub(super) struct HeldSession {
 }
 
 impl RequestsUnderWay {
-    /// A request with this method goes to its upstream now.
+    /// Marks that a request with this method is being sent to its upstream.
     pub(super) fn begin(
         &self,
         session: &SessionId,
@@ -57,7 +57,7 @@ impl RequestsUnderWay {
         Some(UnderWay { of: Arc::clone(&self.begun), session: session.clone(), begun: at })
     }
 
-    /// Holds the end of a session if a request of it is under way.
+    /// Holds the end of a session if one of its requests is unanswered. Returns whether it is held.
     pub(super) fn hold(&self, session: &SessionId, user: &UserKey, now: Timestamp) -> bool {
         let mut held = self.held.lock();
         if held.iter().any(|one| one.session == *session) {
@@ -71,7 +71,7 @@ impl RequestsUnderWay {
         waits
     }
 
-    /// Those that are not waited for any more.
+    /// Removes and returns the held sessions that are no longer waited for.
     pub(super) fn due(&self, now: Timestamp) -> Vec<HeldSession> {
         let mut held = self.held.lock();
         let (wait, due) = held.drain(..).partition(|one| self.is_waited_for(one, now));

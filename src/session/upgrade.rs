@@ -1,9 +1,10 @@
-//! A service that raises the cost of its hashes writes a password anew at a sign-in, and it is the same password.
+//! Recognises password upgrades: a service that raises the cost of its hashes rewrites a password at a sign-in, and the
+//! password stays the same.
 //!
-//! Whether it is cannot be told from the rows, if the old one was outdated (`django::hashers::upgrade`), so every new row ends
-//! what the old one began, as Django ends its own sessions; unless the operator takes what looks like an upgrade for one
-//! (`directory.danger_keep_at_password_upgrade`). Then the row before is kept here for each user with a session, and the marks
-//! that count beside the present one. They are not in the store: after a restart, sessions from before an upgrade end.
+//! If the old hash was outdated, the rows alone cannot show whether the password changed (`django::hashers::upgrade`). So every
+//! new row ends the sessions of the old one, as Django ends its own, unless the operator chose to accept what looks like an
+//! upgrade (`directory.danger_keep_at_password_upgrade`). Then this module keeps the previous row of each user with a session,
+//! and the earlier marks that are still valid. They are not in the store: after a restart, sessions from before an upgrade end.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,19 +14,19 @@ use parking_lot::Mutex;
 use crate::directory::{Account, Users};
 use crate::secret::{Digest, Secret};
 
-/// The passwords of a directory's users as they were seen last.
+/// The passwords of a directory's users as they were last seen.
 #[derive(Default)]
 pub(super) struct Upgrades(Mutex<HashMap<Arc<str>, SeenUpgrade>>);
 
 struct SeenUpgrade {
     password: Secret,
     mark: Digest,
-    /// Of the rows before this one, up to the last change.
+    /// The marks of the rows before this one, back to the last change.
     before: Vec<Digest>,
 }
 
 impl Upgrades {
-    /// Notes what the directory says of a user now.
+    /// Notes what the directory now says about a user.
     pub(super) fn note(&self, users: &dyn Users, account: &Account) {
         if users.upgrades_to().is_none() {
             return;
@@ -45,19 +46,19 @@ impl Upgrades {
         all.insert(Arc::clone(&account.identity.key.id), seen);
     }
 
-    /// Is this the mark of the password that the user has?
+    /// Whether this is a mark of the user's current password.
     pub(super) fn is_of(&self, account: &Account, mark: Digest) -> bool {
         self.any_of(account, |counts| counts == mark)
     }
 
-    /// Is this true of a mark of the password that the user has?
+    /// Whether this is true for any mark of the user's current password.
     pub(super) fn any_of(&self, account: &Account, is: impl Fn(Digest) -> bool) -> bool {
         let is_before = |seen: &SeenUpgrade| seen.before.iter().any(|mark| is(*mark));
         is(account.password_mark())
             || self.0.lock().get(&account.identity.key.id).is_some_and(is_before)
     }
 
-    /// Forgets everybody else.
+    /// Removes all users except these.
     pub(super) fn keep(&self, users: &HashSet<Arc<str>>) {
         self.0.lock().retain(|user, _| users.contains(user));
     }

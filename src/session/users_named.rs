@@ -1,4 +1,4 @@
-//! Who is called so: an operator has a person's name, and everything else goes by directory and id.
+//! Finds users by name: operators have a person's name, while everything else uses directory and id.
 
 use super::{SessionManager, store_failed};
 use crate::caller::UserKey;
@@ -6,11 +6,11 @@ use crate::clock::Timestamp;
 use crate::refusal::Refusal;
 
 impl SessionManager {
-    /// Everybody who is called so: among the live sessions, and in the directories that can be asked. There may be several,
-    /// one in each directory.
+    /// Returns all users with this name, among the live sessions and in the directories that can be asked. There may be
+    /// several, one in each directory.
     ///
     /// # Errors
-    /// [`Refusal::StoreUnavailable`]; [`Refusal::DirectoryUnavailable`] where nobody was found and a directory is down.
+    /// [`Refusal::StoreUnavailable`]; [`Refusal::DirectoryUnavailable`] if nobody was found and a directory is down.
     pub async fn users_named(&self, name: &str, at: Timestamp) -> Result<Vec<UserKey>, Refusal> {
         let sessions = self.store.list(None, at).await.map_err(store_failed)?;
         let identities = sessions.iter().map(|session| session.identity.load());

@@ -1,7 +1,7 @@
-//! The gateway's own signing keys: what is asked of one, and how it is kept when it no longer signs.
+//! A single signing key of the gateway: its use, and the form in which it is stored after it was retired.
 //!
 //! Key files are PKCS#8 in PEM, or for HS256 the secret itself. The public part of a key is a JWK, which is also the form in
-//! which a retired key is kept; it names the key (`kid`).
+//! which a retired key is stored; its `kid` names the key.
 
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -11,27 +11,27 @@ use crate::jose::{Algorithm, Jwk, SigningKey, VerifyingKey};
 
 const MIN_HMAC_BYTES: usize = 32;
 
-/// 65537, in base64url.
+/// The public exponent 65537, in base64url.
 const RSA_EXPONENT: &str = "AQAB";
 
-/// A key that signs, and verifies what it signed.
+/// A key that signs, and verifies its own signatures.
 pub(super) struct TokenKey {
     pub(super) signing: SigningKey,
     pub(super) verifying: PublishedKey,
 }
 
-/// A key that verifies.
+/// A key that verifies only.
 pub(super) struct PublishedKey {
     pub(super) kid: String,
     pub(super) key: VerifyingKey,
     jwk: Jwk,
 }
 
-/// What is wrong with a key, without its path.
+/// What is wrong with a key, without the path of its file.
 pub(super) type KeyFault = String;
 
 impl TokenKey {
-    /// Reads the bytes of a key's file.
+    /// Reads a key from the bytes of its file.
     pub(super) fn read(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, KeyFault> {
         let signing = if algorithm.is_shared() {
             let secret = bytes.strip_suffix(b"\n").unwrap_or(bytes);
@@ -56,7 +56,7 @@ impl TokenKey {
 }
 
 impl PublishedKey {
-    /// From the public part; for HS256 from the secret.
+    /// Creates the key from its public part, or for HS256 from the secret.
     pub(super) fn from_jwk(jwk: Jwk) -> Result<Self, KeyFault> {
         if let Some(secret) = jwk.shared()? {
             check_secret(&secret)?;
@@ -64,12 +64,12 @@ impl PublishedKey {
         Ok(Self { kid: jwk.kid()?, key: jwk.verifying()?, jwk })
     }
 
-    /// The key as others may see it; none for a secret.
+    /// Returns the public JWK of the key; `None` for a shared secret.
     pub(super) fn published(&self) -> Option<serde_json::Value> {
         self.jwk.published(&self.kid, self.key.algorithm())
     }
 
-    /// What is kept of it when it no longer signs.
+    /// Returns the content of the file that is stored after the key was retired.
     pub(super) fn retired_file(&self) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
         serde_json::to_vec(&self.jwk).map(Zeroizing::new).map_err(|error| error.to_string())
     }
@@ -86,7 +86,7 @@ fn unfit(algorithm: Algorithm) -> KeyFault {
     format!("it is no {kind}, which {} needs", algorithm.name())
 }
 
-/// Length alone does not make a secret: these are what people write when they mean to write one later.
+/// Rejects common placeholder secrets, because length alone does not make a secret strong.
 fn check_secret(secret: &[u8]) -> Result<(), KeyFault> {
     if secret.len() < MIN_HMAC_BYTES {
         return Err(format!("an HS256 key has {MIN_HMAC_BYTES} bytes or more"));

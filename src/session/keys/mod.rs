@@ -1,18 +1,18 @@
 //! The keys that sign access tokens, and those that still verify.
 //!
-//! One key signs: the one in `tokens.signing_key_file`, made at the first start. Rotation puts a new one there and keeps
-//! what is needed to verify the old one's tokens in a file beside it, named
+//! One key signs: the one in `tokens.signing_key_file`, created at the first start. Rotation puts a new key there and stores
+//! what is needed to verify the old key's tokens in a file next to it, named
 //!
 //! ```text
 //! signing-key.pem.<kid>.<seconds since 1970>.retired
 //! ```
 //!
-//! where the time is that at which the last token signed with it will have expired; after it, the file is removed. It is
-//! the public part (a JWK), or for HS256, which has none, the secret. All of them are 0600. The retired file is durable
-//! before the new key is, so a crash between the two leaves a key that is both, which harms nothing.
+//! where the time is that at which the last token signed with it will have expired; the file is removed afterwards. It contains
+//! the public part (a JWK), or for HS256, which has none, the secret. All files have mode 0600. The retired file is durable
+//! before the new key is, so a crash between the two leaves a key that is both active and retired, which does no harm.
 //!
-//! A token's `kid` is looked up exactly, and the key that it finds says the algorithm; there is no other way to a key, so
-//! `jku`, `jwk` and `x5u` have no meaning here. A running gateway takes new files with [`KeyRing::reload`].
+//! A token's `kid` must match exactly, and the key that it finds determines the algorithm. There is no other way to choose a
+//! key, so `jku`, `jwk` and `x5u` have no effect here. A running gateway loads new files with [`KeyRing::reload`].
 
 mod key;
 
@@ -32,12 +32,12 @@ use crate::config::Tokens;
 use crate::jose::{Algorithm, Compact, Jwk, SigningKey};
 use crate::private_file::{self, PrivateFileError};
 
-/// How long after a rotation another process may go on signing with the old key before it has reloaded.
+/// How long after a rotation another process may still sign with the old key because it has not reloaded yet.
 const RELOAD_MARGIN: Duration = Duration::from_secs(300);
 
 const RETIRED: &str = ".retired";
 
-/// All keys of the gateway's own access tokens.
+/// All keys for the gateway's own access tokens.
 pub struct KeyRing {
     path: PathBuf,
     algorithm: Algorithm,
@@ -46,29 +46,29 @@ pub struct KeyRing {
     rotating: Mutex<()>,
 }
 
-/// One key, for `key list`.
+/// One key in the output of `key list`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedKey {
-    /// Its id, as in tokens.
+    /// The key's id, as in tokens.
     pub kid: String,
-    /// How it signs.
+    /// The signature algorithm of the key.
     pub algorithm: Algorithm,
-    /// Until when it verifies; none for the one that signs.
+    /// How long the key verifies after it was retired; `None` for the key that signs.
     pub retired_until: Option<Timestamp>,
 }
 
-/// A key that cannot be used: which, what is wrong, what to do.
+/// An error of a key that cannot be used: which key, what is wrong, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file cannot be read or written, or should not be.
+    /// The file cannot be read or written, or its permissions are not safe.
     #[error(transparent)]
     File(#[from] PrivateFileError),
-    /// Its content is no key that is good enough.
+    /// The file does not contain an acceptable key.
     #[error("{path}: {wrong}", path = path.display())]
     Unusable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the content.
         wrong: String,
     },
 }
@@ -79,10 +79,10 @@ struct KeySet {
 }
 
 impl KeyRing {
-    /// Reads the keys, and makes the first if there is none.
+    /// Reads the keys, and creates the first one if there is none.
     ///
     /// # Errors
-    /// [`KeyError`] for a file that cannot be used.
+    /// [`KeyError`] if a file cannot be used.
     pub fn open(tokens: &Tokens, now: Timestamp) -> Result<Self, KeyError> {
         let path = tokens.signing_key_file.clone();
         match Self::generate(&path, tokens.algorithm) {
@@ -95,7 +95,7 @@ impl KeyRing {
         Ok(Self { path, algorithm, access_lifetime, keys, rotating: Mutex::default() })
     }
 
-    /// Makes a key's file; one that exists stays and is an error.
+    /// Creates a key's file; an existing file is left alone and is an error.
     ///
     /// # Errors
     /// [`KeyError`]
@@ -109,15 +109,15 @@ impl KeyRing {
         Ok(private_file::create(path, &bytes)?)
     }
 
-    /// Signs with a new key from now on, and verifies with the old one until its last token has expired. Gives the new
-    /// key's id. Another process takes it with [`Self::reload`].
+    /// Signs with a new key from now on, and verifies with the old one until its last token has expired. Returns the new key's
+    /// id. Another process loads it with [`Self::reload`].
     ///
     /// # Errors
-    /// [`KeyError`]; the old key then goes on signing.
+    /// [`KeyError`]; the old key then still signs.
     pub fn rotate(&self, now: Timestamp) -> Result<String, KeyError> {
         let _one_at_a_time = self.rotating.lock();
         let _nor_in_two_processes = private_file::lock_directory_of(&self.path)?;
-        // What lies there now, which another process may have put there.
+        // The file is read again, because another process may have written a new key there.
         let old = KeySet::read(&self.path, self.algorithm, now)?.signing.verifying;
         let until = now.plus(self.access_lifetime).plus(RELOAD_MARGIN);
         let retired = retired_path(&self.path, &old.kid, until);
@@ -129,16 +129,16 @@ impl KeyRing {
         Ok(self.keys.load().signing.verifying.kid.clone())
     }
 
-    /// Takes the keys that now lie in the files, and removes those that no token can need any more.
+    /// Loads the keys that are in the files now, and removes those that no token can need any more.
     ///
     /// # Errors
-    /// [`KeyError`]; the keys that were in use stay.
+    /// [`KeyError`]; the keys that were in use stay in use.
     pub fn reload(&self, now: Timestamp) -> Result<(), KeyError> {
         self.keys.store(Arc::new(KeySet::read(&self.path, self.algorithm, now)?));
         Ok(())
     }
 
-    /// The keys: the one that signs, then the retired ones.
+    /// Returns the keys: the one that signs, then the retired ones.
     pub fn list(&self) -> Vec<ListedKey> {
         let keys = self.keys.load();
         let listed = |key: &PublishedKey, retired_until| ListedKey {
@@ -153,7 +153,7 @@ impl KeyRing {
         list
     }
 
-    /// The public keys as a JWK set (RFC 7517); empty for HS256.
+    /// Returns the public keys as a JWK set (RFC 7517); empty for HS256.
     pub fn jwks(&self) -> serde_json::Value {
         let keys = self.keys.load();
         let retired = keys.retired.values().map(|(key, _)| key);
@@ -161,7 +161,7 @@ impl KeyRing {
         serde_json::json!({ "keys": all.filter_map(PublishedKey::published).collect::<Vec<_>>() })
     }
 
-    /// A signed token of this type.
+    /// Signs a token of this type.
     pub(super) fn sign(
         &self,
         typ: &str,
@@ -174,15 +174,15 @@ impl KeyRing {
         Compact::signed_by(signing, &header, claims).map_err(|_| Invalid)
     }
 
-    /// A signed Security Event Token (RFC 8417 section 2.3): its type keeps it from being taken for an access token.
+    /// Signs a Security Event Token (RFC 8417 section 2.3); its type keeps it from being taken for an access token.
     ///
     /// # Errors
-    /// If it cannot be signed. The text is for the log.
+    /// If it cannot be signed. The error text is for the log.
     pub fn sign_event(&self, claims: &serde_json::Value) -> Result<String, String> {
         self.sign("secevent+jwt", claims).map_err(|_| "the event cannot be signed".to_owned())
     }
 
-    /// The payload of a token that one of the keys signed.
+    /// Returns the payload of a token that one of the keys signed.
     pub(super) fn verified(
         &self,
         token: &Unverified<'_>,
@@ -205,7 +205,7 @@ impl KeySet {
         let mut retired = HashMap::new();
         for (file, kid, until) in retired_files(path)? {
             if until <= now {
-                // Whoever else reads the files does the same; to come second is no failure.
+                // Other processes that read the files do the same, so a file that is already gone is no error.
                 let _ = std::fs::remove_file(&file);
                 continue;
             }

@@ -6,7 +6,7 @@ use crate::session::testkit::{NOW, tokens};
 const ALL: [Algorithm; 4] =
     [Algorithm::Hs256, Algorithm::Rs256, Algorithm::Es256, Algorithm::EdDsa];
 
-/// Made for this test, and too short to be of use anywhere.
+/// An RSA key that was made for this test and is too short for any real use.
 const RSA_1024: &str = "\
 -----BEGIN PRIVATE KEY-----
 MIICeAIBADANBgkqhkiG9w0BAQEFAASCAmIwggJeAgEAAoGBAMR+6zkJgmnLgcwl
@@ -97,7 +97,7 @@ fn a_token_verifies_under_its_own_key_and_algorithm_only() {
 
 #[test]
 fn no_algorithm_but_the_keys_own_is_taken_from_a_header() {
-    // The classic: a public key is no secret, so an HMAC under it must mean nothing.
+    // The well-known attack: a public key is no secret, so an HMAC under it must not be accepted.
     let kit = kit(Algorithm::Rs256);
     let ring = kit.open();
     let kid = ring.list()[0].kid.clone();
@@ -152,7 +152,7 @@ fn the_set_publishes_public_parts_only() {
             let mut found: Vec<_> = key.as_object().unwrap().keys().map(String::as_str).collect();
             found.sort_unstable();
             assert_eq!(found, members);
-            // An independent computation of the thumbprint.
+            // The thumbprint as another library computes it.
             let jwk: jsonwebtoken::jwk::Jwk = serde_json::from_value(key.clone()).unwrap();
             let thumbprint = jwk.thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256).unwrap();
             assert_eq!(key["kid"], thumbprint);

@@ -1,10 +1,10 @@
-//! How often a password may be tried.
+//! Limits how often a password may be tried.
 //!
-//! Every attempt is counted **before** the password is looked at, so that parallel guesses cannot exceed a limit, and is
-//! settled afterwards: failed, succeeded, or taken back (the directory was down: nothing was tried). An attempt that is
-//! dropped, because the client left, has failed.
+//! Every attempt is counted **before** the password is checked, so that parallel guesses cannot exceed a limit, and is settled
+//! afterwards: failed, succeeded, or taken back (the directory was down, so nothing was tried). An attempt that is dropped
+//! because the client disconnected counts as failed.
 //!
-//! One counter:
+//! The states of one counter:
 //!
 //! ```text
 //!                 start                     failed, failures < limit
@@ -20,32 +20,33 @@
 //!                                 └─────────────────────────┘
 //! ```
 //!
-//! While Free, attempts in flight count like failures: the limit is never exceeded, and who comes too early is told to try
-//! again in a second. The counters of one attempt, all of which must let it through:
+//! While Free, attempts in flight count like failures, so the limit is never exceeded; a client that comes too early is asked
+//! to retry after a second. One attempt has these counters, all of which must let it through:
 //!
 //! | counter | limit | after a success |
 //! |---|---|---|
 //! | account **and** network (/24, /48) | `account_failures` | forgotten |
 //! | address (/32, /64) | `address_failures` | stays |
 //! | network (/24, /48) | `network_failures` | stays |
-//! | account from everywhere, unless the network is known | twice `account_failures`, with waits 30 times as long | less what the first one had |
-//! | account from everywhere, in a day | half of `guesses_per_day`, and so many more in the course of a day | less what the first one had |
-//! | a known device of the account's, in place of all of the above | 10; then it is known no more | forgotten |
+//! | account on all networks, unless this one is known | twice `account_failures`, 30 times the wait | less the first one's |
+//! | account on all networks, in a day | half of `guesses_per_day`, and as many again within a day | less the first one's |
+//! | a known device of the account, in place of all of the above | 10; then the device is no longer known | forgotten |
 //!
-//! **Nobody locks out somebody else.** Guesses from one network never slow the owner in another. Guesses from many
-//! networks fill the counters of the account from everywhere: strangers wait longer and longer. Whoever comes with a device
-//! cookie of the account's ([`devices`](super::devices)), or opened a mailed link ([`mailed_link`](super::mailed_link)),
-//! goes on as ever, and so does, but for the day's limit, whoever comes from a network in which the same account has signed in
-//! before (90 days). So a stranger can keep the owner from signing in from new places on new devices, where they cannot be
-//! mailed a link, for a while, and otherwise never.
+//! **Nobody can lock out somebody else.** Guesses from one network never slow down the owner in another. Guesses from many
+//! networks fill the account-wide counters: strangers wait longer and longer. A browser with a device cookie of the account
+//! ([`devices`](super::devices)) or an opened mailed link ([`mailed_link`](super::mailed_link)) is not affected, and neither,
+//! except by the day's limit, is a client in a network in which the same account has signed in before (90 days). So an attacker
+//! can only keep the owner for a while from signing in from new places on new devices, and only where the owner cannot be
+//! mailed a link.
 //!
-//! **Addresses are shared**, so their failures also drain, one each `reset_after / limit`: an office of people who mistype
-//! now and then stays below the limit, and a success resets nothing, because a guesser may own one account.
+//! **Addresses are shared**, so their failures also drain, one per `reset_after / limit`: an office whose people mistype
+//! occasionally stays below the limit. A success resets nothing, because an attacker may own one of the accounts.
 //!
-//! Names are folded first (NFKC, case, what is not seen), so that spelling makes no second account. What is kept is a hash of the name.
+//! Names are folded first (NFKC, case, invisible characters), so that another spelling is not another account. Only a hash of
+//! the name is stored.
 //!
-//! The counters stand in the store's [`Counters`], where their memory is bounded: to push one out takes as many failed attempts as
-//! a scope holds, each of which costs a password check. A store that cannot count lets nobody try.
+//! The counters are in the store's [`Counters`], where their memory is bounded: evicting one takes as many failed attempts as a
+//! scope holds, each of which costs a password check. If the store cannot count, no attempt is allowed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -63,19 +64,20 @@ use crate::store::counters::{CounterEntry, CounterKey, CounterScope, Counters, c
 use crate::store::read_only::ReadOnlyCounters;
 
 const ACCOUNT_WIDE_FACTOR: u32 = 2;
-/// Whoever guesses from many places has waited for nothing yet.
+/// The factor for waits on the account-wide counter, because an attacker with many networks has not waited on any other
+/// counter.
 const ACCOUNT_WIDE_WAITS: u32 = 30;
 const DEVICE_FAILURES: u32 = 10;
 const DAY: Duration = Duration::from_secs(86_400);
 const NETWORK_STAYS_KNOWN: Duration = Duration::from_secs(90 * 86_400);
-/// For some 110 000 counters, and for as many networks, each with an account that has signed in there.
+/// Enough for some 110 000 counters, and for as many networks, each with an account that has signed in there.
 const MOST_BYTES: usize = if cfg!(test) { 1 << 20 } else { 16 << 20 };
 const ATTEMPTS: CounterScope = CounterScope { name: "sign-in attempts", most_bytes: MOST_BYTES };
 const NETWORKS: CounterScope = CounterScope { name: "sign-in networks", most_bytes: MOST_BYTES };
-/// What somebody waits for whom only attempts in flight are in the way.
+/// The wait if nothing but attempts in flight holds an attempt back.
 const IN_FLIGHT_WAIT: Duration = Duration::from_secs(1);
 
-/// Counts attempts to sign in.
+/// Counts attempts to sign in, and refuses those beyond the limits.
 pub(crate) struct Lockout {
     limits: AttemptLimits,
     counters: Arc<dyn Counters>,
@@ -91,22 +93,22 @@ pub(crate) struct CountedAttempt {
     settled: bool,
 }
 
-/// Why nothing may be tried now.
+/// Why no attempt is allowed now.
 #[derive(Debug)]
 pub(crate) enum AttemptRefused {
-    /// Too much was tried; for so long.
+    /// A limit was exceeded; the time to wait.
     Wait(Duration),
-    /// It could not be counted.
+    /// The attempt could not be counted.
     NotCounted(StoreError),
 }
 
-/// The name as it is counted: other case and other forms of the same letters are the same account.
+/// Returns the name under which attempts are counted: other case and other forms of the same letters are the same account.
 ///
-/// Upper, then lower case is what Unicode's case folding amounts to for the letters that people have in names (`ß` and
-/// `SS`, the two small sigmas).
+/// Upper case followed by lower case equals Unicode's case folding for the letters that occur in names (`ß` and `SS`, the two
+/// small sigmas).
 ///
-/// White space at the ends and characters that are not seen go: an application that checks passwords itself, or the collation
-/// of its database, may ignore them, and each would be an account with failures of its own.
+/// White space at the ends and invisible characters are removed: an application that checks passwords itself, or the collation
+/// of its database, may ignore them, and each spelling would otherwise have counters of its own.
 pub fn folded(name: &str) -> String {
     let seen = name.chars().filter(|letter| !is_invisible(*letter));
     let folded: String =
@@ -114,7 +116,7 @@ pub fn folded(name: &str) -> String {
     folded.trim().to_owned()
 }
 
-/// Unicode's default ignorable code points, less those that are letters of a script.
+/// Whether a letter is one of Unicode's default ignorable code points, except those that are letters of a script.
 const fn is_invisible(letter: char) -> bool {
     matches!(
         letter,
@@ -137,14 +139,14 @@ struct AttemptLimits {
     account: u32,
     address: u32,
     network: u32,
-    /// Half of what may be guessed in a day: so many at once, and so many more while a day passes.
+    /// Half of the guesses allowed in a day: this many at once, and as many again in the course of a day.
     half_a_day: u32,
     backoff_initial: Duration,
     backoff_max: Duration,
     reset_after: Duration,
 }
 
-/// What is counted; the rows of the table at the head.
+/// The kinds of counters: the rows of the table in the module's documentation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum AttemptKind {
     AccountInNetwork,
@@ -155,10 +157,10 @@ enum AttemptKind {
     Device,
 }
 
-/// A counter, and where it is.
+/// The kind of a counter, and its key in the store.
 type AttemptKey = (AttemptKind, CounterKey);
 
-/// What became of an attempt.
+/// How an attempt ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum AttemptOutcome {
     Failed,
@@ -170,16 +172,16 @@ enum AttemptOutcome {
 struct Counter {
     failures: u32,
     in_flight: u32,
-    /// The last failure, or the last that drained.
+    /// The time of the last failure, or of the last one that drained.
     at_millis: u64,
-    /// Nothing is let through before.
+    /// The time before which no attempt is let through.
     until_millis: u64,
 }
 
 #[derive(Clone, Copy)]
 struct Rule {
     limit: u32,
-    /// In this time as many failures drain as the limit is.
+    /// The time in which `limit` failures drain.
     drains_in: Option<Duration>,
     first_wait: Duration,
     longest_wait: Duration,
@@ -200,12 +202,12 @@ impl Lockout {
         Self { limits, counters }
     }
 
-    /// With the same limits, and nothing is ever counted.
+    /// Returns a lockout with the same limits that never counts anything.
     pub(super) fn read_only(&self) -> Self {
         Self { limits: self.limits, counters: Arc::new(ReadOnlyCounters) }
     }
 
-    /// Has a device failed so often that it is known no more?
+    /// Whether a device has failed so often that it is no longer known.
     pub(crate) async fn is_used_up(
         &self,
         device: Digest,
@@ -219,7 +221,7 @@ impl Lockout {
         changed(&*self.counters, ATTEMPTS, &keys, at, is_used_up).await
     }
 
-    /// Do strangers wait at this account (a folded name), because of what was tried there from everywhere?
+    /// Whether strangers have to wait at this account (a folded name), because of attempts from all networks.
     pub(super) async fn holds_back_strangers(
         &self,
         account: &str,
@@ -236,7 +238,7 @@ impl Lockout {
         changed(&*self.counters, ATTEMPTS, &keys.map(|(_, key)| key), at, holds_back).await
     }
 
-    /// Counts an attempt on an account (a folded name), or says how long to wait. `device`: a device of the account's.
+    /// Counts an attempt on an account (a folded name), or returns how long to wait. `device` is a known device of the account.
     pub(crate) async fn attempt(
         &self,
         account: &str,
@@ -265,7 +267,7 @@ impl Lockout {
                 keys
             }
         };
-        // Who is not let through adds no counter: names cost nothing, and would push out counters that were paid for.
+        // A refused attempt adds no counter: names cost nothing, and would evict counters that cost a password check each.
         let count = |entries: &mut [CounterEntry]| {
             let mut counters: Vec<Counter> = entries.iter().map(Counter::read).collect();
             let each = || keys.iter().map(|(kind, _)| self.limits.rule(*kind));
@@ -286,7 +288,7 @@ impl Lockout {
         Ok(CountedAttempt { limits, counters, keys, known: in_network, at, settled: false })
     }
 
-    /// Has this account signed in in this network before?
+    /// Whether this account has signed in before in this network.
     async fn is_known(&self, in_network: CounterKey, at: Timestamp) -> Result<bool, StoreError> {
         let is_known = |entries: &mut [CounterEntry]| {
             let since = entries.first().and_then(|entry| number(&entry.value));
@@ -297,22 +299,22 @@ impl Lockout {
 }
 
 impl CountedAttempt {
-    /// The password was another.
+    /// Settles the attempt as failed: the password was wrong.
     pub(crate) fn failed(mut self) {
         self.settle(AttemptOutcome::Failed);
     }
 
-    /// Nothing was tried: a part of the gateway was down or busy.
+    /// Settles the attempt as not made: a part of the gateway was down or busy.
     pub(crate) fn take_back(mut self) {
         self.settle(AttemptOutcome::TakenBack);
     }
 
-    /// It was the owner.
+    /// Settles the attempt as succeeded: it was the owner.
     pub(crate) fn succeeded(mut self) {
         self.settle(AttemptOutcome::Succeeded);
     }
 
-    /// Whoever settles it waits for nothing: a store that needs time for it gets it afterwards.
+    /// Settles the attempt without waiting: if the store needs time, the rest runs in the background.
     fn settle(&mut self, outcome: AttemptOutcome) {
         self.settled = true;
         let (limits, counters, at) = (self.limits, Arc::clone(&self.counters), self.at);
@@ -380,7 +382,8 @@ impl AttemptLimits {
                     own_failures = std::mem::take(&mut counter.failures);
                     counter.until_millis = 0;
                 }
-                // The owner's own slips are no guesses. (They come first in `keys`.)
+                // The owner's own typing errors are not guesses. (The counter of the account in this network is the first in
+                // `keys`.)
                 (
                     AttemptOutcome::Succeeded,
                     AttemptKind::AccountWide | AttemptKind::AccountDaily,
@@ -413,7 +416,7 @@ impl AttemptLimits {
                     .min(self.backoff_max),
                 ..shared
             },
-            // Whoever waits, waits until one has drained: no probe comes before.
+            // A wait lasts until one failure has drained; no probe is let through before.
             AttemptKind::AccountDaily => Rule {
                 limit: self.half_a_day,
                 drains_in: Some(DAY),
@@ -421,7 +424,7 @@ impl AttemptLimits {
                 longest_wait: DAY,
                 forget_after: DAY,
             },
-            // It never waits (see `is_used_up`), and is forgotten with its cookie.
+            // This counter never waits (see `is_used_up`), and is forgotten together with the cookie.
             AttemptKind::Device => {
                 Rule { limit: DEVICE_FAILURES, forget_after: super::devices::LIFETIME, ..rule }
             }
@@ -430,7 +433,7 @@ impl AttemptLimits {
 }
 
 impl Rule {
-    /// The wait after the limit was passed for the `nth` time, from 0.
+    /// Returns the wait after the limit was exceeded for the `nth` time, from 0.
     fn wait(&self, nth: u32) -> Duration {
         let doubled = 2_u32.checked_pow(nth).and_then(|factor| self.first_wait.checked_mul(factor));
         doubled.unwrap_or(self.longest_wait).min(self.longest_wait)
@@ -438,7 +441,7 @@ impl Rule {
 }
 
 impl Counter {
-    /// As it is kept; anything else is one that counts nothing yet.
+    /// Reads a counter from its stored form; anything invalid is read as a counter without failures.
     fn read(entry: &CounterEntry) -> Self {
         let read = || {
             let (failures, rest) = entry.value.split_first_chunk::<4>()?;
@@ -455,7 +458,7 @@ impl Counter {
         read().unwrap_or_default()
     }
 
-    /// As it is kept; one that says nothing is not.
+    /// Returns the stored form of a counter; an empty counter is not stored.
     fn written(self, rule: Rule, at: Timestamp) -> CounterEntry {
         let Self { failures, in_flight, at_millis, until_millis } = self;
         if failures == 0 && in_flight == 0 && until_millis <= at.as_millis() {
@@ -471,7 +474,7 @@ impl Counter {
         CounterEntry { value, until: if in_flight == 0 { until } else { until.max(at.plus(DAY)) } }
     }
 
-    /// How long an attempt has to wait; none if it may start.
+    /// Returns how long an attempt has to wait; `None` if it may start.
     fn wait(&mut self, rule: Rule, now: Timestamp) -> Option<Duration> {
         self.forget(rule, now);
         if self.failures < rule.limit {
@@ -523,13 +526,13 @@ fn account_daily(account: &str) -> AttemptKey {
     (AttemptKind::AccountDaily, CounterKey::of(&format!("account in a day\0{account}")))
 }
 
-/// A time, and what stands behind it.
+/// Splits a time from the bytes that follow it.
 fn number(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (millis, rest) = bytes.split_first_chunk::<8>()?;
     Some((Timestamp::from_millis(u64::from_be_bytes(*millis)), rest))
 }
 
-/// What counts as one address, and as one network.
+/// Returns the network that counts as one address, and the one that counts as one network.
 fn networks(client: IpAddr) -> (IpNet, IpNet) {
     let client = client.to_canonical();
     let (address, network) = if client.is_ipv4() { (32, 24) } else { (64, 48) };

@@ -4,7 +4,8 @@ use super::*;
 use crate::session::testkit::{NOW, login};
 use crate::store::counters::memory::CountersInMemory;
 
-/// 3 failures of an account in a network, 5 of an address, 8 of a network; waits of 1, 2, 4 ... 60 s; forgotten after 10 min.
+/// Returns a lockout after 3 failures of an account in a network, 5 of an address or 8 of a network, with waits of 1, 2, 4 ...
+/// 60 s, which forgets after 10 min.
 fn lockout() -> Lockout {
     let login = Login {
         account_failures: 3,
@@ -26,7 +27,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// Counts an attempt, which waits for nothing here.
+/// Counts an attempt, without waiting for the store.
 fn try_with(
     lockout: &Lockout,
     account: &str,
@@ -41,7 +42,7 @@ fn try_with(
     }
 }
 
-/// What an attempt met: `None` if it was let through.
+/// Makes a failing attempt, and returns the wait if it was refused: `None` if it was let through.
 fn fail(lockout: &Lockout, account: &str, client: &str, at: Timestamp) -> Option<Duration> {
     match try_with(lockout, account, ip(client), None, at) {
         Ok(attempt) => {
@@ -60,18 +61,18 @@ fn succeed(lockout: &Lockout, account: &str, client: &str, at: Timestamp) {
 fn the_chart_is_walked_from_free_to_waiting_and_back() {
     let lockout = lockout();
     let mut now = NOW;
-    // A known network, so that the account's counter from everywhere is not asked.
+    // A known network, so that the account-wide counter is not used.
     succeed(&lockout, "kim", "192.0.2.1", now);
     for _ in 0..3 {
         assert_eq!(fail(&lockout, "kim", "192.0.2.1", now), None, "Free");
     }
-    // Waiting, then probing: each failure doubles the wait.
+    // From Waiting to Probing: each failure doubles the wait.
     for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
         assert_eq!(fail(&lockout, "kim", "192.0.2.1", now), Some(secs(wait)), "Waiting");
         let almost = now.plus(secs(wait)).minus(Duration::from_millis(1));
         assert_eq!(fail(&lockout, "kim", "192.0.2.1", almost), Some(Duration::from_millis(1)));
         now = now.plus(secs(wait));
-        // The address has a limit of its own, which is not looked at here: it drains and another one is used.
+        // The address has a limit of its own, which is not tested here: it drains, and another address is used.
         assert_eq!(fail(&lockout, "kim", &format!("192.0.2.{wait}"), now), None, "Probeable");
     }
     now = now.plus(secs(60 + 600));
@@ -118,7 +119,7 @@ fn a_success_forgets_the_account_and_nothing_of_the_address() {
     succeed(&lockout, "kim", "192.0.2.1", NOW);
     assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), None);
     assert_eq!(fail(&lockout, "kim", "192.0.2.1", NOW), None);
-    // Four failures of the address so far, by one account and another: five are let through.
+    // The address has four failures so far, by two accounts: five are let through.
     assert_eq!(fail(&lockout, "lee", "192.0.2.1", NOW), None);
     assert_eq!(fail(&lockout, "new", "192.0.2.1", NOW), Some(secs(1)), "the address waits");
     assert_eq!(fail(&lockout, "new", "192.0.2.2", NOW), None, "its neighbor does not");
@@ -136,7 +137,7 @@ fn a_stranger_does_not_lock_the_owner_out() {
     assert_eq!(blocked, 94, "6 guesses from everywhere, twice the limit");
     assert_eq!(fail(&lockout, "kim", "203.0.113.1", NOW), Some(secs(30)), "a new network waits");
     succeed(&lockout, "kim", "198.51.100.200", NOW);
-    // A known network has the account's own limit, as ever.
+    // In a known network, only the account's own limit applies.
     for _ in 0..3 {
         assert_eq!(fail(&lockout, "kim", "198.51.100.7", NOW), None);
     }
@@ -166,7 +167,7 @@ fn strangers_from_everywhere_wait_longer_and_longer() {
     for _ in 0..6 {
         assert_eq!(guess(now), None);
     }
-    // 30 times the first wait, up to the longest.
+    // The first wait is multiplied by 30, up to the longest one.
     for wait in [30, 60, 60] {
         assert_eq!(guess(now), Some(secs(wait)));
         now = now.plus(secs(wait));
@@ -179,7 +180,7 @@ fn no_account_can_be_guessed_at_for_more_than_its_guesses_a_day() {
     let login = Login { backoff_initial: secs(1), backoff_max: secs(1), ..login() };
     let login = Login { reset_after: secs(1), ..login };
     let lockout = Lockout::new(&login, CountersInMemory::new());
-    // Somebody with a new network for each guess, who never waits in vain for the other limits.
+    // An attacker with a new network for each guess, who is never held back by the other limits.
     let guesses_of_day = |day: u64| {
         let tries = (0..86_400 / 20).map(|n| NOW.plus(secs(day * 86_400 + 20 * n)));
         tries
@@ -205,7 +206,7 @@ fn a_known_device_goes_on_while_others_guess_and_is_used_up_after_ten_failures()
     let with_device = |at| try_with(&lockout, "kim", ip("203.0.113.1"), device, at);
     for network in 0..100 {
         fail(&lockout, "kim", &format!("10.0.{network}.1"), NOW);
-        // From the very network of the device, too.
+        // The device's own network fails as well.
         fail(&lockout, &format!("name-{network}"), "203.0.113.1", NOW);
     }
     assert!(fail(&lockout, "kim", "203.0.113.1", NOW).is_some(), "a stranger waits");
@@ -219,7 +220,7 @@ fn a_known_device_goes_on_while_others_guess_and_is_used_up_after_ten_failures()
     assert!(with_device(NOW).is_err(), "it is a stranger's by now");
     let other = Some(Digest::of(b"another"));
     assert!(try_with(&lockout, "kim", ip("203.0.113.1"), other, NOW).is_ok());
-    // Of attempts at once, no more.
+    // Of simultaneous attempts, no more are let through.
     let third = Some(Digest::of(b"third"));
     let at_once: Vec<_> =
         (0..20).map(|_| try_with(&lockout, "kim", ip("203.0.113.1"), third, NOW)).collect();
@@ -229,7 +230,7 @@ fn a_known_device_goes_on_while_others_guess_and_is_used_up_after_ten_failures()
 #[test]
 fn the_failures_of_a_shared_address_drain() {
     let lockout = lockout();
-    // Somebody mistypes every two minutes, all day, which is what the address loses in that time.
+    // A user mistypes every two minutes, all day, which is as fast as the address drains.
     for minute in 0..1000 {
         let at = NOW.plus(secs(120 * minute));
         assert_eq!(fail(&lockout, &format!("user{minute}"), "192.0.2.1", at), None, "{minute}");
@@ -289,7 +290,7 @@ fn however_many_names_and_addresses_are_invented_few_are_held() {
     }
 }
 
-/// Counts nothing, and never answers at once.
+/// Counts nothing, and never answers immediately.
 struct SlowOrDown(bool, Arc<CountersInMemory>);
 
 #[async_trait::async_trait]
@@ -320,7 +321,7 @@ async fn a_store_that_is_down_lets_nobody_try_and_one_that_is_slow_counts_later(
     assert!(matches!(down, Err(AttemptRefused::NotCounted(_))));
     let slow = with(false);
     for _ in 0..3 {
-        // The client left.
+        // The client disconnected.
         drop(slow.attempt("kim", ip("192.0.2.1"), None, NOW).await.expect("let through"));
     }
     let counted = async || {
@@ -376,7 +377,7 @@ fn attempts_that_cost_no_password_check_push_out_nothing() {
 }
 
 proptest! {
-    /// Whatever the order: never more tries than the limit and one for each wait that passed.
+    /// In every order, there are no more tries than the limit and one for each wait that passed.
     #[test]
     fn tries_are_bounded_in_every_order(steps in steps()) {
         let lockout = lockout();

@@ -1,32 +1,32 @@
-//! What a personal access token looks like: `dwp_`, 33 random letters and digits, and a checksum of 6.
+//! The format of a personal access token: `dwp_`, 33 random letters and digits, and a checksum of 6.
 //!
-//! The prefix and the checksum are there for secret scanners: a text that matches `dwp_[0-9A-Za-z]{39}` and whose checksum is
-//! right is one of ours with near certainty, whoever finds it where. The checksum is the CRC-32 of IEEE 802.3 of all that stands
-//! before it, as a number in base 62 (digits, capitals, small letters), padded with zeros. It protects nothing: what nobody
-//! guesses is the 33 letters, of 196 bits.
+//! The prefix and the checksum help secret scanners: a text that matches `dwp_[0-9A-Za-z]{39}` and whose checksum is right is
+//! almost certainly a token of the gateway. The checksum is the CRC-32 of IEEE 802.3 of everything before it, as a number in
+//! base 62 (digits, capitals, small letters), padded with zeros. It protects nothing: the security is in the 33 letters, of 196
+//! bits.
 
 use crate::secret::{NoRandomness, Secret, random_bytes};
 
-/// With what each begins.
+/// The prefix of every token.
 pub(crate) const PREFIX: &str = "dwp_";
 
-/// How long each is.
+/// The length of every token.
 const LENGTH: usize = PREFIX.len() + RANDOM + CHECKSUM;
 
-/// Random letters of 62: `33 * log2(62)` is 196 bits.
+/// The number of random letters out of 62: `33 * log2(62)` is 196 bits.
 const RANDOM: usize = 33;
 
-/// `62^6` is more than `2^32`.
+/// The length of the checksum: `62^6` is more than `2^32`.
 const CHECKSUM: usize = 6;
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// Does it say of itself that it is one, whole or not? For keeping it from upstreams.
+/// Whether a text claims to be a token, complete or not. Used to withhold it from upstreams.
 pub(crate) fn says_token(text: &[u8]) -> bool {
     text.starts_with(PREFIX.as_bytes())
 }
 
-/// Has it the form of one, and the right checksum?
+/// Whether a text has the form of a token and the right checksum.
 pub(crate) fn is_well_formed(text: &str) -> bool {
     let Some((body, checksum)) = text.split_at_checked(LENGTH - CHECKSUM) else { return false };
     text.len() == LENGTH
@@ -35,12 +35,12 @@ pub(crate) fn is_well_formed(text: &str) -> bool {
         && checksum.as_bytes() == checksum_of(body)
 }
 
-/// A new one.
+/// Creates a new token.
 pub(super) fn random() -> Result<Secret, NoRandomness> {
     let mut text = String::with_capacity(LENGTH);
     text.push_str(PREFIX);
     while text.len() < PREFIX.len() + RANDOM {
-        // A byte of the last, incomplete round of 62 is left out: each letter is as likely as any other.
+        // Bytes of the last, incomplete round of 62 are skipped, so that each letter is equally likely.
         let bytes = random_bytes::<64>()?;
         let even = bytes.iter().filter(|byte| usize::from(**byte) < 256 / 62 * 62);
         let missing = PREFIX.len() + RANDOM - text.len();
@@ -116,7 +116,7 @@ mod tests {
             token.expose().bytes().skip(4).take(33).for_each(|byte| counts[usize::from(byte)] += 1);
         }
         for letter in ALPHABET {
-            // 66 000 letters: 1064 of each, give or take 32.
+            // 66 000 letters: 1064 of each are expected, plus or minus 32.
             let count = counts[usize::from(*letter)];
             assert!((864..1264).contains(&count), "{} {count}", char::from(*letter));
         }

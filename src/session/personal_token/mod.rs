@@ -1,16 +1,17 @@
-//! Personal access tokens: sessions of machines.
+//! Personal access tokens: sessions for programs.
 //!
-//! A token is a session that began with no sign-in (`Session::grant`): so it ends when its user is disabled or gone, when
-//! their password changes, when they say "this was not me", and at once; it is looked up in memory; its groups are the user's
-//! present ones; and blocks, detectors and the access log know it by its session's id. Only the SHA-256 of the token is stored.
+//! A token is a session that began without a sign-in (`Session::grant`). So it ends immediately when its user is disabled or
+//! gone, when their password changes, or when they report "this was not me"; it is looked up in memory; its groups are the
+//! user's current ones; and blocks, detectors and the access log know it by its session's id. Only the SHA-256 of the token is
+//! stored.
 //!
-//! It proves no presence of anybody. It never satisfies `fresh` or `second_factor = "required"`, counts on those routes alone
-//! that take such tokens ([`PersonalTokenUse`]), and on none of the gateway's own paths but those that tell who is calling: no
-//! token makes another token, a session or a factor. Signing out everywhere leaves it, as the field has it: a script does
-//! not fail because its owner left a browser. What answers an incident (an operator who ends all that a user has, a detector's
-//! `end_user_sessions`, "this was not me") ends it too.
+//! It does not prove that anybody is present. It never satisfies `fresh` or `second_factor = "required"`. It is valid only on
+//! routes that accept such tokens ([`PersonalTokenUse`]), and on none of the gateway's own paths except those that report who
+//! is calling: no token can create another token, a session or a factor. Signing out everywhere does not end it, as is usual: a
+//! script does not fail because its owner signed out of a browser. Whatever responds to an incident (an operator who ends
+//! everything of a user, a detector's `end_user_sessions`, "this was not me") ends it too.
 //!
-//! `tokens.bind` does not hold for it: it is made in one place to be used in another.
+//! `tokens.bind` does not apply to it, because it is created in one place and used in another.
 
 mod format;
 
@@ -35,75 +36,75 @@ use crate::store::{NewSession, Session, SessionBy, SessionSelection};
 /// The longest name, in characters.
 const LONGEST_NAME: usize = 64;
 
-/// Personal access tokens: how they are made, used, listed and revoked.
+/// Personal access tokens: creating, using, listing and revoking them.
 #[derive(Clone, Copy)]
 pub struct PersonalTokens<'s>(pub(super) &'s SessionManager);
 
-/// What the configuration says of personal access tokens.
+/// The settings of personal access tokens.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PersonalTokenRules {
     /// `[personal_tokens]`
     pub settings: PersonalTokenSettings,
-    /// The names of the routes that take them.
+    /// The names of the routes that accept them.
     pub routes: Vec<String>,
 }
 
-/// What a personal access token is presented for.
+/// The purpose for which a personal access token is presented.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PersonalTokenUse<'a> {
-    /// Something that takes none.
+    /// A purpose for which no personal access token is accepted.
     Refused,
-    /// To be told whose it is.
+    /// To report whom the token belongs to.
     Identification,
-    /// A route that takes them.
+    /// A route that accepts personal access tokens.
     Route {
-        /// Its name.
+        /// The name of the route.
         name: &'a str,
-        /// The request's method.
+        /// The method of the request.
         method: &'a Method,
     },
 }
 
-/// What a token is to be, as somebody asks for it.
+/// A token that somebody asks for, before it was checked.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct WantedToken {
-    /// What it is called.
+    /// The name of the token.
     pub name: String,
-    /// The routes that it is for; empty: all that take such tokens.
+    /// The routes that the token is for; empty for all that accept such tokens.
     pub routes: Vec<String>,
-    /// The methods that it is for; empty: all.
+    /// The methods that the token is for; empty for all.
     pub methods: Vec<String>,
-    /// How long it is good; `None`: as long as any may be.
+    /// How long the token is valid; `None` for the longest allowed lifetime.
     pub lifetime: Option<Duration>,
 }
 
-/// What is wrong with a wanted token.
+/// What is wrong with a requested token.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TokenProblem {
     /// The field.
     pub field: &'static str,
-    /// What is wrong with it, and what is allowed.
+    /// What is wrong with the field, and what is allowed.
     pub text: String,
 }
 
-/// A token that may be made.
+/// A requested token that was checked and may be created.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CheckedToken {
     grant: TokenGrant,
     lifetime: Duration,
 }
 
-/// Who makes a token.
+/// Who creates a token.
 #[derive(Clone, Copy, Debug)]
 pub enum TokenMaker<'a> {
-    /// Its owner, in this session.
+    /// The owner of the token, in this session.
     Owner(&'a Session),
     /// An operator, for this user.
     Operator(&'a UserKey),
 }
 
 impl PersonalTokenRules {
-    /// Of this configuration.
+    /// Returns the rules of this configuration.
     pub fn of(config: &Config) -> Self {
         Self {
             settings: config.personal_tokens.clone(),
@@ -111,7 +112,7 @@ impl PersonalTokenRules {
         }
     }
 
-    /// Checks what somebody wants.
+    /// Checks a requested token.
     ///
     /// # Errors
     /// The first [`TokenProblem`].
@@ -159,7 +160,7 @@ impl PersonalTokenRules {
 }
 
 impl PersonalTokenUse<'_> {
-    /// Is one taken, if it is good for that?
+    /// Whether a token in that scope is accepted for this purpose.
     pub const fn is_taken(self) -> bool {
         match self {
             Self::Refused => false,
@@ -178,12 +179,12 @@ impl PersonalTokenUse<'_> {
 }
 
 impl<'s> PersonalTokens<'s> {
-    /// What the configuration says of personal access tokens.
+    /// Returns the settings of personal access tokens.
     pub const fn rules(self) -> &'s PersonalTokenRules {
         &self.0.personal_tokens
     }
 
-    /// The session of a personal access token that is good for what it is presented for. Does no I/O while it is remembered.
+    /// Returns the session of a personal access token that is valid for its purpose, without I/O while it is cached.
     ///
     /// # Errors
     /// [`Refusal::TokenNotValid`], [`Refusal::PersonalTokenNotTaken`], [`Refusal::PersonalTokenScope`],
@@ -212,10 +213,10 @@ impl<'s> PersonalTokens<'s> {
         Ok(live.used(Proof::PersonalToken, client, at, events))
     }
 
-    /// Whether a personal access token is good. No use of it.
+    /// Checks that a personal access token is valid. This is no use of it.
     ///
     /// # Errors
-    /// [`Refusal::TokenNotValid`], [`Refusal::StoreUnavailable`], or that of a block
+    /// [`Refusal::TokenNotValid`], [`Refusal::StoreUnavailable`], or the refusal of a block
     pub(crate) async fn verify(self, token: &str, at: Timestamp) -> Result<(), Refusal> {
         let live = self.live(token, at).await?.map_err(refusal_of)?;
         self.0.blocks().may_use(&live.session, at)
@@ -242,10 +243,10 @@ impl<'s> PersonalTokens<'s> {
         Ok(Ok(self.0.verified.remember(Space::PERSONAL_TOKEN, token, session, expires_at)))
     }
 
-    /// Makes a personal access token: its session, and the token, which is nowhere else from here on.
+    /// Creates a personal access token, and returns its session and the token itself, which is not stored anywhere.
     ///
     /// # Errors
-    /// [`Refusal::TooManyTokens`]; [`Refusal::NoActiveAccount`] if the directory knows no such user, or nobody who may sign in;
+    /// [`Refusal::TooManyTokens`]; [`Refusal::NoActiveAccount`] if the directory has no such user, or they may not sign in;
     /// [`Refusal::DirectoryUnavailable`], [`Refusal::StoreUnavailable`]
     pub async fn make(
         self,
@@ -259,7 +260,8 @@ impl<'s> PersonalTokens<'s> {
             TokenMaker::Owner(session) => (session.identity.load_full(), session.password_mark),
             TokenMaker::Operator(user) => {
                 let watched = self.0.directory(&user.directory).ok_or(Refusal::NoActiveAccount)?;
-                // One that says nothing of anybody without their password cannot tell when the token has to end either.
+                // A directory that says nothing about users without their password cannot tell when the token has to end
+                // either.
                 let users = watched.directory.users().ok_or(Refusal::NoActiveAccount)?;
                 let account = users.by_id(user).await.map_err(super::sign_in::not_asked)?;
                 let account = account.filter(|account| account.active);
@@ -295,7 +297,7 @@ impl<'s> PersonalTokens<'s> {
         Ok((session, token))
     }
 
-    /// The personal access tokens of a user, or of all, newest first.
+    /// Returns the personal access tokens of a user, or of all users, newest first.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -309,7 +311,7 @@ impl<'s> PersonalTokens<'s> {
         Ok(sessions)
     }
 
-    /// Ends one personal access token, of this user if one is given. `false`: there is no such token.
+    /// Ends one personal access token, of this user if one is given. Returns `false` if there is no such token.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -332,7 +334,7 @@ impl<'s> PersonalTokens<'s> {
     }
 }
 
-/// What a client learns.
+/// Returns the refusal that a client gets.
 const fn refusal_of(why: TokenRefusal) -> Refusal {
     match why {
         TokenRefusal::Malformed | TokenRefusal::Unknown => Refusal::TokenNotValid,

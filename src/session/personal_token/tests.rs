@@ -1,4 +1,4 @@
-//! Personal access tokens, against a store in memory.
+//! Tests of personal access tokens with a store in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,7 +97,7 @@ async fn a_token_is_good_where_it_was_made_for_and_nowhere_else() {
         (on("files", &Method::GET), Some((Refusal::PersonalTokenScope, TokenRefusal::OutOfScope))),
         (PersonalTokenUse::Refused, Some((Refusal::PersonalTokenNotTaken, TokenRefusal::NotTaken))),
     ] {
-        // Cold and warm.
+        // The first round is not cached, the second one is.
         for _ in 0..2 {
             let (found, why) = presented(&kit, token.expose(), presented_for, NOW).await;
             match refused {
@@ -124,7 +124,7 @@ async fn what_is_no_token_of_anybodys_is_refused_and_a_malformed_one_asks_nobody
         let (found, why) = presented(&kit, text, PersonalTokenUse::Identification, NOW).await;
         assert_eq!((found.unwrap_err(), why), (Refusal::TokenNotValid, Some(reason)), "{text}");
     }
-    // Neither is it a cookie, nor an access token, whatever stands behind it in the store.
+    // The token is neither a cookie nor an access token, even if the store knows its session.
     let none = Events::default();
     assert!(kit.sessions.cookie(token.expose(), CLIENT, NOW, &none).await.is_err());
     assert!(kit.sessions.bearer(token.expose(), CLIENT, NOW, &none).await.is_err());
@@ -146,7 +146,7 @@ async fn a_token_ends_at_once_when_it_is_revoked_by_its_owner_alone() {
         kit.sessions.personal_tokens().revoke(id, owner, NOW, events).await.unwrap()
     };
     assert!(!revoke(&session.id, Some(&other), &events).await);
-    // A session of a sign-in is no token, whoever names it.
+    // The session of a sign-in is no personal access token, whoever asks to revoke it.
     let sign_in = kit.store.create(crate::session::testkit::new_session("s", "7")).await.unwrap();
     assert!(!revoke(&sign_in.id, Some(&kim()), &events).await);
     assert!(events.take().is_empty());

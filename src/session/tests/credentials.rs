@@ -24,7 +24,7 @@ async fn a_session_that_has_ended_is_over_at_the_next_request() {
         let access = signed_in.tokens.as_ref().unwrap().access.expose();
         let cookie = signed_in.cookie.as_ref().unwrap().expose();
         let none = Events::default();
-        // Warm, so that memory is what has to notice.
+        // Both are cached now, so that the cache has to notice the end.
         assert!(kit.sessions.bearer(access, CLIENT, NOW, &none).await.is_ok());
         assert!(kit.sessions.cookie(cookie, CLIENT, NOW, &none).await.is_ok());
         let which = if which {
@@ -124,14 +124,14 @@ async fn a_cookie_may_be_idle_for_a_day_and_a_refresh_token_for_as_long_as_it_sa
     );
 }
 
-/// A store that can be unplugged.
+/// A store that can be made to fail.
 struct Unplugged {
     inner: Arc<dyn Sessions>,
     is_down: Arc<AtomicBool>,
 }
 
 impl Kit {
-    /// With a store that fails while `is_down`.
+    /// Creates a manager with a store that fails while `is_down`.
     pub(super) fn unplugged(is_down: &Arc<AtomicBool>) -> Self {
         let is_down = Arc::clone(is_down);
         Self::with(move |parts| {
@@ -188,7 +188,7 @@ impl Sessions for Unplugged {
         now: Timestamp,
     ) -> Result<Option<Arc<Session>>, StoreError> {
         self.up()?;
-        // As with a store that has to ask somewhere: others get their turn.
+        // As in a store that does I/O, other tasks get their turn.
         tokio::task::yield_now().await;
         self.inner.find(by, now).await
     }

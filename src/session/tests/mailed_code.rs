@@ -1,4 +1,4 @@
-//! Codes by mail: from whom they are taken, and what they are good for.
+//! Tests of mailed codes: from whom they are accepted, and what they prove.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ fn with_address(account: Account, email: &str) -> Account {
     Account { identity: Arc::new(identity), ..account }
 }
 
-/// Kim has this address; so has Lee, if it is shared.
+/// Creates a kit in which Kim has this mail address; Lee has it too if it is the shared one.
 fn kit(mode: FactorMode, mailed_codes: bool, email: &str) -> (Kit, Arc<Factors>) {
     let factors = factors(&Memory::new(), mode, |settings| settings.mailed_codes = mailed_codes);
     let shared = Arc::clone(&factors);
@@ -74,7 +74,7 @@ async fn finish(kit: &Kit, ticket: &Secret, code: &Secret) -> Result<SignedIn, R
     finished.map_err(|refused| refused.refusal)
 }
 
-/// What the letter has.
+/// Returns the code that would be mailed.
 async fn mailed(factors: &Factors, order: &CodeOrder) -> Secret {
     factors.issue_code(&order.user, &order.place, order.until).await.unwrap()
 }
@@ -85,7 +85,7 @@ async fn order(kit: &Kit, ticket: &Secret) -> Result<CodeOrder, Refusal> {
     ordered.map_err(|refused| refused.refusal)
 }
 
-/// Kim has an app from now on.
+/// Sets up an app for Kim.
 async fn enrol(factors: &Factors) -> Secret {
     let enrolment = factors.begin_enrolment(&kim(), "kim", NOW).unwrap();
     let first = code(&enrolment, NOW, -1);
@@ -145,7 +145,7 @@ async fn it_ends_the_sign_in_for_which_it_was_asked_and_no_other() {
     assert_eq!(assurance.methods.to_string(), "pwd mail");
     assert_eq!(assurance.acr(), None, "it is no factor of NIST SP 800-63B");
     assert_eq!(finish(&kit, &one, &code).await.unwrap_err(), Refusal::TicketNotValid);
-    // It trusts no browser, whatever was ticked.
+    // A mailed code makes no browser trusted, even if the box was ticked.
     let refused = sign_in(&kit, None, &context(&Events::default())).await.unwrap_err();
     assert_eq!(refused.refusal, Refusal::SecondFactorRequired);
 }
@@ -234,13 +234,13 @@ async fn a_session_is_raised_by_one_of_its_own_to_what_it_proves() {
     let raised = confirm(&session, &code).await.unwrap();
     assert_eq!(raised.assurance, Assurance::now(AuthMethods::read("pwd mail"), NOW));
     assert_eq!(kit.sessions.step_up().is_fresh(&raised, NOW).await, Ok(()));
-    // With an app it is not all that they have any more: neither to change factors, nor for the next proof.
+    // With an app, a mailed code is no longer enough, neither for changing factors nor for the next proof.
     let app = enrol(&factors).await;
     let stale = kit.sessions.step_up().is_fresh(&raised, NOW).await;
     assert_eq!(stale, Err(Refusal::InsufficientAuthentication));
     let none = kit.sessions.mailed_codes().for_session(&raised, "", &context(&events)).await;
     assert_eq!(none.unwrap_err().refusal, Refusal::BadBody);
-    // And what the app proved is not proved anew by a letter, when the app is gone.
+    // What the app proved is not proved again by a mailed code after the app was removed.
     let by_app = confirm(&raised, &app).await.unwrap();
     assert_eq!(by_app.assurance.acr(), Some("aal2"));
     let id = factors.of(&kim()).await.unwrap().factors[0].id.clone();

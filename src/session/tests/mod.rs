@@ -1,4 +1,4 @@
-//! [`SessionManager`](super::SessionManager) as its callers see it, with everything behind it in memory.
+//! Tests of [`SessionManager`](super::SessionManager) through its public interface, with everything else in memory.
 
 mod credentials;
 mod mailed_code;

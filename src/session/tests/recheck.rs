@@ -10,7 +10,7 @@ use crate::event::{EndReason, EventKind};
 use crate::session::testkit::{Kit, NOW, cheap, hashed, identity, session};
 use crate::store::{NewSession, Session, SessionBy, Sessions};
 
-/// What a round did after the directory has changed: the events, and whether the session lives.
+/// Runs a round after the directory has changed, and returns the events and whether the session lives.
 async fn after(change: impl FnOnce(&mut Vec<Account>)) -> (Kit, Vec<EventKind>, bool) {
     let kit = Kit::new();
     let session = kit.signed_in().await.session;
@@ -25,7 +25,7 @@ fn is_an_end(happened: &[EventKind]) -> bool {
     matches!(happened, [EventKind::SessionEnded { why: EndReason::DirectoryChanged, .. }])
 }
 
-/// An end that another password caused says so besides, once for the user.
+/// Whether these events are the end of sessions because of a new password, and name the new password once for the user.
 fn is_an_end_by_password(happened: &[EventKind]) -> bool {
     let (password, ends): (Vec<&EventKind>, Vec<&EventKind>) =
         happened.iter().partition(|what| matches!(what, EventKind::PasswordChanged { .. }));
@@ -138,7 +138,7 @@ async fn a_store_that_failed_does_not_cost_the_directory_its_turn() {
     assert!(!session.is_live(NOW));
 }
 
-/// A session of somebody in a directory that is not configured.
+/// Returns a session of a user in a directory that is not configured.
 async fn of_a_removed_directory(kit: &Kit) -> Arc<Session> {
     let identity = Identity { key: UserKey::new("removed", "7"), ..(*identity("7")).clone() };
     let like = session("other", "7");
@@ -210,7 +210,7 @@ async fn the_session_whose_request_changes_the_password_waits_for_the_answer() {
         kit.sessions.recheck(at, &events).await;
         let found = kit.store.find(SessionBy::Id(id), at).await.unwrap();
         assert_eq!(found.is_some(), lives_at_last, "{case}");
-        // The directory's own next turn says the same.
+        // The next recheck of the directory gives the same result.
         kit.sessions.recheck(later(61), &events).await;
         let found = kit.store.find(SessionBy::Id(id), later(61)).await.unwrap();
         assert_eq!(found.is_some(), lives_at_last, "{case}");

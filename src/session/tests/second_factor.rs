@@ -1,4 +1,4 @@
-//! The second step of a sign-in, and confirming later that it is still them.
+//! Tests of the second step of a sign-in, and of confirming the identity again later.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn kit(mode: FactorMode) -> (Kit, Arc<Factors>) {
     (Kit::with(move |parts| parts.factors = shared), factors)
 }
 
-/// Kim has one, confirmed by the code of the step before.
+/// Sets up a factor for Kim, confirmed by the code of the previous time step.
 async fn enrolled(factors: &Factors) -> Enrolment {
     let kim = UserKey::new("django", "7");
     let enrolment = factors.begin_enrolment(&kim, "kim", NOW).unwrap();
@@ -66,7 +66,7 @@ async fn finish(
     kit.sessions.second_factors().finish_sign_in(step, context).await
 }
 
-/// Why one was refused of late.
+/// Returns why a factor was refused, from the latest events.
 fn why(events: &Events) -> Option<FactorRefusal> {
     events.take().iter().find_map(|what| match what {
         EventKind::FactorRefused { why, .. } => Some(*why),
@@ -209,7 +209,7 @@ async fn only_another_proof_raises_what_a_session_proves() {
     assert_eq!(levels(&events), [(Some(One), Two)], "a wrong password, the right one, the code");
 }
 
-/// What changed of late.
+/// Returns the changes of the assurance level, from the latest events.
 fn levels(events: &Events) -> Vec<(Option<AssuranceLevel>, AssuranceLevel)> {
     let of = |what: &EventKind| match what {
         EventKind::AssuranceChanged { from, to, .. } => Some((*from, *to)),
@@ -230,10 +230,10 @@ async fn another_level_of_assurance_is_said_once_and_of_a_session_that_lives() {
     let [first, second] = [0, 1].map(|step| code(&enrolment, NOW, step));
     let raised = confirm(&session, Confirmation::Code(&first), &events).await.unwrap();
     assert_eq!(levels(&events), [(Some(One), Two)]);
-    // What it has, it proves again: that changes nothing.
+    // Proving again what the session already proved changes nothing.
     let raised = confirm(&raised, Confirmation::Code(&second), &events).await.unwrap();
     assert_eq!(levels(&events), []);
-    // They have removed it, and prove that it is them by the password that is left.
+    // The user has removed the factor, and confirms their identity with the password that is left.
     let kim = UserKey::new("django", "7");
     let id = factors.of(&kim).await.unwrap().factors[0].id.clone();
     assert!(factors.remove(&kim, &id).await.unwrap());

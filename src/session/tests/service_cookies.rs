@@ -1,4 +1,4 @@
-//! The cookies that a service gave: with whom they are, what changes them, and when they go.
+//! Tests of services' cookies: where they are stored, what changes them, and when they are removed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -90,7 +90,7 @@ fn watched(form: &Arc<Form>) -> WatchedDirectory {
     )
 }
 
-/// A store with a session of that service's user, and what is kept there.
+/// Returns a store with a session of that service's user, and the cookies stored there.
 async fn keeping(form: &Arc<Form>) -> (Arc<Memory>, Arc<ServiceCookies>, Arc<Session>) {
     let store = Memory::new();
     let kept = kept_in(&store, vec![Directory::Service(Arc::clone(form) as Arc<dyn LoginService>)]);
@@ -203,7 +203,7 @@ async fn what_an_answer_changes_is_in_the_store_before_it_goes_on() {
     let (store, kept, session) = keeping(&form).await;
     for (was, line, taken, now) in [
         ("1", "sid=2; HttpOnly", TakenCookies::GoesOn, Some("2")),
-        // Of a request that was on its way meanwhile: a new value counts, and an end does not.
+        // In answer to a request that was in flight meanwhile, a new value counts and an end does not.
         ("1", "sid=; Max-Age=0", TakenCookies::GoesOn, Some("2")),
         ("1", "sid=3", TakenCookies::GoesOn, Some("3")),
         ("3", "theme=dark", TakenCookies::GoesOn, Some("3")),
@@ -240,7 +240,7 @@ async fn of_many_answers_at_once_the_store_has_what_memory_has() {
     assert!(in_store.is_some());
 }
 
-/// Waits until the service was told as often as this.
+/// Waits until the service was asked this many times to sign out.
 async fn told(form: &Form, times: usize) -> Vec<Option<String>> {
     let started = Instant::now();
     loop {

@@ -111,7 +111,7 @@ async fn a_second_factor_is_told_of_after_the_right_password_only() {
         assert_eq!(failure(&events.take()), Some(why), "{name} {password}");
         assert_eq!(kit.passwords.checks_done(), index as u64 + 1, "{name} {password}");
     }
-    // No guess: it locks nobody out, and takes no earlier guess back either.
+    // It is no guess: it locks nobody out, and clears no earlier guess either.
     for _ in 0..20 {
         let refused = kit.sign_in("lee", "right", &Events::default()).await.unwrap_err();
         assert_eq!(refused.refusal, Refusal::SecondFactorElsewhere);
@@ -158,7 +158,7 @@ async fn the_first_directory_that_knows_the_name_decides() {
     kit.directory.accounts.lock().push(account("2", "lee", "right"));
     let lee = kit.sign_in("lee", "right", &Events::default()).await.unwrap();
     assert_eq!(&*lee.session.identity.load().key.id, "2", "a name that only the second knows");
-    // It might have known the name, so the next one is not asked.
+    // The directory might have known the name, so the next one is not asked.
     down.is_down.store(true, Ordering::SeqCst);
     assert_eq!(sign_in("right").await.unwrap_err().refusal, Refusal::DirectoryUnavailable);
 }
