@@ -1,8 +1,8 @@
-//! The blocks that hold, in memory, for each request to look at.
+//! The blocks that currently apply, in memory, for each request to check.
 //!
-//! Reading takes no lock and waits for nothing: a list that is empty costs one load, and one that is not a load and a
-//! look-up for each length of prefix in it. A change copies the list, which is bounded, and puts the copy in its place; only
-//! the one party that decides changes does that (see `live`), after the change is durable.
+//! Reading takes no lock and never waits: an empty list costs one load, and any other costs a load and a lookup for each prefix
+//! length in it. A change copies the list, which is bounded, and replaces it by the copy. Only the one party that decides
+//! changes does this (see `live`), after the change is durable.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -18,34 +18,34 @@ use crate::block::{Block, BlockSubject, Demand};
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 
-/// So many blocks are kept at most. A detector's block of an address gives way to a new one before there are more.
+/// The most blocks that are stored. Beyond this number, a detector's block of an address gives way to a new block.
 pub const MOST_BLOCKS: usize = if cfg!(test) { 64 } else { 10_000 };
 
-/// Keeps blocks. An adapter implements this port over the same data as the others.
+/// The port that stores blocks. An adapter implements it over the same data as the other ports.
 #[async_trait]
 pub trait Blocks: Send + Sync {
-    /// What is blocked now and from now on, in memory: the same list each time, which the adapter changes.
+    /// Returns the current blocks, in memory: the same list each time, which the adapter changes.
     fn list(&self) -> Arc<BlockList>;
 
-    /// Blocks somebody; durable when this returns, and seen by every reader.
+    /// Adds a block; durable when this returns, and visible to every reader.
     async fn block(&self, new: Block) -> Result<Blocked, StoreError>;
 
-    /// Lifts a block; durable when this returns. `None`: there was none.
+    /// Lifts a block; durable when this returns. `None` if there was none.
     async fn lift(&self, subject: &BlockSubject) -> Result<Option<Arc<Block>>, StoreError>;
 }
 
-/// What came of a block.
+/// The result of adding a block.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Blocked {
-    /// It holds.
+    /// The new block applies.
     Holds(Arc<Block>),
-    /// Another one of the same subject holds, and does not give way to it.
+    /// Another block of the same subject applies and does not give way to the new one.
     Stands(Arc<Block>),
-    /// There are too many, and none of them may be forgotten.
+    /// The list is full, and none of its blocks may be dropped.
     NoRoom,
 }
 
-/// How many subjects of each kind are blocked.
+/// The number of blocked subjects of each kind.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct BlockCounts {
     /// Addresses and networks.
@@ -56,10 +56,10 @@ pub struct BlockCounts {
     pub sessions: usize,
 }
 
-/// See the head of this module.
+/// The blocks in memory, as described at the head of this module.
 #[derive(Debug, Default)]
 pub struct BlockList {
-    /// False: nothing is in `held`.
+    /// Whether there are any blocks in `held`.
     is_any: AtomicBool,
     held: ArcSwap<HeldBlocks>,
 }
@@ -67,17 +67,17 @@ pub struct BlockList {
 #[derive(Clone, Debug, Default)]
 struct HeldBlocks {
     all: HashMap<BlockSubject, Arc<Block>>,
-    /// The lengths of prefixes among them, of IPv4 and of IPv6.
+    /// The prefix lengths of the blocked networks, of IPv4 and of IPv6.
     lengths: [BTreeSet<u8>; 2],
 }
 
 impl BlockList {
-    /// The block that keeps a client's address out, if there is one.
+    /// Returns the block that keeps a client's address out, if there is one.
     pub fn of_address(&self, address: IpAddr, now: Timestamp) -> Option<Arc<Block>> {
         self.find_address(address, now, |block| block.demand == Demand::StayAway)
     }
 
-    /// The block that keeps a known caller out, if there is one of the user or of the session.
+    /// Returns the block of a known caller's user or session that does more than slow them down, if there is one.
     pub fn of_caller(
         &self,
         user: &UserKey,
@@ -87,13 +87,13 @@ impl BlockList {
         self.find_caller(user, session, now, |block| block.demand != Demand::SlowDown)
     }
 
-    /// Is this session to be slower?
+    /// Whether this session is slowed down.
     pub fn is_slowed(&self, user: &UserKey, session: &SessionId, now: Timestamp) -> bool {
         let slows = |block: &Block| block.demand == Demand::SlowDown;
         self.find_caller(user, Some(session), now, slows).is_some()
     }
 
-    /// Is this address to be slower?
+    /// Whether this address is slowed down.
     pub fn is_slowed_address(&self, address: IpAddr, now: Timestamp) -> bool {
         self.find_address(address, now, |block| block.demand == Demand::SlowDown).is_some()
     }
@@ -134,7 +134,7 @@ impl BlockList {
         subjects.find_map(|subject| held.find(&subject, now).filter(|block| is_meant(block)))
     }
 
-    /// Every block that holds, those that end first before the others.
+    /// Returns all current blocks, those that end first before the others.
     pub fn all(&self, now: Timestamp) -> Vec<Arc<Block>> {
         let held = self.held.load();
         let mut all: Vec<_> =
@@ -143,7 +143,7 @@ impl BlockList {
         all
     }
 
-    /// How many there are.
+    /// Returns the number of current blocks of each kind.
     pub fn counts(&self, now: Timestamp) -> BlockCounts {
         let held = self.held.load();
         let mut counts = BlockCounts::default();
@@ -157,7 +157,7 @@ impl BlockList {
         counts
     }
 
-    /// What becomes of a new block, by what is in memory. For a store whose memory is the truth.
+    /// Decides whether a new block is added, from the blocks in memory. For a store that has nothing but memory.
     pub(super) fn admit(&self, new: &Block) -> Admitted {
         let held = self.held.load();
         if let Some(old) = held.all.get(&new.subject) {
@@ -177,7 +177,7 @@ impl BlockList {
         }
     }
 
-    /// Shows a new block, in place of one of another subject if there was no room.
+    /// Adds a block in memory, in place of one of another subject if the list was full.
     pub(super) fn put(&self, new: Block, in_place_of: Option<&BlockSubject>) -> Arc<Block> {
         let new = Arc::new(new);
         self.change(|all| {
@@ -187,21 +187,21 @@ impl BlockList {
         new
     }
 
-    /// Shows blocks that were read from disk.
+    /// Adds blocks that were read from disk.
     pub(super) fn fill(&self, blocks: Vec<Block>) {
         self.change(|all| {
             all.extend(blocks.into_iter().map(|block| (block.subject.clone(), Arc::new(block))));
         });
     }
 
-    /// Takes a block away.
+    /// Removes a block from memory.
     pub(super) fn remove(&self, subject: &BlockSubject) -> Option<Arc<Block>> {
         let mut removed = None;
         self.change(|all| removed = all.remove(subject));
         removed
     }
 
-    /// Drops what is over, and the blocks of sessions that are gone.
+    /// Drops blocks that have ended, and blocks of sessions that are gone.
     pub(super) fn forget(&self, now: Timestamp, is_gone: impl Fn(&SessionId) -> bool) {
         let is_past_use = |block: &Block| {
             let of_no_session =
@@ -230,11 +230,11 @@ impl BlockList {
     }
 }
 
-/// What becomes of a new block.
+/// Whether a new block is added.
 pub(super) enum Admitted {
-    /// It holds; this one is forgotten for it.
+    /// The block is added, and this other one is dropped for it.
     InPlaceOf(Option<BlockSubject>),
-    /// It does not.
+    /// The block is not added.
     Not(Blocked),
 }
 

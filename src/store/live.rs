@@ -1,9 +1,9 @@
-//! The sessions that live, in memory: by id, by cookie and by user.
+//! The live sessions, in memory: by id, by cookie and by user.
 //!
-//! Adapters answer reads from here, so a read does no I/O and needs no disk that works. Only the one party that decides
-//! changes (the embedded store's writer, the memory store's lock) puts sessions in and takes them out, and it does so
-//! after the change is durable and before it is acknowledged. A session is marked as ended before it is taken out: a
-//! reader between the two steps already gets none.
+//! Adapters answer reads from here, so a read does no I/O and does not depend on the disk. Only the one party that decides
+//! changes (the embedded store's writer, the memory store's lock) inserts and removes sessions, after the change is durable and
+//! before it is acknowledged. A session is marked as ended before it is removed, so that a reader between the two steps already
+//! finds none.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::secret::Digest;
 
-/// The sessions that have not ended. Some may have passed their idle or absolute end and wait for upkeep.
+/// The sessions that have not ended. Some may have passed their idle or absolute timeout and wait for upkeep.
 #[derive(Debug, Default)]
 pub(super) struct LiveSessions {
     by_id: DashMap<SessionId, HeldSessions>,
@@ -24,7 +24,7 @@ pub(super) struct LiveSessions {
     blocks: Arc<BlockList>,
 }
 
-/// A date, and until when it must be kept.
+/// A stamp: a date, and how long it must be stored.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stamp {
     pub(super) at: Timestamp,
@@ -34,12 +34,12 @@ pub(super) struct Stamp {
 #[derive(Debug)]
 struct HeldSessions {
     session: Arc<Session>,
-    /// The key it was filed under in `by_user`; the session's own identity can be replaced meanwhile.
+    /// The user under whom the session was filed in `by_user`; the session's own identity can be replaced meanwhile.
     user: UserKey,
 }
 
 impl LiveSessions {
-    /// Puts a session in.
+    /// Inserts a session.
     pub(super) fn insert(&self, session: &Arc<Session>) {
         let user = session.identity.load().key.clone();
         self.by_user.entry(user.clone()).or_default().push(Arc::clone(session));
@@ -49,7 +49,7 @@ impl LiveSessions {
         self.by_id.insert(session.id.clone(), HeldSessions { session: Arc::clone(session), user });
     }
 
-    /// Marks a session as ended and takes it out. `None` if it had ended before or was never here.
+    /// Marks a session as ended and removes it. `None` if it had ended before or was never here.
     pub(super) fn end(&self, id: &SessionId) -> Option<Arc<Session>> {
         let session = Arc::clone(&self.by_id.get(id)?.session);
         let first = session.mark_ended();
@@ -64,19 +64,19 @@ impl LiveSessions {
         first.then_some(session)
     }
 
-    /// Puts the renewed record of a session in the place of the old one. `None` if the session has ended.
+    /// Replaces a session's record by its renewed one. `None` if the session has ended.
     pub(super) fn renew(&self, renewal: &Renewal) -> Option<Arc<Session>> {
         self.replace(&renewal.session, |old| old.renewed(renewal))
     }
 
-    /// Forgets where sessions began that began before this time.
+    /// Erases the places of sessions that began before this time.
     pub(super) fn forget_places(&self, before: Timestamp) {
         for session in self.all().iter().filter(|session| session.has_place_before(before)) {
             self.replace(&session.id, Session::without_place);
         }
     }
 
-    /// The new record is there before the old one seems to have ended.
+    /// Replaces a session's record. The new record is inserted before the old one is marked as ended.
     fn replace(
         &self,
         id: &SessionId,
@@ -99,23 +99,23 @@ impl LiveSessions {
                 *session = Arc::clone(&new);
             }
         }
-        // A use that was noted meanwhile.
+        // The old record may have been used meanwhile.
         new.touch(old.last_used());
         old.mark_ended();
         Some(new)
     }
 
-    /// The session of this id, timed out or not.
+    /// Returns the session with this id, timed out or not.
     pub(super) fn with_id(&self, id: &SessionId) -> Option<Arc<Session>> {
         self.by_id.get(id).map(|held| Arc::clone(&held.session))
     }
 
-    /// The session that has this cookie, timed out or not.
+    /// Returns the session that has this cookie, timed out or not.
     pub(super) fn with_cookie(&self, cookie: &Digest) -> Option<Arc<Session>> {
         self.by_cookie.get(cookie).map(|session| Arc::clone(&session))
     }
 
-    /// The session, if it lives at `now`.
+    /// Returns the session, if it is live at `now`.
     pub(super) fn find(&self, by: SessionBy<'_>, now: Timestamp) -> Option<Arc<Session>> {
         let session = match by {
             SessionBy::Id(id) => Arc::clone(&self.by_id.get(id)?.session),
@@ -124,7 +124,7 @@ impl LiveSessions {
         session.is_live(now).then_some(session)
     }
 
-    /// Shows what is kept for a session now, if it has not ended.
+    /// Replaces the attachment of a session. Returns `false` if the session has ended.
     pub(super) fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> bool {
         let held = self.by_id.get(session);
         held.is_some_and(|held| {
@@ -133,17 +133,17 @@ impl LiveSessions {
         })
     }
 
-    /// The date under a key.
+    /// Returns the stamp's date under a key.
     pub(super) fn stamp(&self, key: &Digest) -> Option<Timestamp> {
         self.stamps.get(key).map(|stamp| stamp.at)
     }
 
-    /// Shows a date.
+    /// Stores a stamp in memory.
     pub(super) fn put_stamp(&self, key: Digest, stamp: Stamp) {
         self.stamps.insert(key, stamp);
     }
 
-    /// What becomes of a date: the new one alone, or what it makes of the one that is there.
+    /// Returns the stamp to store: the new one, merged with the one that exists.
     pub(super) fn merged(&self, new: &NewStamp) -> Stamp {
         let Some(old) = self.stamps.get(&new.key).map(|stamp| *stamp) else {
             return Stamp { at: new.at, kept_until: new.kept_until };
@@ -157,12 +157,12 @@ impl LiveSessions {
         }
     }
 
-    /// Drops the dates that need not be kept any longer.
+    /// Drops the stamps that need not be stored any longer.
     pub(super) fn forget_stamps(&self, now: Timestamp) {
         self.stamps.retain(|_, stamp| now < stamp.kept_until);
     }
 
-    /// Who is refused for a time.
+    /// Returns the blocks.
     pub(super) fn blocks(&self) -> &Arc<BlockList> {
         &self.blocks
     }
@@ -177,12 +177,12 @@ impl LiveSessions {
         self.by_cookie.contains_key(cookie)
     }
 
-    /// All sessions of a user, timed out or not.
+    /// Returns all sessions of a user, timed out or not.
     pub(super) fn of_user(&self, user: &UserKey) -> Vec<Arc<Session>> {
         self.by_user.get(user).map(|sessions| sessions.clone()).unwrap_or_default()
     }
 
-    /// The sessions that are selected, timed out or not.
+    /// Returns the selected sessions, timed out or not.
     pub(super) fn selected(&self, which: &SessionSelection) -> Vec<Arc<Session>> {
         match which {
             SessionSelection::Session(id) => self.with_id(id).into_iter().collect(),
@@ -201,12 +201,13 @@ impl LiveSessions {
         }
     }
 
-    /// All sessions, timed out or not, in no order.
+    /// Returns all sessions, timed out or not, in no particular order.
     pub(super) fn all(&self) -> Vec<Arc<Session>> {
         self.by_id.iter().map(|held| Arc::clone(&held.session)).collect()
     }
 
-    /// The sessions that live at `now`, of one user or of all, newest first (then by id, so that the order is one).
+    /// Returns the sessions that are live at `now`, of one user or of all, newest first (then by id, so that the order is
+    /// unique).
     pub(super) fn list(&self, user: Option<&UserKey>, now: Timestamp) -> Vec<Arc<Session>> {
         let mut sessions = user.map_or_else(|| self.all(), |user| self.of_user(user));
         sessions.retain(|session| session.is_live(now));

@@ -1,7 +1,7 @@
-//! A store that forgets everything when the process ends. For tests and for trying things out.
+//! A store that forgets everything when the process ends, for tests and trials.
 //!
-//! One lock decides every change, so each is atomic by construction; reads go past it. It is the plain statement of the
-//! contract that the other adapters are held to.
+//! One lock decides every change, so each is atomic by construction; reads do not take it. This is the simplest implementation
+//! of the contract that the other adapters are tested against.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -30,7 +30,7 @@ use crate::secret::Digest;
 #[derive(Debug, Default)]
 pub struct Memory {
     live: LiveSessions,
-    /// The refresh tokens of live sessions; its lock is the one that decides.
+    /// The refresh tokens of live sessions; the lock on them decides every change.
     tokens: Mutex<HashMap<Digest, Token>>,
     pub(super) outgoing: Mutex<Outgoing>,
     pub(super) factors: Mutex<FactorTables>,
@@ -52,7 +52,7 @@ struct Spent {
 }
 
 impl Memory {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
@@ -131,7 +131,7 @@ impl Sessions for Memory {
                 if there.is_live(new.at) {
                     return Ok(BeginOutcome::Before(Some(there)));
                 }
-                // Its time ran out, and upkeep has not come by.
+                // The session has timed out, but upkeep has not removed it yet.
                 self.end_one(&mut tokens, &there.id);
             }
         }
@@ -258,7 +258,7 @@ impl StoredPlaces for Memory {
 
 #[async_trait]
 impl Former for Memory {
-    /// What has ended is forgotten.
+    /// Sessions that have ended are forgotten, so only live ones are searched.
     async fn last_identity(
         &self,
         user: &UserKey,

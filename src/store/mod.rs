@@ -1,17 +1,17 @@
-//! The ports through which sessions are kept, and their values.
+//! The ports that store sessions, and their values.
 //!
-//! One [`Session`] is the root of everything issued: its cookie, its refresh-token family and its access tokens carry its
-//! id, and ending it ends them all. A store hands out `Arc<Session>`s that are shared with the gate's memory of verified
-//! tokens: the end of a session is seen there at once, because it sets a flag in the very same record.
+//! One [`Session`] is the root of everything issued: its cookie, its refresh-token family and its access tokens carry its id,
+//! and ending it ends them all. A store returns `Arc<Session>`s that are shared with the gate's cache of verified tokens: the
+//! cache sees the end of a session at once, because it sets a flag in the same record.
 //!
-//! What *absent* and *down* mean is said at each method. "The store is down" is never "there is no session".
+//! Each method documents what *absent* and *down* mean. "The store is down" is never "there is no session".
 //!
-//! An adapter must hold the contract in `contract/`; it is mounted once for each.
+//! An adapter must fulfil the contract in `contract/`, whose tests run once for each adapter.
 //!
-//! The grace window belongs to each rotation by itself: a token that was spent within *its* window gets *its* sealed
-//! answer again, even when the successor in that answer has been spent meanwhile (the caller then presents the
-//! successor, and is within that one's window or not). Every token spent longer ago is reuse, whatever its generation.
-//! A token past its own `exp` is neither: it could do nothing, so it raises nothing.
+//! Each rotation has a grace window of its own: a token that was spent within *its* window gets *its* sealed answer again, even
+//! if the successor in that answer has been spent meanwhile (the caller then presents the successor, within that one's window
+//! or not). Every token spent longer ago is reuse, whatever its generation. A token past its own `exp` is neither, because it
+//! is worthless anyway.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -52,53 +52,53 @@ pub mod records;
 #[cfg(test)]
 mod contract;
 
-/// One sign-in of one user on one device; or, if it has a [`TokenGrant`], one personal access token.
+/// One sign-in of one user on one device, or one personal access token if it has a [`TokenGrant`].
 #[derive(Debug)]
 pub struct Session {
-    /// Its id.
+    /// The session's id.
     pub id: SessionId,
-    /// Whose it is. Replaced when the directory says that groups or names changed.
+    /// The user that the session belongs to. Replaced when the directory reports other groups or names.
     pub identity: ArcSwap<Identity>,
-    /// What the directory said of the password when it was checked; another mark later ends the session.
+    /// The directory's mark of the password when it was checked; a different mark later ends the session.
     pub password_mark: Digest,
-    /// SHA-256 of the session cookie's value, if a cookie was issued; of an adopted session the digest that stands for its
-    /// credential.
+    /// The SHA-256 of the session cookie's value, if a cookie was issued; for an adopted session, the digest that stands for
+    /// its credential.
     pub cookie: Option<Digest>,
-    /// The `[[issuer]]` whose credential it is, if the session was adopted: see [`Sessions::adopt`].
+    /// The `[[issuer]]` of the credential, if the session was adopted: see [`Sessions::adopt`].
     pub issuer: Option<Arc<str>>,
     /// When the user signed in.
     pub signed_in_at: Timestamp,
-    /// The absolute end; nothing extends it.
+    /// The absolute timeout; nothing extends it.
     pub expires_at: Timestamp,
-    /// Without a use for this long, it is over.
+    /// The idle timeout: the session ends after this time without a use.
     pub idle_timeout: Duration,
     /// The address at sign-in.
     pub client: Option<IpAddr>,
     /// The `User-Agent` at sign-in, cut to 256 bytes.
     pub agent: Box<str>,
-    /// How its user was authenticated, and when.
+    /// How the user was authenticated, and when.
     pub assurance: Assurance,
-    /// What it is for, if it is a personal access token; `cookie` is the SHA-256 of the token then.
+    /// The scope of a personal access token, if it is one; `cookie` is then the SHA-256 of the token.
     pub grant: Option<Arc<TokenGrant>>,
-    /// What is kept for it beside: see [`SessionAttachments`]. Replaced through that port alone.
+    /// The attachment of the session: see [`SessionAttachments`]. Replaced through that port alone.
     pub kept: ArcSwapOption<Vec<u8>>,
     last_used: AtomicU64,
     ended: AtomicBool,
-    /// What the store's file says of it, so that only differences are written.
+    /// What the store's file has of the session, so that only differences are written.
     saved: SavedUse,
 }
 
 /// With the two counts of its `Arc`, a record fits an allocation of 256 bytes; the allocator's next size is 320, and a gateway
-/// may hold hundreds of thousands.
+/// may have hundreds of thousands of sessions.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Session>() + 2 * size_of::<usize>() <= 256);
 
 /// A session to begin.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// A fresh random id.
+    /// The session's id: new and random.
     pub id: SessionId,
-    /// Whose it is.
+    /// The user that the session belongs to.
     pub identity: Arc<Identity>,
     /// See [`Session::password_mark`].
     pub password_mark: Digest,
@@ -106,7 +106,7 @@ pub struct NewSession {
     pub cookie: Option<Digest>,
     /// See [`Session::issuer`].
     pub issuer: Option<Arc<str>>,
-    /// When it begins.
+    /// When the session begins.
     pub at: Timestamp,
     /// See [`Session::expires_at`].
     pub expires_at: Timestamp,
@@ -120,180 +120,180 @@ pub struct NewSession {
     pub assurance: Assurance,
     /// See [`Session::grant`].
     pub grant: Option<Arc<TokenGrant>>,
-    /// The first refresh token of its family, if tokens were issued.
+    /// The first refresh token of the session's family, if tokens were issued.
     pub refresh: Option<NewRefreshToken>,
-    /// What is kept for it from the beginning: see [`SessionAttachments`].
+    /// The first attachment of the session: see [`SessionAttachments`].
     pub kept: Option<Arc<Vec<u8>>>,
 }
 
-/// A refresh token to remember. Only the hash of its `jti` is stored.
+/// A refresh token to store. Only the hash of its `jti` is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRefreshToken {
-    /// SHA-256 of the token's `jti` text.
+    /// The SHA-256 of the token's `jti` text.
     pub digest: Digest,
-    /// Its `exp`.
+    /// The token's `exp`.
     pub expires_at: Timestamp,
 }
 
-/// One rotation: spend `presented`, remember `successor`.
+/// One rotation: spend `presented`, store `successor`.
 #[derive(Clone, Debug)]
 pub struct Rotate {
     /// The session that the presented token names.
     pub session: SessionId,
-    /// SHA-256 of the presented token's `jti`.
+    /// The SHA-256 of the presented token's `jti`.
     pub presented: Digest,
-    /// What is to follow it.
+    /// The token that replaces the presented one.
     pub successor: NewRefreshToken,
-    /// The answer, sealed under a key that only a holder of the presented token can derive; kept for the grace window.
+    /// The answer, sealed under a key that only a holder of the presented token can derive; stored for the grace window.
     pub sealed_answer: Vec<u8>,
-    /// For how long after the rotation the same answer is given again.
+    /// How long after the rotation the same answer is given again.
     pub grace: Duration,
-    /// Now.
+    /// The current time.
     pub at: Timestamp,
 }
 
-/// What came of a presented refresh token.
+/// The result of presenting a refresh token.
 #[derive(Clone, Debug)]
 pub enum RotationOutcome {
-    /// It was good and is now spent; its successor is stored, durably.
+    /// The token was valid and is now spent; its successor is stored, durably.
     Rotated(Arc<Session>),
-    /// It was spent within the grace window: here is the sealed answer of that rotation.
+    /// The token was spent within the grace window; this is the sealed answer of that rotation.
     Replayed(Arc<Session>, Vec<u8>),
-    /// It was spent longer ago. The session has been ended by this very call, durably.
+    /// The token was spent longer ago. This call has ended the session, durably.
     Reused(Arc<Session>),
-    /// It has expired.
+    /// The token has expired.
     Expired,
-    /// The store has never seen it in this session, or has forgotten it; or the session has ended.
+    /// The store has never seen the token in this session, or has forgotten it; or the session has ended.
     Unknown,
 }
 
-/// What is known of a refresh token that is looked at and not spent.
+/// The state of a refresh token that is not spent by the lookup.
 #[derive(Clone, Debug)]
 pub enum RefreshState {
-    /// Good and not spent.
+    /// The token is valid and unspent.
     Fresh(Arc<Session>),
-    /// Spent at the given time; its session lives.
+    /// The token was spent at this time; its session is live.
     Spent(Arc<Session>, Timestamp),
-    /// It has expired.
+    /// The token has expired.
     Expired,
-    /// Never seen, forgotten, or its session has ended.
+    /// The token was never seen or is forgotten, or its session has ended.
     Unknown,
 }
 
-/// What came of a session that can begin only once.
+/// The result of beginning a session that can begin only once.
 #[derive(Clone, Debug)]
 pub enum BeginOutcome {
-    /// It has begun, durably, and cannot begin again.
+    /// The session has begun, durably, and cannot begin again.
     Begun(Arc<Session>),
-    /// It had begun before, or was never to begin: here it is if it lives.
+    /// The session had begun before, or must not begin; this is the session if it is live.
     Before(Option<Arc<Session>>),
 }
 
-/// What proves a session from now on.
+/// A change of a session's credential or assurance.
 #[derive(Clone, Debug)]
 pub struct Renewal {
-    /// Which.
+    /// The session to renew.
     pub session: SessionId,
-    /// The digest of its new credential; `None`: it stays.
+    /// The digest of the new credential; `None` keeps the current one.
     pub cookie: Option<Digest>,
     /// See [`Session::password_mark`].
     pub password_mark: Digest,
-    /// What the user has proved by now; `None`: it stays as it was.
+    /// The new assurance; `None` keeps the current one.
     pub assurance: Option<Assurance>,
-    /// Now.
+    /// The current time.
     pub at: Timestamp,
 }
 
-/// How to find a session.
+/// The key by which a session is found.
 #[derive(Clone, Copy, Debug)]
 pub enum SessionBy<'a> {
-    /// By its id.
+    /// The session's id.
     Id(&'a SessionId),
-    /// By the SHA-256 of its cookie's value.
+    /// The SHA-256 of the cookie's value.
     Cookie(&'a Digest),
 }
 
-/// Which sessions to end.
+/// The sessions to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionSelection {
-    /// One.
+    /// One session.
     Session(SessionId),
-    /// All of a user, personal access tokens among them.
+    /// All sessions of a user, including personal access tokens.
     User(UserKey),
-    /// All of a user but one, personal access tokens among them.
+    /// All sessions of a user except one, including personal access tokens.
     OthersOf {
-        /// Whose.
+        /// The user that the sessions belong to.
         user: UserKey,
-        /// The one that goes on.
+        /// The session that goes on.
         kept: SessionId,
     },
-    /// All of a user that began with a sign-in, but one; personal access tokens stay.
+    /// All sessions of a user that began with a sign-in, except one; personal access tokens go on.
     SignIns {
-        /// Whose.
+        /// The user that the sessions belong to.
         user: UserKey,
-        /// The one that goes on, if one does.
+        /// The session that goes on, if any.
         kept: Option<SessionId>,
     },
 }
 
-/// What a round of upkeep did.
+/// The result of a round of upkeep.
 #[derive(Clone, Debug, Default)]
 pub struct Upkeep {
-    /// Sessions that passed their idle or absolute end and were removed.
+    /// Sessions that passed their idle or absolute timeout and were removed.
     pub expired: Vec<Arc<Session>>,
-    /// Sessions that live, without personal access tokens.
+    /// The number of live sessions, without personal access tokens.
     pub active: u64,
-    /// Personal access tokens that are good.
+    /// The number of valid personal access tokens.
     pub tokens: u64,
 }
 
-/// The store could not do it. The text is for the log; a client gets 503.
+/// A failure of the store. The text is for the log; a client gets 503.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the store failed: {0}")]
 pub struct StoreError(pub String);
 
-/// Keeps sessions.
+/// The port that stores sessions.
 #[async_trait]
 pub trait Sessions: Send + Sync {
-    /// Begins a session, and with it its first refresh token; durable when this returns.
+    /// Begins a session, together with its first refresh token; durable when this returns.
     async fn create(&self, new: NewSession) -> Result<Arc<Session>, StoreError>;
 
-    /// Begins the session of a personal access token; `None`: its user has `most` that are good already. Of many parallel
-    /// calls no more than there is room for succeed. Durable when this returns.
+    /// Begins the session of a personal access token; `None` if its user has `most` valid ones already. Parallel calls cannot
+    /// exceed the limit. Durable when this returns.
     async fn create_token(
         &self,
         new: NewSession,
         most: usize,
     ) -> Result<Option<Arc<Session>>, StoreError>;
 
-    /// Begins a session unless there is a date under the key of `mark`, and puts that date, in one step: of many parallel
-    /// calls with one mark exactly one is [`BeginOutcome::Begun`], and whatever ends that session, none is again while the mark is
-    /// kept. Who sees the date finds the session, if it has not ended. Durable when this returns.
+    /// Begins a session unless a stamp exists under the key of `mark`, and puts that stamp, in one step: of many parallel calls
+    /// with one mark exactly one is [`BeginOutcome::Begun`]. Even after that session has ended, none begins again while the
+    /// mark is stored. Whoever sees the stamp finds the session, if it has not ended. Durable when this returns.
     async fn create_once(
         &self,
         new: NewSession,
         mark: NewStamp,
     ) -> Result<BeginOutcome, StoreError>;
 
-    /// Begins a session for a credential that a service issued, whose digest is `new.cookie`, in one step: unless one lives
-    /// by it, or there is a date under that digest, which is its end. [`Sessions::end`] puts that date, so that a credential
-    /// whose session was ended adopts none again while the service may still take it (`idle_timeout` from the end on); time
-    /// that runs out puts none. Durable when this returns.
+    /// Begins a session for a credential that a service issued, whose digest is `new.cookie`, in one step: unless it already
+    /// has a live session, or a stamp exists under that digest, which is its end. [`Sessions::end`] puts that stamp, so that a
+    /// credential whose session was ended is not adopted again while the service may still accept it (`idle_timeout` from the
+    /// end on); a timeout puts none. Durable when this returns.
     async fn adopt(&self, new: NewSession) -> Result<BeginOutcome, StoreError>;
 
-    /// Gives a live session another proof: the same session in a new record, and whoever holds the old one finds it ended
-    /// and looks again. `None`: the session has ended. Durable when this returns.
+    /// Renews a live session: the same session gets a new record, and holders of the old record find it ended and look it up
+    /// again. `None` if the session has ended. Durable when this returns.
     async fn renew(&self, renewal: Renewal) -> Result<Option<Arc<Session>>, StoreError>;
 
-    /// Finds a live session. `None`: never seen, ended, or past its idle or absolute end at `now`.
+    /// Finds a live session. `None` if it was never seen, has ended, or is past its idle or absolute timeout at `now`.
     async fn find(
         &self,
         by: SessionBy<'_>,
         now: Timestamp,
     ) -> Result<Option<Arc<Session>>, StoreError>;
 
-    /// Ends sessions; durable when this returns, and seen by every holder of the records. Those that had ended before are
-    /// not in the answer, so the caller tells each end once.
+    /// Ends sessions; durable when this returns, and visible to every holder of the records. Sessions that had ended before are
+    /// not returned, so that the caller reports each end once.
     async fn end(
         &self,
         which: &SessionSelection,
@@ -301,25 +301,25 @@ pub trait Sessions: Send + Sync {
         at: Timestamp,
     ) -> Result<Vec<Arc<Session>>, StoreError>;
 
-    /// The live sessions, of one user or of all, newest first.
+    /// Returns the live sessions, of one user or of all, newest first.
     async fn list(
         &self,
         user: Option<&UserKey>,
         now: Timestamp,
     ) -> Result<Vec<Arc<Session>>, StoreError>;
 
-    /// Removes what has expired, forgets what is past use, and makes last uses and changed identities durable.
+    /// Removes expired sessions and expired data, and makes last uses and changed identities durable.
     async fn upkeep(&self, now: Timestamp) -> Result<Upkeep, StoreError>;
 }
 
-/// Keeps refresh tokens. An adapter implements both ports over the same data.
+/// The port that stores refresh tokens. An adapter implements both ports over the same data.
 #[async_trait]
 pub trait RefreshTokens: Send + Sync {
-    /// Spends one token and remembers its successor, atomically: of many parallel calls with one token exactly one is
+    /// Spends one token and stores its successor, atomically: of many parallel calls with one token exactly one is
     /// [`RotationOutcome::Rotated`]. Durable when this returns.
     async fn rotate(&self, rotate: Rotate) -> Result<RotationOutcome, StoreError>;
 
-    /// Looks at a token without spending it.
+    /// Returns the state of a token without spending it.
     async fn look(
         &self,
         session: &SessionId,
@@ -328,61 +328,62 @@ pub trait RefreshTokens: Send + Sync {
     ) -> Result<RefreshState, StoreError>;
 }
 
-/// What becomes of a stamp that is there already.
+/// How a new stamp is merged with an existing one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Keep {
-    /// The one that is there stays.
+    /// The existing date stays.
     First,
-    /// The later one counts.
+    /// The later date is stored.
     Latest,
 }
 
-/// A date to keep under a key.
+/// A stamp to store: a date under a key.
 #[derive(Clone, Debug)]
 pub struct NewStamp {
-    /// The hash of what it is about.
+    /// The hash of what the stamp is about.
     pub key: Digest,
-    /// The date.
+    /// The date of the stamp.
     pub at: Timestamp,
-    /// What becomes of one that is there already.
+    /// How the stamp is merged with an existing one.
     pub keep: Keep,
-    /// From then on it may be forgotten; of two, the later counts.
+    /// When the stamp may be forgotten; of two stamps, the later time counts.
     pub kept_until: Timestamp,
 }
 
-/// Keeps dates about what others have issued (from when on a user's tokens count, until when one is denied, when it was
-/// first seen). An adapter implements this port over the same data as the others.
+/// The port that stores stamps: dates about what others have issued (since when a user's tokens are valid, until when one is
+/// denied, when it was first seen). An adapter implements it over the same data as the other ports.
 #[async_trait]
 pub trait Stamps: Send + Sync {
-    /// The date under a key. Looked up in memory for each request, so it neither waits nor fails.
+    /// Returns the date under a key. It is looked up in memory for each request, so it neither waits nor fails.
     fn stamp(&self, key: &Digest) -> Option<Timestamp>;
 
-    /// Keeps a date; durable when this returns, and seen by every reader. Gives the date that holds.
+    /// Stores a stamp; durable when this returns, and visible to every reader. Returns the resulting date.
     async fn put(&self, stamp: NewStamp) -> Result<Timestamp, StoreError>;
 }
 
-/// Keeps a small sealed thing with a session (the cookies that a service gave it). The store does not know what it is; it
-/// is in the session's record, so that reading it does no I/O, and goes with the session.
+/// The port that stores a small sealed attachment with a session (the cookies that a service gave it). The store does not know
+/// its content. It is in the session's record, so that reading it does no I/O, and is removed with the session.
 #[async_trait]
 pub trait SessionAttachments: Send + Sync {
-    /// Replaces what is kept for a session; durable when this returns, and seen by every holder of the record. `false`:
-    /// the session has ended, and nothing is kept for it.
+    /// Replaces the attachment of a session; durable when this returns, and visible to every holder of the record. `false` if
+    /// the session has ended, and nothing is stored.
     async fn keep(&self, session: &SessionId, kept: Arc<Vec<u8>>) -> Result<bool, StoreError>;
 }
 
-/// Forgets where people were.
+/// The port that erases where users were.
 #[async_trait]
 pub trait StoredPlaces: Send + Sync {
-    /// Forgets the addresses and `User-Agent`s of sessions that began before this time, live or ended, and what was to be
-    /// told before it. When this returns, no file of the store has a byte of them, unless a reader of the file holds that up:
-    /// then it is false, and the next call tries again.
+    /// Erases the addresses and `User-Agent`s of sessions that began before this time, live or ended, and messages that have
+    /// been waiting since before it. When this returns `true`, no file of the store has a byte of them. `false` means that a
+    /// reader of the file prevents this, and the next call tries again.
     async fn forget_places(&self, before: Timestamp) -> Result<bool, StoreError>;
 }
 
-/// Knows who a user was, as the directory said at the last sign-in that is still on record.
+/// The port that knows a user's former identity, as the directory reported it at the last sign-in on record.
 #[async_trait]
 pub trait Former: Send + Sync {
-    /// Of sessions that began since then, ended ones too. `None`: there was none, or it is forgotten.
+    /// Returns the identity from the user's sessions, live or ended, that began since then. `None` if there is none or it is
+    /// forgotten.
     async fn last_identity(
         &self,
         user: &UserKey,
@@ -390,7 +391,7 @@ pub trait Former: Send + Sync {
     ) -> Result<Option<Identity>, StoreError>;
 }
 
-/// Copies a store while it is in use.
+/// The port that copies a store while it is in use.
 #[async_trait]
 pub trait Backup: Send + Sync {
     /// Writes a consistent copy to a new file (mode 0600). An existing file is an error.
@@ -404,34 +405,34 @@ pub struct Store {
     pub sessions: Arc<dyn Sessions>,
     /// The refresh tokens of these sessions.
     pub refresh_tokens: Arc<dyn RefreshTokens>,
-    /// Dates about what others have issued.
+    /// The stamps about what others have issued.
     pub stamps: Arc<dyn Stamps>,
-    /// What is kept with these sessions.
+    /// The attachments of these sessions.
     pub kept: Arc<dyn SessionAttachments>,
-    /// What is to be told.
+    /// The messages to send.
     pub outbox: Arc<dyn Outbox>,
-    /// What people are asked.
+    /// The questions that users are asked by mail.
     pub questions: Arc<dyn Questions>,
-    /// Who is refused for a time.
+    /// The blocks.
     pub blocks: Arc<dyn Blocks>,
-    /// Second factors.
+    /// The second factors.
     pub factors: Arc<dyn FactorStore>,
-    /// What people are shown of their account.
+    /// The account activity and devices that users see.
     pub records: Arc<dyn AccountRecords>,
-    /// The use of passkeys, which are among them.
+    /// The use of passkeys, which are among the second factors.
     pub passkeys: Arc<dyn PasskeyStore>,
-    /// Where people were, to be forgotten.
+    /// The erasure of where users were.
     pub places: Arc<dyn StoredPlaces>,
-    /// Who they were.
+    /// The former identities of users.
     pub former: Arc<dyn Former>,
-    /// What is counted for a time.
+    /// The temporary counters.
     pub counters: Arc<dyn Counters>,
-    /// A copy of all of it.
+    /// The copy of the whole store.
     pub backup: Arc<dyn Backup>,
 }
 
 impl Store {
-    /// The ports of one adapter, for one process: what is counted is counted in memory.
+    /// Creates a store from one adapter, for one process: counters are in memory.
     pub fn of<A>(adapter: Arc<A>) -> Self
     where
         A: Sessions
@@ -469,12 +470,12 @@ impl Store {
 }
 
 impl Session {
-    /// A session as it begins.
+    /// Creates a session that begins now.
     pub fn begin(new: &NewSession) -> Arc<Self> {
         Self::new(new, new.at, SavedUse::default())
     }
 
-    /// A session read back from disk, with its last use.
+    /// Creates a session that was read from disk, with its last use.
     fn restore(new: &NewSession, last_used: Timestamp) -> Arc<Self> {
         Self::new(new, last_used, SavedUse::new(last_used, Some(Arc::clone(&new.identity))))
     }
@@ -500,31 +501,31 @@ impl Session {
         })
     }
 
-    /// The same session as it is now, and apart from it from now on.
+    /// Returns an independent copy of the session as it is now.
     #[must_use]
     pub fn copy(&self) -> Arc<Self> {
         Arc::new(self.with(self.cookie, self.password_mark, self.assurance))
     }
 
-    /// The same session with what proves it from now on.
+    /// Returns the session with its new credential and assurance.
     fn renewed(&self, renewal: &Renewal) -> Arc<Self> {
         let assurance = renewal.assurance.unwrap_or(self.assurance);
         Arc::new(self.with(renewal.cookie.or(self.cookie), renewal.password_mark, assurance))
     }
 
-    /// The same session, of which nobody knows any more where it began.
+    /// Returns the session without the place where it began.
     fn without_place(&self) -> Arc<Self> {
         let mut session = self.with(self.cookie, self.password_mark, self.assurance);
         (session.client, session.agent) = (None, Box::default());
         Arc::new(session)
     }
 
-    /// Is it to be forgotten where it began?
+    /// Whether the session began before this time and its place is still stored.
     fn has_place_before(&self, before: Timestamp) -> bool {
         self.signed_in_at < before && (self.client.is_some() || !self.agent.is_empty())
     }
 
-    /// Until when the end of its credential must be known, if it was adopted and ends at `at`.
+    /// Returns the stamp for the end of the session's credential, if the session was adopted and ends at `at`.
     fn end_of_credential(&self, at: Timestamp) -> Option<NewStamp> {
         let key = self.issuer.as_ref().and(self.cookie)?;
         Some(NewStamp { key, at, keep: Keep::Latest, kept_until: at.plus(self.idle_timeout) })
@@ -551,29 +552,29 @@ impl Session {
         }
     }
 
-    /// Is it a personal access token's?
+    /// Whether the session is a personal access token.
     pub const fn is_token(&self) -> bool {
         self.grant.is_some()
     }
 
-    /// Whether a credential of this session is good at `now`: not ended, and within both timeouts.
+    /// Whether a credential of this session is valid at `now`: it has not ended and is within both timeouts.
     pub fn is_live(&self, now: Timestamp) -> bool {
         !self.ended.load(Ordering::Acquire)
             && now < self.expires_at
             && now.since(self.last_used()) < self.idle_timeout
     }
 
-    /// Notes a use. Kept in memory at once; made durable by the next upkeep.
+    /// Notes a use, in memory at once; the next upkeep makes it durable.
     pub fn touch(&self, now: Timestamp) {
         self.last_used.fetch_max(now.as_millis(), Ordering::Relaxed);
     }
 
-    /// The last use.
+    /// Returns the time of the last use.
     pub fn last_used(&self) -> Timestamp {
         Timestamp::from_millis(self.last_used.load(Ordering::Relaxed))
     }
 
-    /// Marks it as ended, for a store only, after the end is durable. True for the first caller.
+    /// Marks the session as ended. Only for a store, after the end is durable. Returns `true` for the first caller.
     pub fn mark_ended(&self) -> bool {
         !self.ended.swap(true, Ordering::AcqRel)
     }

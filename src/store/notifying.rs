@@ -1,4 +1,4 @@
-//! A store that tells somebody of every end of a session, whatever ended it: a sign-out, a spent token, time.
+//! A store that reports every end of a session, whatever ended it: a sign-out, a spent token, a timeout.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use crate::clock::Timestamp;
 use crate::event::EndReason;
 use crate::secret::Digest;
 
-/// Wants to know when a session has ended, to take away what was made for it elsewhere. Must not wait.
+/// A listener for ends of sessions, which removes what was created for them elsewhere. It must not wait.
 pub trait SessionEnded: Send + Sync {
-    /// It has, durably.
+    /// Handles the durable end of a session.
     fn session_ended(&self, session: &Session);
 }
 
-/// All of them hear of it.
+/// Notifies all of the listeners.
 impl SessionEnded for Vec<Arc<dyn SessionEnded>> {
     fn session_ended(&self, session: &Session) {
         for one in self {
@@ -30,13 +30,13 @@ impl SessionEnded for Vec<Arc<dyn SessionEnded>> {
     }
 }
 
-/// Wants to know when somebody is refused from now on, to cut what they have open. Must not wait.
+/// A listener for new blocks, which closes the open connections of whoever is blocked. It must not wait.
 pub trait BlockListener: Send + Sync {
-    /// They are, durably. `sessions`: theirs, of a user or of a session.
+    /// Handles a durable block. `sessions` are those of the blocked user, or the blocked session.
     fn blocked(&self, block: &Block, sessions: &[SessionId]);
 }
 
-/// Stands in front of a store's blocks.
+/// Wraps a store's blocks and reports new ones.
 pub struct NotifyingBlocks {
     blocks: Arc<dyn Blocks>,
     sessions: Arc<dyn Sessions>,
@@ -44,7 +44,7 @@ pub struct NotifyingBlocks {
 }
 
 impl NotifyingBlocks {
-    /// Tells `told` of who is blocked in `blocks`.
+    /// Creates a wrapper that reports new blocks in `blocks` to `told`.
     pub fn new(
         blocks: Arc<dyn Blocks>,
         sessions: Arc<dyn Sessions>,
@@ -58,7 +58,7 @@ impl NotifyingBlocks {
             BlockSubject::Address(_) => Vec::new(),
             BlockSubject::Session(session) => vec![session.clone()],
             BlockSubject::User(user) => {
-                // A list in memory; a store that could not give it would have failed to block.
+                // The list is in memory; a store that could not return it would have failed to block.
                 let listed = self.sessions.list(Some(user), block.at).await.unwrap_or_default();
                 listed.iter().map(|session| session.id.clone()).collect()
             }
@@ -87,14 +87,14 @@ impl Blocks for NotifyingBlocks {
     }
 }
 
-/// Stands in front of a store.
+/// Wraps a store and reports the ends of its sessions.
 pub struct NotifyingStore<S: ?Sized> {
     store: Arc<S>,
     told: Arc<dyn SessionEnded>,
 }
 
 impl<S: ?Sized> NotifyingStore<S> {
-    /// Tells `told` of what ends in `store`.
+    /// Creates a wrapper that reports the ends of sessions in `store` to `told`.
     pub fn new(store: Arc<S>, told: Arc<dyn SessionEnded>) -> Self {
         Self { store, told }
     }

@@ -1,7 +1,7 @@
-//! A store seen from aside: what is asked is answered as the real one answers, and what is written stays here.
+//! A read-only view of a store: reads are answered as by the real one, and writes are not passed on.
 //!
-//! For asking what would happen. Sessions are handed out as copies, so that even a use noted on one is noted nowhere; dates
-//! that are put are seen by whoever asks here, and by nobody else. What only makes sense if it is durable fails.
+//! It serves to explain what would happen. Sessions are returned as copies, so that even a noted use has no effect. Stamps that
+//! are put are visible through this view alone. Operations that only make sense if they are durable fail.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,30 +19,30 @@ use crate::clock::Timestamp;
 use crate::event::EndReason;
 use crate::secret::Digest;
 
-/// Reads sessions and refresh tokens.
+/// A view that reads sessions and refresh tokens.
 pub struct ReadOnlyStore<S: ?Sized>(Arc<S>);
 
-/// Reads dates, and keeps what is put until it is dropped.
+/// A view that reads stamps, and holds new ones until it is dropped.
 pub struct ReadOnlyStamps {
     real: Arc<dyn Stamps>,
     put: Mutex<HashMap<Digest, Timestamp>>,
 }
 
 impl<S: ?Sized> ReadOnlyStore<S> {
-    /// Beside this one.
+    /// Creates a view of this store.
     pub const fn new(real: Arc<S>) -> Self {
         Self(real)
     }
 }
 
 impl ReadOnlyStamps {
-    /// Beside this one.
+    /// Creates a view of these stamps.
     pub fn new(real: Arc<dyn Stamps>) -> Self {
         Self { real, put: Mutex::default() }
     }
 }
 
-/// Nothing is counted, and nothing is kept.
+/// Counters that count and store nothing.
 pub struct ReadOnlyCounters;
 
 #[async_trait]
@@ -86,7 +86,7 @@ impl<S: Sessions + ?Sized> Sessions for ReadOnlyStore<S> {
             Some(cookie) => self.0.find(SessionBy::Cookie(cookie), new.at).await?,
             None => None,
         };
-        // It would begin, and is nowhere but in the answer.
+        // The session would begin, and exists only in the answer.
         Ok(there.map_or_else(
             || BeginOutcome::Begun(Session::begin(&new)),
             |session| BeginOutcome::Before(Some(session.copy())),

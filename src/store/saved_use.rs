@@ -1,7 +1,7 @@
-//! What a store's file says of a session, so that only differences are written.
+//! What the store's file has of a session, so that only differences are written.
 //!
-//! Only upkeep changes it, one round after the other, so its two parts need no lock: a copy that is made meanwhile has one of them
-//! older at worst, and then the next round writes once more what the file says already.
+//! Only upkeep changes it, one round after the other, so its two parts need no lock: at worst, a copy made meanwhile has an
+//! older value of one part, and the next round writes again what is already in the file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use crate::caller::Identity;
 use crate::clock::Timestamp;
 
-/// A session's last use and identity, as far as they are in the file. By default nobody knows what the file says.
+/// The last use and the identity of a session that are in the file. By default they are unknown.
 #[derive(Debug, Default)]
 pub(super) struct SavedUse {
     last_used: AtomicU64,
@@ -19,7 +19,7 @@ pub(super) struct SavedUse {
 }
 
 impl SavedUse {
-    /// Both are in the file.
+    /// Creates the value when both are in the file.
     pub(super) fn new(last_used: Timestamp, identity: Option<Arc<Identity>>) -> Self {
         Self {
             last_used: AtomicU64::new(last_used.as_millis()),
@@ -27,22 +27,22 @@ impl SavedUse {
         }
     }
 
-    /// The same for a copy of the session's record.
+    /// Returns a copy for a copy of the session's record.
     pub(super) fn copy(&self) -> Self {
         Self::new(self.last_used(), self.identity())
     }
 
-    /// The last use that is in the file, if an identity is.
+    /// Returns the last use that is in the file, if an identity is.
     pub(super) fn last_used(&self) -> Timestamp {
         Timestamp::from_millis(self.last_used.load(Ordering::Relaxed))
     }
 
-    /// The identity that is in the file; `None` if nobody knows.
+    /// Returns the identity that is in the file; `None` if it is unknown.
     pub(super) fn identity(&self) -> Option<Arc<Identity>> {
         self.identity.load_full()
     }
 
-    /// This was just written; without an identity, that in the file stayed.
+    /// Notes what was just written; without an identity, the one in the file was not changed.
     pub(super) fn note(&self, last_used: Timestamp, identity: Option<&Arc<Identity>>) {
         self.last_used.store(last_used.as_millis(), Ordering::Relaxed);
         if let Some(identity) = identity {

@@ -1,4 +1,4 @@
-//! Sessions of services' own that become the gateway's.
+//! The contract for adopting and renewing sessions of services.
 
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ pub(in crate::store) async fn the_end_of_an_adopted_session_is_that_of_its_crede
     let user = SessionSelection::User(UserKey::new("django", "1"));
     store.end(&user, EndReason::SignedOutEverywhere, at(7)).await.unwrap();
     assert!(matches!(adopt(store, "c", "other", at(8)).await, BeginOutcome::Before(None)));
-    // As long as the service could take it, and no longer.
+    // The end is stored as long as the service may accept the credential, and no longer.
     store.upkeep(at(5).plus(IDLE)).await.unwrap();
     begun(adopt(store, "c", "key", at(5).plus(IDLE)).await);
 }
@@ -84,7 +84,7 @@ pub(in crate::store) async fn time_that_runs_out_denies_nothing(
     store: &Arc<impl Sessions + Stamps>,
 ) {
     begun(adopt(store, "a", "key", at(0)).await);
-    // Before upkeep and after it.
+    // Both before upkeep and after it.
     begun(adopt(store, "b", "key", after(IDLE)).await);
     assert!(store.find(SessionBy::Id(&SessionId::new("a")), at(0)).await.unwrap().is_none());
     store.upkeep(after(2 * IDLE)).await.unwrap();
@@ -114,7 +114,7 @@ pub(in crate::store) async fn a_renewed_session_goes_on_under_another_credential
     let by_id = store.find(SessionBy::Id(&id), at(1)).await.unwrap().unwrap();
     assert!(Arc::ptr_eq(&by_id, &new));
     assert_eq!(store.list(None, at(1)).await.unwrap().len(), 1);
-    // What does not change stays.
+    // What the renewal does not name stays.
     let again = store.renew(renewal("a", None, at(2))).await.unwrap().unwrap();
     assert_eq!(again.cookie, Some(digest("new key")));
     assert_eq!(store.end(&one("a"), EndReason::SignedOut, at(3)).await.unwrap().len(), 1);

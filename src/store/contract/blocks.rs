@@ -1,4 +1,4 @@
-//! Who is refused for a time.
+//! The contract for blocks.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ pub(in crate::store) async fn users_and_sessions_are_blocked_by_name(store: &Arc
     assert_eq!(list.of_caller(&kim, None, at(1)), None);
     assert_eq!(list.of_caller(&kim, Some(&two), at(1)), None);
     assert_eq!(list.of_caller(&kim, Some(&one), at(1)).as_deref(), Some(&asked));
-    // The user's comes first: to sign in again would not help.
+    // The user's block comes first, because signing in again would not help.
     let demand = |block: Arc<Block>| block.demand;
     assert_eq!(list.of_caller(&lee, Some(&one), at(1)).map(demand), Some(Demand::StayAway));
 }
@@ -115,14 +115,14 @@ pub(in crate::store) async fn however_many_are_added_the_list_stays_bounded(
     }
     assert_eq!(list.of_address(ip(&of(0)), at(1)), None, "what ends first gives way");
     assert_eq!(list.counts(at(1)).sessions, 1);
-    // Where nothing may be forgotten there is no room.
+    // If no block may be dropped, there is no room.
     for n in 0..MOST_BLOCKS {
         store.block(block("user", &format!("d/{n}"), 10)).await.unwrap();
     }
     let one_more = store.block(block("address", "192.0.2.9", 10)).await;
     assert_eq!(one_more, Ok(Blocked::NoRoom));
     assert_eq!(list.all(at(1)).len(), MOST_BLOCKS);
-    // What is over makes room.
+    // Ended blocks make room.
     let later = after(Duration::from_secs(60 * 60 * 24));
     let new =
         Block { at: later, until: later.plus(Duration::from_secs(60)), ..block("user", "d/x", 1) };
@@ -144,7 +144,7 @@ pub(in crate::store) async fn upkeep_forgets_blocks_that_are_over(
     let texts = |list: Vec<Arc<Block>>| -> Vec<String> {
         list.iter().map(|block| block.subject.to_string()).collect()
     };
-    // As of the beginning, so that only what was forgotten is missing.
+    // As of the beginning, so that only dropped blocks are missing.
     assert_eq!(texts(Blocks::list(&**store).all(at(1))), ["django/1", "b"]);
     store.upkeep(after(Duration::from_secs(60))).await.unwrap();
     assert_eq!(texts(Blocks::list(&**store).all(at(1))), ["b"]);

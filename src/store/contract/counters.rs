@@ -1,4 +1,4 @@
-//! What is counted for a time.
+//! The contract for temporary counters.
 
 use std::sync::Arc;
 
@@ -9,20 +9,20 @@ use crate::store::counters::{
 
 const ROOM: CounterScope = CounterScope { name: "room", most_bytes: 1 << 20 };
 const OTHER: CounterScope = CounterScope { name: "other", most_bytes: 1 << 20 };
-/// For four entries of one byte.
+/// A scope with room for four entries of one byte.
 const NARROW: CounterScope = CounterScope { name: "narrow", most_bytes: 4 * (ENTRY_BYTES + 1) };
 
 fn key(name: &str) -> CounterKey {
     CounterKey::of(name)
 }
 
-/// What is kept under a key.
+/// Returns the value under a key.
 async fn look(store: &impl Counters, scope: CounterScope, name: &str, millis: u64) -> Vec<u8> {
     let read = |entries: &mut [CounterEntry]| entries[0].value.clone();
     changed(store, scope, &[key(name)], at(millis), read).await.unwrap()
 }
 
-/// Leaves these bytes there for a second.
+/// Stores these bytes under a key for a second.
 async fn leave(store: &impl Counters, scope: CounterScope, name: &str, millis: u64, value: &[u8]) {
     let leave = |entries: &mut [CounterEntry]| {
         entries[0] = CounterEntry { value: value.to_vec(), until: at(millis + 1000) };
@@ -30,7 +30,7 @@ async fn leave(store: &impl Counters, scope: CounterScope, name: &str, millis: u
     changed(store, scope, &[key(name)], at(millis), leave).await.unwrap();
 }
 
-/// Counts one more in the first byte. What was there.
+/// Adds one to the first byte, and returns its earlier value.
 async fn add(store: &impl Counters, scope: CounterScope, name: &str, millis: u64) -> u8 {
     let add = |entries: &mut [CounterEntry]| {
         let before = entries[0].value.first().copied().unwrap_or_default();
@@ -94,7 +94,7 @@ pub(in crate::store) async fn of_parallel_changes_each_sees_those_before(
 pub(in crate::store) async fn several_keys_change_in_one_step(
     store: &Arc<impl Counters + 'static>,
 ) {
-    // Each takes one from a full account and gives it to another; nobody ever sees one missing or one too many.
+    // Each call moves one from a full account to another; nobody ever sees one missing or one too many.
     leave(&**store, ROOM, "a", 0, &[100]).await;
     leave(&**store, ROOM, "b", 0, &[100]).await;
     let tasks = (0..50).map(|n| {
@@ -125,7 +125,7 @@ pub(in crate::store) async fn what_was_not_changed_for_longest_gives_way(
     for (name, value) in [("a", &[2][..]), ("b", &[]), ("c", &[1]), ("d", &[1]), ("e", &[1])] {
         assert_eq!(look(&**store, NARROW, name, 2).await, value, "{name}");
     }
-    // What was taken away makes room.
+    // A removed entry makes room.
     leave(&**store, NARROW, "c", 2, b"").await;
     add(&**store, NARROW, "f", 2).await;
     for name in ["a", "d", "e", "f"] {

@@ -1,4 +1,4 @@
-//! Second factors.
+//! The contract for second factors.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is kept with a session.
+//! The contract for attachments of sessions.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What every store must do, written once and mounted for each adapter with `mount!(fresh)`, where `fresh()` gives an
+//! The contract of every store, written once and mounted for each adapter with `mount!(fresh)`, where `fresh()` returns an
 //! empty store and whatever must outlive it. A case that is not listed in `mount!` is dead code, and a warning says so.
 
 pub(super) mod adopt;
@@ -25,7 +25,7 @@ use crate::caller::{Assurance, AuthMethod, AuthMethods, Identity, SessionId, Use
 use crate::clock::Timestamp;
 use crate::secret::Digest;
 
-/// When the tests begin.
+/// The time at which the tests begin.
 pub(super) const T0: Timestamp = Timestamp::from_secs(1_800_000_000);
 
 /// The grace window of the tests.
@@ -37,12 +37,12 @@ pub(super) const IDLE: Duration = Duration::from_secs(3600);
 /// The absolute timeout of the tests.
 pub(super) const ABSOLUTE: Duration = Duration::from_secs(24 * 3600);
 
-/// `millis` after the beginning.
+/// Returns the time `millis` after the beginning.
 pub(super) fn at(millis: u64) -> Timestamp {
     T0.plus(Duration::from_millis(millis))
 }
 
-/// Long after the beginning, without passing an idle end.
+/// Returns a time long after the beginning, without passing an idle timeout.
 pub(super) fn after(by: Duration) -> Timestamp {
     T0.plus(by)
 }
@@ -62,7 +62,7 @@ pub(super) fn identity(user: &str) -> Arc<Identity> {
     })
 }
 
-/// A session `id` of `user` from [`T0`] on, with the cookie `cookie-ID` and the refresh token `ID-0`.
+/// Returns a session `id` of `user` from [`T0`] on, with the cookie `cookie-ID` and the refresh token `ID-0`.
 pub(super) fn new_session(id: &str, user: &str) -> NewSession {
     NewSession {
         id: SessionId::new(id),
@@ -82,12 +82,12 @@ pub(super) fn new_session(id: &str, user: &str) -> NewSession {
     }
 }
 
-/// A refresh token that outlives the session.
+/// Returns a refresh token that outlives the session.
 pub(super) fn token(name: &str) -> NewRefreshToken {
     NewRefreshToken { digest: digest(name), expires_at: T0.plus(2 * ABSOLUTE) }
 }
 
-/// Spends `presented` for `successor`; the sealed answer is the successor's name.
+/// Returns a rotation from `presented` to `successor`; the sealed answer is the successor's name.
 pub(super) fn rotate(session: &str, presented: &str, successor: &str, at: Timestamp) -> Rotate {
     Rotate {
         session: SessionId::new(session),

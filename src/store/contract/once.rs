@@ -1,4 +1,4 @@
-//! Sessions that begin only once.
+//! The contract for sessions that can begin only once.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What is to be told, and what people are asked.
+//! The contract for messages and questions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::store::outbox::{
 
 const QUIET: Duration = Duration::from_secs(600);
 
-/// A message `id` about `key`, with its id as its body.
+/// Returns a message `id` about `key`, with its id as its body.
 fn message(id: &str, channel: &str, key: &str, at: Timestamp) -> NewMessage {
     NewMessage {
         id: id.to_owned(),
@@ -28,7 +28,7 @@ async fn put(store: &impl Outbox, new: NewMessage) -> Queued {
     store.put_messages(vec![new], 3).await.unwrap()[0]
 }
 
-/// Claims for a minute.
+/// Claims messages for a minute.
 async fn claim(
     store: &impl Outbox,
     channel: &str,
@@ -142,7 +142,7 @@ where
     assert_eq!(claimed, 3);
 }
 
-/// The question `name` about `about`, with its name as its body, for a minute.
+/// Returns the question `name` about `about`, with its name as its body, for a minute.
 fn question(name: &str, about: &str) -> NewQuestion {
     NewQuestion {
         digest: digest(name),

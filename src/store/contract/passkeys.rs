@@ -1,4 +1,4 @@
-//! Passkeys.
+//! The contract for passkeys.
 
 use std::sync::Arc;
 

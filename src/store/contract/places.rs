@@ -1,4 +1,4 @@
-//! Where people were is forgotten, and they stay signed in.
+//! The contract for erasing where users were, which leaves them signed in.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ pub(in crate::store) async fn places_are_forgotten_and_sessions_live(
     let (old, new) = (find("old").await, find("new").await);
     assert_eq!((old.client, old.agent.as_str()), (None, ""));
     assert!(new.client.is_some() && new.agent == "Mozilla/5.0");
-    // Whoever holds the old record looks again, and finds the same session.
+    // Holders of the old record look it up again, and find the same session.
     assert!(!held.is_live(at(10)));
     assert_eq!((&old.id, old.signed_in_at, old.cookie), (&held.id, T0, held.cookie));
     let by_cookie = store.find(SessionBy::Cookie(&old.cookie.unwrap()), at(10)).await.unwrap();

@@ -1,4 +1,4 @@
-//! What people are shown of their account: whose it is, how much, and for how long.
+//! The contract for account activity and devices: whose they are, how many, and for how long.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,7 +92,7 @@ pub(in crate::store) async fn what_happens_again_within_its_time_is_one_entry(
             hourly("refused", "wrong", minute(30)),
             last,
             hourly("refused", "wrong", minute(60)),
-            // Told late: its time is no later than the one that is known.
+            // This repetition is reported late: its time is no later than the stored one.
             hourly("refused", "locked", T0),
         ],
     )
@@ -136,7 +136,7 @@ pub(in crate::store) async fn a_device_is_one_however_often_it_is_used(
         used("desk", kim(), at(2)),
         used("phone", kim(), at(9)),
         used("theirs", lee.clone(), at(5)),
-        // Whoever says so: a device is of one user.
+        // A device belongs to one user, whoever reports it.
         used("phone", lee.clone(), at(20)),
     ];
     store.note(notes).await.unwrap();

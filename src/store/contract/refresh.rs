@@ -15,7 +15,7 @@ async fn spend(store: &Arc<impl RefreshTokens>, rotate: Rotate) -> String {
     told(&store.rotate(rotate).await.unwrap())
 }
 
-/// A rotation as a word, with what a replay brought.
+/// Returns a rotation's result as a word, with the answer of a replay.
 fn told(rotation: &RotationOutcome) -> String {
     match rotation {
         RotationOutcome::Rotated(_) => "rotated".to_owned(),
@@ -84,7 +84,7 @@ pub(in crate::store) async fn within_its_window_a_spent_token_gets_the_same_answ
     assert_eq!(spend(store, rotate("a", "a-0", "a-1", at(0))).await, "rotated");
     let last = after(GRACE).minus(Duration::from_millis(1));
     for (number, now) in [at(0), at(1), last].into_iter().enumerate() {
-        // Each brings a successor of its own, and none of these is remembered.
+        // Each call brings a successor of its own, and none of these is stored.
         let other = format!("other-{number}");
         assert_eq!(spend(store, rotate("a", "a-0", &other, now)).await, "replayed a-1");
         assert_eq!(look(store, "a", &other, now).await, "unknown");

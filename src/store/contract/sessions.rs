@@ -102,7 +102,7 @@ pub(in crate::store) async fn a_use_moves_the_idle_end(store: &Arc<impl Sessions
     session.touch(after(IDLE / 2));
     assert!(by_id(store, "a", after(IDLE)).await.is_some());
     assert!(by_id(store, "a", after(IDLE + IDLE / 2)).await.is_none());
-    // A clock that was set back does not shorten it.
+    // A clock that was set back does not shorten the session.
     session.touch(T0);
     assert!(by_id(store, "a", after(IDLE)).await.is_some());
 }
@@ -156,7 +156,7 @@ pub(in crate::store) async fn ending_the_others_keeps_one(store: &Arc<impl Sessi
     assert!(end(store, others("b")).await.is_empty());
     assert!(by_cookie(store, "b", T0).await.is_some() && by_cookie(store, "a", T0).await.is_none());
     assert!(by_id(store, "c", T0).await.is_some(), "another user's");
-    // One that is another's keeps none of theirs.
+    // Sparing a session of another user spares none of this user's.
     assert_eq!(end(store, others("c")).await, ["b"]);
     assert!(by_id(store, "c", T0).await.is_some());
 }

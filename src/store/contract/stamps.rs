@@ -1,4 +1,4 @@
-//! Dates about what others have issued.
+//! The contract for stamps about what others have issued.
 
 use std::sync::Arc;
 use std::time::Duration;

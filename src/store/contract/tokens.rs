@@ -1,4 +1,4 @@
-//! Personal access tokens.
+//! The contract for personal access tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,7 @@ pub(in crate::store) async fn a_token_is_found_by_its_digest_with_what_it_is_for
 }
 
 pub(in crate::store) async fn no_more_tokens_than_there_is_room_for(store: &Arc<impl Sessions>) {
-    // Sign-ins and other people's tokens take no room.
+    // Sign-ins and other users' tokens do not count.
     store.create(new_session("sign-in", "1")).await.unwrap();
     store.create_token(token("other", "2"), 1).await.unwrap().unwrap();
     let ids: Vec<String> = (0..9).map(|index| format!("t{index}")).collect();
@@ -48,7 +48,7 @@ pub(in crate::store) async fn no_more_tokens_than_there_is_room_for(store: &Arc<
     let which = SessionSelection::Session(made[0].id.clone());
     store.end(&which, EndReason::Revoked, at(1)).await.unwrap();
     assert!(store.create_token(token("more", "1"), 3).await.unwrap().is_some());
-    // One that has expired takes none either, before upkeep comes by.
+    // An expired token does not count either, even before upkeep.
     let late = T0.plus(2 * super::ABSOLUTE);
     let later =
         NewSession { at: late, expires_at: late.plus(super::ABSOLUTE), ..token("late", "1") };

@@ -1,7 +1,7 @@
 //! [`Counters`] of one process, in memory.
 //!
-//! One lock for all, held for as long as it takes to look at a few entries: sign-ins and what detectors are shown ask for it,
-//! and no other request.
+//! One lock protects all entries, and is held only while a few of them are read or changed: sign-ins and detectors take it, and
+//! no other request does.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,23 +14,23 @@ use super::{CounterChange, CounterEntry, CounterKey, CounterScope, Counters, ENT
 use crate::clock::Timestamp;
 use crate::store::StoreError;
 
-/// Nothing outlives it.
+/// The counters in memory; they do not outlive the process.
 #[derive(Default)]
 pub struct CountersInMemory(Mutex<HashMap<&'static str, ScopeTable>>);
 
-/// The entries of one scope, the one that was not changed for longest first.
+/// The entries of one scope; the entry whose last change is longest ago comes first.
 struct ScopeTable {
     entries: LruCache<CounterKey, (Box<[u8]>, Timestamp)>,
     bytes: usize,
 }
 
 impl CountersInMemory {
-    /// Nothing is counted.
+    /// Creates counters without entries.
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// How many entries a scope has, and how many bytes they take.
+    /// Returns the number of entries of a scope, and the bytes they take.
     pub fn held(&self, scope: CounterScope) -> (usize, usize) {
         let scopes = self.0.lock();
         scopes.get(scope.name).map_or((0, 0), |table| (table.entries.len(), table.bytes))
@@ -101,7 +101,7 @@ impl ScopeTable {
         self.forgot(old);
     }
 
-    /// Those that nobody changed for long go once their time is over; each goes once, so this costs nothing on the whole.
+    /// Removes expired entries from the front. Each is removed once, so the amortised cost is constant.
     fn forget_past(&mut self, at: Timestamp) {
         while let Some((_, (_, until))) = self.entries.iter().next()
             && *until <= at

@@ -1,18 +1,19 @@
-//! What is counted for a time: failed attempts, and what detectors have seen of late.
+//! The port for temporary counters: failed attempts, and what detectors have seen recently.
 //!
-//! The port is one step: it shows what is kept under some keys to whoever asks, and keeps what they leave. What it means is
-//! theirs (`session::lockout`, `detect::window`), so a store that several gateways share has to know nothing of it: it reads the
-//! keys, lets `change` decide, and writes if nobody else wrote meanwhile, else begins anew.
+//! The port has one operation: it passes the entries under some keys to the caller's function, and stores them as the function
+//! leaves them. Their meaning belongs to the callers (`session::lockout`, `detect::window`), so a store shared by several
+//! gateways needs to know nothing of it: it reads the keys, calls `change`, and writes if nobody else wrote in the meantime, or
+//! else starts again.
 //!
-//! **Keys are hashes.** Names and addresses can be guessed from a plain hash, so a store that others can read puts them
-//! under a key of its own once more.
+//! **Keys are hashes.** Names and addresses can be guessed from a plain hash, so a store that others can read hashes the keys
+//! once more under a secret key of its own.
 //!
-//! **Memory is bounded, whoever fills it.** What clients choose (names, addresses, paths) makes entries, so each
-//! [`CounterScope`] says how many bytes its entries may take, [`ENTRY_BYTES`] each and their values. Beyond it the entry that was
-//! not changed for longest gives way, but never one of those that are just being changed. Looking at an entry is no change. What
-//! is past its time is nothing, and goes.
+//! **Memory is bounded, whoever fills it.** Clients choose the names, addresses and paths for which entries are made, so each
+//! [`CounterScope`] limits the bytes of its entries: [`ENTRY_BYTES`] each, and their values. Beyond the limit, the entry whose
+//! last change is longest ago is evicted, but never one that is just being changed. Reading an entry is no change. An expired
+//! entry counts as empty and is removed.
 //!
-//! It need not be durable: after a restart nothing is counted, or what was counted before.
+//! Counters need not be durable: after a restart they may be empty, or as they were before.
 
 use async_trait::async_trait;
 
@@ -22,39 +23,39 @@ use crate::secret::Digest;
 
 pub mod memory;
 
-/// What an entry takes beside its value: two times, its key, and its place in two tables.
+/// The bytes that an entry takes in addition to its value: two times, its key, and its place in two tables.
 pub const ENTRY_BYTES: usize = 128;
 
-/// Entries of one kind, with a bound of their own: no flood of others pushes them out.
+/// The entries of one kind, with a limit of their own, so that a flood of others cannot evict them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CounterScope {
-    /// Its name; no other has it.
+    /// The name of the scope, which is unique.
     pub name: &'static str,
     /// The most bytes that all its entries take.
     pub most_bytes: usize,
 }
 
-/// What an entry is found by.
+/// The key of an entry.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct CounterKey([u8; 16]);
 
-/// What is kept under a key; an empty value: nothing is.
+/// The entry under a key. An empty value means that there is none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CounterEntry {
-    /// Of some dozens of bytes, or some for each thing that is counted.
+    /// The value: some dozens of bytes, or some for each thing that is counted.
     pub value: Vec<u8>,
-    /// From then on it is nothing.
+    /// When the entry expires.
     pub until: Timestamp,
 }
 
-/// Decides what becomes of entries, in the order of their keys. It may be called again, with others.
+/// Changes entries, in the order of their keys. It may be called again, with other entries.
 pub type CounterChange<'c> = dyn FnMut(&mut [CounterEntry]) + Send + 'c;
 
-/// Keeps what is counted.
+/// The port that stores counters.
 #[async_trait]
 pub trait Counters: Send + Sync {
-    /// Shows what is kept under these keys, each of which is there once, and keeps what is left of it, in one step: of parallel
-    /// calls each sees what those before it left. A failure says that nothing has changed.
+    /// Passes the entries under these keys, which must all differ, to `change`, and stores what it leaves, in one step: each of
+    /// several parallel calls sees what the calls before it left. On an error, nothing has changed.
     async fn change(
         &self,
         scope: CounterScope,
@@ -64,10 +65,10 @@ pub trait Counters: Send + Sync {
     ) -> Result<(), StoreError>;
 }
 
-/// The same, and says what came of it.
+/// Does the same as [`Counters::change`], and returns the result of the function.
 ///
 /// # Errors
-/// The store's.
+/// The store's error.
 pub async fn changed<R: Send>(
     counters: &dyn Counters,
     scope: CounterScope,
@@ -81,17 +82,17 @@ pub async fn changed<R: Send>(
 }
 
 impl CounterKey {
-    /// Of a text that is one thing's alone within its scope.
+    /// Returns the key for a text that is unique within its scope.
     pub fn of(text: &str) -> Self {
         Self::from(&Digest::of(text.as_bytes()))
     }
 
-    /// Its bytes.
+    /// Returns the bytes of the key.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// As it was.
+    /// Returns the key with these bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -105,7 +106,7 @@ impl From<&Digest> for CounterKey {
     }
 }
 
-/// Nothing is kept.
+/// The default is an empty entry.
 impl Default for CounterEntry {
     fn default() -> Self {
         Self { value: Vec::new(), until: Timestamp::from_secs(0) }

@@ -1,4 +1,4 @@
-//! Blocks in the file: what adding, lifting and forgetting them decides in SQL, and what it then shows in memory.
+//! Blocks in the file: adding, lifting and removing them in SQL, and then in memory.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use super::writer::Op;
 use crate::block::{Block, BlockSubject, BlockedBy, Demand};
 use crate::clock::Timestamp;
 
-/// Blocks somebody.
+/// Adds a block.
 pub(super) struct Add(pub(super) Block);
 
 /// Lifts a block.
 pub(super) struct Lift(pub(super) BlockSubject);
 
-/// Drops what is over by now, and the blocks of sessions that are gone.
+/// Drops blocks that have ended by now, and blocks of sessions that are gone.
 pub(super) struct Forget(pub(super) Timestamp);
 
 impl Op for Add {
@@ -66,7 +66,7 @@ impl Op for Lift {
         delete(sql, &self.0)
     }
 
-    /// Goes by memory: what it holds must be lifted even if the file had it lifted already.
+    /// Depends on memory: a block in memory must be lifted even if it was already lifted in the file.
     fn apply(self, (): (), live: &LiveSessions) -> Self::Answer {
         live.blocks().remove(&self.0)
     }
@@ -90,7 +90,7 @@ impl Op for Forget {
     }
 }
 
-/// Every block. Those that are over are among them: upkeep forgets them.
+/// Returns all blocks. They include ended ones, which upkeep removes.
 pub(super) fn load(sql: &Connection) -> rusqlite::Result<Vec<Block>> {
     sql.prepare("SELECT kind, subject, demand, made_by, reason, at, until FROM blocks")?
         .query_map([], block)?
@@ -135,7 +135,7 @@ fn count(sql: &Connection) -> rusqlite::Result<usize> {
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
-/// The one that ends first of those that [may be forgotten](Block::is_expendable).
+/// Returns the block that ends first among those that [may be dropped](Block::is_expendable).
 fn first_expendable(sql: &Connection) -> rusqlite::Result<Option<BlockSubject>> {
     sql.prepare_cached(
         "SELECT kind, subject, demand, made_by, reason, at, until FROM blocks

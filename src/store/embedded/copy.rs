@@ -1,6 +1,6 @@
 //! Copies the file while it is in use.
 //!
-//! The whole copy is one step of SQLite's backup: it reads one snapshot, and in a write-ahead log a reader holds up no
+//! The whole copy is one step of SQLite's backup: it reads one snapshot, and with a write-ahead log a reader does not block the
 //! writer. Copying in several steps would start again at every commit in between, and under load never end.
 
 use std::path::Path;
@@ -22,7 +22,7 @@ impl Backup for Embedded {
 fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
     let failed = |error: std::io::Error| StoreError(format!("{}: {error}", to.display()));
     let real = file::canonical(to).map_err(failed)?;
-    // Fails if anything of that name is there, a dangling link included.
+    // This fails if anything of that name exists, including a dangling link.
     file::create_private(&real).map_err(failed)?;
     fill(from, &real).map_err(|error| remove_after(error, &real))
 }
@@ -41,7 +41,7 @@ fn fill(from: &Path, to: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Half a copy must not be taken for one. This file was made by us a moment ago.
+/// Removes an incomplete copy, so that it is not taken for a complete one. The file was created by this call.
 fn remove_after(error: StoreError, half: &Path) -> StoreError {
     match std::fs::remove_file(half) {
         Ok(()) => error,

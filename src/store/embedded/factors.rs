@@ -1,4 +1,4 @@
-//! Second factors in the file: what each change decides in SQL. Nothing of it is in memory.
+//! Second factors in the file: each change is decided in SQL. None of them are in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ struct CountFactorAttempt(FactorAttempt);
 
 struct UseFactor(FactorUse);
 
-/// Forgets some of what is past use, and answers how many rows that were.
+/// Removes some expired rows, and returns their number.
 pub(super) fn sweep(sql: &Connection, now: Timestamp, limit: u32) -> rusqlite::Result<usize> {
     sql.prepare_cached(
         "DELETE FROM factor_attempts WHERE source IN
@@ -37,12 +37,12 @@ pub(super) fn sweep(sql: &Connection, now: Timestamp, limit: u32) -> rusqlite::R
     .execute((rows::time(now), limit))
 }
 
-/// Numbers of SQLite have a sign; a time step or a count never comes near the end of either.
+/// Integers of SQLite are signed; a time step or a count never comes near the limit of either type.
 fn number(step: u64) -> i64 {
     i64::try_from(step).unwrap_or(i64::MAX)
 }
 
-/// What [`stored`] reads.
+/// The columns that [`stored`] reads.
 pub(super) const COLUMNS: &str =
     "id, kind, name, sealed, last_step, created_at, last_used, rp_id, backed_up, discoverable";
 

@@ -1,10 +1,10 @@
-//! The file itself: who may read it, how it is made, how connections to it are opened.
+//! The file of the store: its permissions, how it is created, and how connections to it are opened.
 //!
-//! The file holds who is signed in, so nobody but its owner may read it; one that others can read is refused, not mended,
-//! because it may have been read already. SQLite gives the `-wal` and `-shm` files the mode of the main file.
+//! The file holds sessions, so nobody but its owner may read it. A file that others can read is refused, not corrected, because
+//! it may have been read already. SQLite gives the `-wal` and `-shm` files the mode of the main file.
 //!
-//! Once a connection is open, nothing here opens and closes the file by other means: closing any descriptor of a file
-//! drops the process's POSIX locks on it, and SQLite's are among them.
+//! Once a connection is open, nothing here opens and closes the file by other means: closing any descriptor of a file drops the
+//! process's POSIX locks on it, including those of SQLite.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -18,88 +18,88 @@ use super::Tuning;
 /// Why the store's file was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Its mode lets others in.
+    /// The mode of the file gives access to other users.
     #[error(
         "{path} can be read or written by other users (mode {mode:04o}); \
          find out whether somebody did, then run `chmod 600 {path}`",
         path = path.display()
     )]
     NotPrivate {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its mode.
+        /// The mode of the file.
         mode: u32,
     },
-    /// It is a symbolic link, a folder, a device.
+    /// The path names a symbolic link, a directory or a device.
     #[error("{path} is not a regular file; name the file itself, not a link to it", path = path.display())]
     NotAFile {
-        /// What was named.
+        /// The path as given.
         path: PathBuf,
     },
-    /// The system says no.
+    /// The operating system refused.
     #[error("{path} cannot be opened: {source}", path = path.display())]
     Io {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// It is a database, and not one of ours.
+    /// The file is a database of another program.
     #[error("{path} is the database of another program; the store needs a file of its own", path = path.display())]
     Foreign {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// A newer version of this program wrote it.
+    /// A newer version of this program wrote the file.
     #[error(
         "{path} was written by a newer version (its schema is {found}, this version knows {known}); \
          run that version, or put back a backup made before the upgrade",
         path = path.display()
     )]
     Newer {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its schema version.
+        /// The schema version of the file.
         found: u32,
-        /// The newest one known here.
+        /// The newest schema version known to this program.
         known: u32,
     },
-    /// Its content does not hold together.
+    /// The content of the file is damaged.
     #[error(
         "{path} is damaged ({what}); put back a backup, or move it away to start empty \
          (everybody signs in again)",
         path = path.display()
     )]
     Corrupt {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What was found.
+        /// The damage that was found.
         what: String,
     },
-    /// No write-ahead log is possible where it lies.
+    /// The file system does not support a write-ahead log.
     #[error(
         "{path} lies on a file system without shared memory (journal mode stays {mode}); \
          put it on a local disk",
         path = path.display()
     )]
     NoWriteAheadLog {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
         /// The journal mode that SQLite stayed in.
         mode: String,
     },
-    /// Anything else that SQLite says.
+    /// Any other error of SQLite.
     #[error("{path} cannot be opened: {source}", path = path.display())]
     Sqlite {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What SQLite says.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
 }
 
 impl OpenError {
-    /// Sorts out what SQLite said: damage is a matter of its own.
+    /// Converts an error of SQLite; damage has a variant of its own.
     pub(super) fn sqlite(path: &Path, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         let damaged = match &source {
@@ -118,8 +118,8 @@ impl OpenError {
     }
 }
 
-/// Makes the file if it is not there, and checks that nobody else can read it. Answers its canonical path: SQLite is told
-/// to follow no link, and a link among the folders above it is the operator's own choice.
+/// Creates the file if it does not exist, and checks that nobody else can read it. Returns its canonical path: SQLite is told
+/// to follow no link, while a link among the directories above it is the operator's own choice.
 pub(super) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
     let failed = |source| OpenError::Io { path: path.to_owned(), source };
     let real = canonical(path).map_err(failed)?;
@@ -135,7 +135,7 @@ pub(super) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
     Ok(real)
 }
 
-/// The same path with its folder resolved; the last component is left as it is.
+/// Returns the path with its directory resolved; the last component is left as it is.
 pub(super) fn canonical(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| io::Error::other("the path names no file"))?;
     let folder = match path.parent() {
@@ -145,13 +145,13 @@ pub(super) fn canonical(path: &Path) -> io::Result<PathBuf> {
     Ok(fs::canonicalize(folder)?.join(name))
 }
 
-/// Makes an empty file that only its owner can read. An existing one, or a link of that name, is an error.
+/// Creates an empty file that only its owner can read. An existing file, or a link of that name, is an error.
 pub(super) fn create_private(path: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.sync_all()?;
     sync_folder_of(path)
 }
 
-/// Makes the entry of a new file as durable as its content.
+/// Makes the directory entry of a new file durable.
 pub(super) fn sync_folder_of(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
@@ -179,12 +179,12 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// A connection that may write. It makes no file: that is done before, with its mode.
+/// Opens a connection that may write. It creates no file: that was done before, with the right mode.
 pub(super) fn connect(path: &Path, tuning: Tuning) -> rusqlite::Result<Connection> {
     open(path, OpenFlags::SQLITE_OPEN_READ_WRITE, tuning)
 }
 
-/// A connection that only reads.
+/// Opens a connection that only reads.
 pub(super) fn connect_read_only(path: &Path, tuning: Tuning) -> rusqlite::Result<Connection> {
     open(path, OpenFlags::SQLITE_OPEN_READ_ONLY, tuning)
 }
@@ -197,9 +197,9 @@ fn open(path: &Path, access: OpenFlags, tuning: Tuning) -> rusqlite::Result<Conn
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
-    // What is deleted or changed is overwritten: addresses are not kept longer than they may be.
+    // Deleted or changed data is overwritten, so that addresses are not stored longer than allowed.
     connection.pragma_update(None, "secure_delete", true)?;
-    // A burst must not leave a large log behind for good.
+    // A burst of writes must not leave a large log behind permanently.
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     if let Some(pages) = tuning.max_pages {
         connection.pragma_update(None, "max_page_count", pages)?;

@@ -1,19 +1,20 @@
 //! The default store: one SQLite file, and every live session in memory.
 //!
-//! - **Durable.** Write-ahead log with `synchronous = FULL`: a commit returns after its `fsync`. With `NORMAL` a power
-//!   loss could take back rotations that had been acknowledged, and a spent refresh token would be good again.
-//! - **One writer.** A thread of its own holds the only connection that writes (`writer.rs`). It takes all changes that
-//!   wait and commits them in one transaction, so that many rotations share one `fsync`; each has a savepoint of its
-//!   own, so that one that fails takes no other down. No async thread ever waits for the disk.
-//! - **Memory follows the disk.** A change shows in memory after its commit and before its acknowledgement. When the
-//!   disk fails, the caller gets a [`StoreError`], memory stays as it was, and reads go on.
-//! - **The database decides.** Whether a refresh token is still unspent is answered by an `UPDATE` that changes one row
-//!   or none, inside the transaction (`ops.rs`).
+//! - **Durable.** Write-ahead log with `synchronous = FULL`: a commit returns after its `fsync`. With `NORMAL` a power loss
+//!   could undo rotations that had been acknowledged, and a spent refresh token would be valid again.
+//! - **One writer.** A dedicated thread holds the only connection that writes (`writer.rs`). It takes all waiting changes and
+//!   commits them in one transaction, so that many rotations share one `fsync`; each has a savepoint of its own, so that a
+//!   failing one does not affect the others. No async thread ever waits for the disk.
+//! - **Memory follows the disk.** A change becomes visible in memory after its commit and before its acknowledgement. When the
+//!   disk fails, the caller gets a [`StoreError`], memory stays as it was, and reads continue.
+//! - **The database decides.** Whether a refresh token is still unspent is decided by an `UPDATE` that changes one row or none,
+//!   inside the transaction (`ops.rs`).
 //!
-//! One gateway per file: another process may read it (`session list`, a backup), but ends that it writes beside a running
-//! gateway do not reach that gateway's memory; commands go through the admin listener then.
+//! There is one gateway per file: another process may read it (`session list`, a backup), but if it ends sessions in the file
+//! of a running gateway, that gateway's memory does not see it. Commands therefore use the admin listener then.
 //!
-//! A spent refresh token stays until it expires, or its reuse could not be noticed: some 150 bytes for each rotation.
+//! A spent refresh token is stored until it expires, because otherwise its reuse would go unnoticed: some 150 bytes per
+//! rotation.
 
 mod blocking;
 mod copy;
@@ -56,24 +57,24 @@ use crate::clock::Timestamp;
 use crate::event::EndReason;
 use crate::secret::Digest;
 
-/// The store in one SQLite file. Dropping it waits until what was handed to it is written.
+/// The store in one SQLite file. Dropping it waits until all submitted changes are written.
 pub struct Embedded {
-    /// Canonical; copies are made from it.
+    /// The canonical path of the file, from which copies are made.
     path: PathBuf,
     live: Arc<LiveSessions>,
     writer: Writer,
-    /// For looking at refresh tokens, which are not in memory.
+    /// The connection for looking up refresh tokens, which are not in memory.
     reader: Arc<Mutex<Connection>>,
-    /// Something was forgotten, and the file was not written anew since.
+    /// Whether data was erased since the file was last rewritten, so that copies of it may remain.
     has_copies: Arc<AtomicBool>,
 }
 
-/// What a test sets differently.
+/// Settings that tests change.
 #[derive(Clone, Copy, Debug)]
 struct Tuning {
-    /// For how long a statement waits for another process's lock.
+    /// How long a statement waits for another process's lock.
     busy_timeout: Duration,
-    /// The size at which the file counts as full, in pages.
+    /// The size in pages at which the file counts as full.
     max_pages: Option<u32>,
 }
 
@@ -84,7 +85,7 @@ impl Default for Tuning {
 }
 
 impl Embedded {
-    /// Opens the file, or makes it (mode 0600), and reads every live session. Blocks; for the start of a process.
+    /// Opens the file, or creates it (mode 0600), and reads every live session. Blocks the thread; for the start of a process.
     ///
     /// # Errors
     /// [`OpenError`] if the file cannot be trusted or read; nothing in it has been changed then.
@@ -244,7 +245,7 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// Runs what blocks where it may.
+/// Runs blocking work on a thread where it may block.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {

@@ -1,8 +1,8 @@
-//! The changes: what each decides in SQL, and what it then shows in memory.
+//! The changes to sessions, refresh tokens and stamps: what each decides in SQL, and how it is then applied to memory.
 //!
-//! Ops of one batch run one after another and see each other's rows, but not yet each other's effect on memory. What
-//! must hold between them is therefore asked of the tables: a session that an earlier op of the batch ended has
-//! `ended_at` set and no refresh tokens left.
+//! The ops of one batch run one after another and see each other's rows, but not yet each other's effect on memory. Conditions
+//! between them are therefore checked in the tables: a session that an earlier op of the batch ended has `ended_at` set and no
+//! refresh tokens left.
 
 use std::sync::Arc;
 
@@ -24,26 +24,26 @@ use crate::secret::Digest;
 /// Begins a session.
 pub(super) struct Create(pub(super) NewSession);
 
-/// Begins a personal access token unless its user has so many.
+/// Begins a personal access token unless its user already has this many.
 pub(super) struct CreateToken(pub(super) Create, pub(super) usize);
 
-/// Begins a session unless its mark is there, and puts the mark.
+/// Begins a session unless its stamp exists, and puts the stamp.
 pub(super) struct CreateOnce(pub(super) Create, pub(super) Put);
 
-/// Begins a session for a service's credential, unless one lives by it or its end is known.
+/// Begins a session for a service's credential, unless it already has a live session or its end is stored.
 pub(super) struct Adopt(pub(super) Create);
 
-/// What became of a credential that was to be adopted.
+/// The result of adopting a credential.
 pub(super) enum Adopted {
-    /// Its end is known.
+    /// The end of the credential is stored.
     Over,
-    /// A session lives by it.
+    /// The credential already has this live session.
     Lives(SessionId),
-    /// A session begins; the one that was there had timed out.
+    /// A session begins; this earlier session of the credential had timed out.
     Begins(Option<SessionId>),
 }
 
-/// Gives a session another proof.
+/// Renews the credential or the assurance of a session.
 pub(super) struct Renew(pub(super) Renewal);
 
 /// Ends sessions.
@@ -56,10 +56,10 @@ pub(super) struct EndSessions {
 /// Spends a refresh token.
 pub(super) struct Spend(pub(super) Rotate);
 
-/// Keeps a date.
+/// Puts a stamp.
 pub(super) struct Put(pub(super) NewStamp);
 
-/// Replaces what is kept for a session.
+/// Replaces the attachment of a session.
 pub(super) struct Keeping {
     pub(super) session: SessionId,
     pub(super) kept: Arc<Vec<u8>>,
@@ -68,11 +68,11 @@ pub(super) struct Keeping {
 /// Makes last uses and changed identities durable.
 pub(super) struct Save(pub(super) Arc<[Unsaved]>);
 
-/// A session of which memory knows more than the file.
+/// A session of which memory is newer than the file.
 pub(super) struct Unsaved {
     pub(super) session: Arc<Session>,
     pub(super) last_used: Timestamp,
-    /// `None` if it is the one in the file.
+    /// The new identity; `None` if the file has it already.
     pub(super) identity: Option<Arc<Identity>>,
 }
 
@@ -82,10 +82,10 @@ pub(super) struct Expire {
     pub(super) now: Timestamp,
 }
 
-/// Forgets some of what is past use. Answers how many rows that were; zero when nothing is left.
+/// Removes some expired rows. Returns their number, which is zero when nothing is left.
 pub(super) struct Sweep {
     pub(super) now: Timestamp,
-    /// Sealed answers whose window closed before this are cleared.
+    /// Sealed answers whose grace window closed before this time are cleared.
     pub(super) sealed_before: Timestamp,
     pub(super) limit: u32,
 }
@@ -113,7 +113,7 @@ impl Op for Create {
 }
 
 impl Op for CreateToken {
-    /// Is there room for it?
+    /// Whether there is room for another token.
     type Found = bool;
     type Answer = Option<Arc<Session>>;
 
@@ -133,7 +133,7 @@ impl Op for CreateToken {
 }
 
 impl Op for CreateOnce {
-    /// The mark, if it was put.
+    /// The stamp, if it was put.
     type Found = Option<Stamp>;
     type Answer = BeginOutcome;
 
@@ -150,12 +150,12 @@ impl Op for CreateOnce {
         let Self(create, mark) = self;
         match found {
             Some(stamp) => {
-                // The session first: whoever sees the mark finds it.
+                // The session comes first, so that whoever sees the stamp finds the session.
                 let session = create.apply((), live);
                 mark.apply(stamp, live);
                 BeginOutcome::Begun(session)
             }
-            // In memory by now, if an op of the same batch began it.
+            // The session is in memory by now, even if an op of the same batch began it.
             None => BeginOutcome::Before(live.find(SessionBy::Id(&create.0.id), create.0.at)),
         }
     }
@@ -176,7 +176,7 @@ impl Op for Adopt {
         }
         let there = rows::with_cookie(sql, cookie)?;
         if let Some(id) = &there {
-            // One that an earlier op of the batch began is not in memory yet, and lives.
+            // A session that an earlier op of the batch began is not in memory yet, and is live.
             let timed_out = live.with_id(id).is_some_and(|session| !session.is_live(new.at));
             if !timed_out {
                 return Ok(Adopted::Lives(id.clone()));
@@ -203,7 +203,7 @@ impl Op for Adopt {
 }
 
 impl Op for Renew {
-    /// Does the session live, as far as the file knows?
+    /// Whether the session is live according to the file.
     type Found = bool;
     type Answer = Option<Arc<Session>>;
 
@@ -236,7 +236,7 @@ impl Op for Renew {
 }
 
 impl Op for EndSessions {
-    /// The ends of adopted sessions' credentials.
+    /// The stamps for the ended credentials of adopted sessions.
     type Found = Vec<(Digest, Stamp)>;
     type Answer = Vec<Arc<Session>>;
 
@@ -251,7 +251,7 @@ impl Op for EndSessions {
         Ok(stamps)
     }
 
-    /// Goes by memory, not by the rows that changed: what memory holds must end even if the file had it ended already.
+    /// Depends on memory, not on the rows that changed: a session in memory must end even if the file had it ended already.
     fn apply(self, stamps: Self::Found, live: &LiveSessions) -> Self::Answer {
         for (key, stamp) in stamps {
             live.put_stamp(key, stamp);
@@ -274,7 +274,7 @@ impl EndSessions {
         }
     }
 
-    /// Of a user those that this condition selects, but for one. No session's id is empty.
+    /// Ends the rows of a user's sessions that meet this condition, except the kept one. No session has an empty id.
     fn end_rows_of(
         &self,
         sql: &Connection,
@@ -375,7 +375,7 @@ impl Op for Put {
 }
 
 impl Op for Keeping {
-    /// Does the session live, as far as the file knows?
+    /// Whether the session is live according to the file.
     type Found = bool;
     type Answer = bool;
 
@@ -412,7 +412,7 @@ impl Op for Save {
 }
 
 impl Op for Expire {
-    /// Those that have not been used since they were found due.
+    /// The sessions that have not been used since they were found due.
     type Found = Vec<Arc<Session>>;
     type Answer = Vec<Arc<Session>>;
 
@@ -420,7 +420,7 @@ impl Op for Expire {
         let mut delete =
             sql.prepare_cached("DELETE FROM sessions WHERE id = ?1 AND ended_at IS NULL")?;
         let mut over = Vec::with_capacity(self.due.len());
-        // Of one that was renewed meanwhile the old record has ended, and the session has not.
+        // If a session was renewed meanwhile, its old record has ended but the session has not.
         let is_over = |session: &&Arc<Session>| {
             let there = live.with_id(&session.id);
             there.is_none_or(|there| !there.is_live(self.now))
@@ -481,7 +481,7 @@ impl Op for Sweep {
     }
 }
 
-/// The one place that decides who spends a token: the `UPDATE` changes one row for the first, and none for all others.
+/// Spends a token. Only this decides who spends it: the `UPDATE` changes one row for the first caller, and none for all others.
 fn spend(sql: &Connection, rotate: &Rotate) -> rusqlite::Result<bool> {
     let changed = sql
         .prepare_cached(

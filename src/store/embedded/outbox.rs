@@ -1,4 +1,4 @@
-//! The outbox in the file: what each change decides in SQL. Nothing of it is in memory.
+//! The outbox in the file: each change is decided in SQL. None of it is in memory.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ struct AnswerQuestion {
     now: Timestamp,
 }
 
-/// Forgets some of what is past use, and answers how many rows that were.
+/// Removes some expired rows, and returns their number.
 pub(super) fn sweep(sql: &Connection, now: Timestamp, limit: u32) -> rusqlite::Result<usize> {
     let now = rows::time(now);
     let messages = sql
@@ -135,7 +135,7 @@ impl Op for ClaimMessages {
                 },
             )?
             .collect::<rusqlite::Result<Vec<_>>>()?;
-        // RETURNING promises no order.
+        // RETURNING guarantees no order.
         claimed.sort_by_key(|(key, _)| *key);
         Ok(claimed.into_iter().map(|(_, message)| message).collect())
     }

@@ -1,4 +1,4 @@
-//! Passkeys in the file: what each use decides in SQL.
+//! Passkeys in the file: each use is decided in SQL.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ struct UsePasskey(PasskeyUse);
 
 struct SpendChallenge(SpentChallenge);
 
-/// Forgets some of the challenges that nobody can answer any more, and answers how many rows that were.
+/// Removes some expired challenges, and returns their number.
 pub(super) fn sweep(sql: &Connection, now: Timestamp, limit: u32) -> rusqlite::Result<usize> {
     sql.prepare_cached(
         "DELETE FROM challenges WHERE digest IN
@@ -53,7 +53,8 @@ fn passkeys_elsewhere(sql: &Connection, rp_id: &str) -> rusqlite::Result<u64> {
         .map(|count| u64::try_from(count).unwrap_or_default())
 }
 
-/// How many passkeys in this file, which another process may have open, belong to another RP ID. `None`: it cannot be read.
+/// Returns how many passkeys in this file, which another process may have open, belong to another RP ID. `None` if it cannot be
+/// read.
 pub fn passkeys_elsewhere_in(path: &Path, rp_id: &str) -> Option<u64> {
     let sql = file::connect_read_only(path, Tuning::default()).ok()?;
     passkeys_elsewhere(&sql, rp_id).ok()

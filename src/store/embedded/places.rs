@@ -1,9 +1,8 @@
-//! Forgets where people were, in the file too.
+//! Erases where users were, from the file too.
 //!
-//! `secure_delete` has SQLite overwrite what is deleted or changed. Where a page was split, a copy of a row can stay in the
-//! space that nothing uses, so the file is written anew (`VACUUM`) after something was forgotten; and older pages are in the
-//! write-ahead log until it is written back and cut. Both are done by a connection of its own: the writer's is always within
-//! a transaction.
+//! With `secure_delete`, SQLite overwrites deleted or changed data. If a page was split, a copy of a row can remain in unused
+//! space, so the file is rewritten (`VACUUM`) after something was erased; and older pages remain in the write-ahead log until
+//! it is checkpointed and truncated. Both need a separate connection, because the writer's is always inside a transaction.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,10 +18,10 @@ use super::{Embedded, Tuning, blocking, file, records};
 use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
 
-/// Some thousand rows at a time, so that nobody waits for all of them.
+/// The most rows erased in one transaction, so that other changes do not wait for all of them.
 const CHUNK: u32 = 2000;
 
-/// What is older goes; how many rows that were.
+/// Erases places from before this time, and returns the number of rows.
 struct ForgetPlaces(Timestamp);
 
 impl Op for ForgetPlaces {
@@ -65,12 +64,12 @@ impl StoredPlaces for Embedded {
         let (path, has_copies) = (self.path.clone(), Arc::clone(&self.has_copies));
         blocking(move || {
             let connection = file::connect(&path, Tuning::default())?;
-            // Until it has succeeded, the next call tries again.
+            // Until this succeeds, the next call tries again.
             if has_copies.load(Ordering::SeqCst) {
                 connection.execute_batch("VACUUM")?;
                 has_copies.store(false, Ordering::SeqCst);
             }
-            // 0: it is cut; 1: somebody reads what lies in it.
+            // 0: the log was truncated; 1: somebody is reading from it.
             let busy: i64 =
                 connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
             Ok(busy == 0)

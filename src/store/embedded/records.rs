@@ -1,4 +1,4 @@
-//! What people are shown of their account, in the file. Nothing of it is in memory.
+//! The account activity and devices that users see, in the file. None of them are in memory.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ struct DropDevices {
     which: Option<Digest>,
 }
 
-/// Forgets some of what is past use, and answers how many rows that were.
+/// Removes some expired rows, and returns their number.
 pub(super) fn sweep(sql: &Connection, now: Timestamp, limit: u32) -> rusqlite::Result<usize> {
     sql.prepare_cached(
         "DELETE FROM known_devices WHERE id IN
@@ -35,7 +35,7 @@ pub(super) fn sweep(sql: &Connection, now: Timestamp, limit: u32) -> rusqlite::R
     .execute((time(now.minus(DEVICE_LIFETIME)), limit))
 }
 
-/// Forgets what happened before this time, and where devices were that were last used before it.
+/// Removes entries from before this time, and the places of devices that were last used before it.
 pub(super) fn forget_places(sql: &Connection, before: i64, limit: u32) -> rusqlite::Result<usize> {
     let entries = sql
         .prepare_cached(
@@ -53,7 +53,7 @@ pub(super) fn forget_places(sql: &Connection, before: i64, limit: u32) -> rusqli
     Ok(entries + devices)
 }
 
-/// Numbers of SQLite have a sign.
+/// Converts a count, because integers of SQLite are signed.
 fn bound(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

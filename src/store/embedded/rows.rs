@@ -1,4 +1,4 @@
-//! Between rows and values. Nothing here decides.
+//! Converts between rows and values. Nothing here decides anything.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::caller::{Assurance, AuthMethods, Identity, SessionId, TokenGrant, Use
 use crate::clock::Timestamp;
 use crate::secret::Digest;
 
-/// An identity as JSON, without its key, which has columns of its own. A member added later needs a default.
+/// An identity as JSON, without its key, which has its own columns. A member added later needs a default.
 #[derive(Serialize, Deserialize)]
 struct IdentityJson<'a> {
     name: Cow<'a, str>,
@@ -25,30 +25,30 @@ struct IdentityJson<'a> {
     attributes: Cow<'a, BTreeMap<String, String>>,
 }
 
-/// What a row says of a refresh token.
+/// The row of a refresh token.
 pub(super) struct TokenRow {
     pub(super) expires_at: Timestamp,
     pub(super) spent: Option<SpentRow>,
 }
 
-/// What a row says of a spent refresh token.
+/// The part of a row that only a spent refresh token has.
 pub(super) struct SpentRow {
     pub(super) at: Timestamp,
     pub(super) replay_until: Timestamp,
     pub(super) sealed_answer: Option<Vec<u8>>,
 }
 
-/// A time as SQLite keeps it.
+/// Returns a time in its stored form, in milliseconds.
 pub(super) fn time(at: Timestamp) -> i64 {
     i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A time of which only the second counts.
+/// Returns a time in its stored form, in whole seconds.
 pub(super) fn seconds(at: Timestamp) -> i64 {
     i64::try_from(at.as_secs()).unwrap_or(i64::MAX)
 }
 
-/// An identity as SQLite keeps it.
+/// Returns an identity in its stored form.
 pub(super) fn identity(identity: &Identity) -> rusqlite::Result<String> {
     serde_json::to_string(&IdentityJson {
         name: Cow::Borrowed(&identity.name),
@@ -60,13 +60,13 @@ pub(super) fn identity(identity: &Identity) -> rusqlite::Result<String> {
     .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-/// What a personal access token is for, as SQLite keeps it.
+/// Returns the scope of a personal access token in its stored form.
 fn grant(grant: &TokenGrant) -> rusqlite::Result<String> {
     serde_json::to_string(grant)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
-/// How many personal access tokens a user has that are good.
+/// Returns the number of valid personal access tokens of a user.
 pub(super) fn token_count(
     sql: &Connection,
     user: &UserKey,
@@ -109,7 +109,7 @@ pub(super) fn insert_session(sql: &Connection, new: &NewSession) -> rusqlite::Re
     Ok(())
 }
 
-/// The session that has not ended and has this cookie.
+/// Returns the session that has not ended and has this cookie.
 pub(super) fn with_cookie(
     sql: &Connection,
     cookie: &Digest,
@@ -120,7 +120,7 @@ pub(super) fn with_cookie(
         .map(|id| id.map(|id| SessionId::new(&id)))
 }
 
-/// Lets another session have a cookie: one that has ended keeps it for nothing, and one that has timed out is removed.
+/// Frees a cookie for another session: an ended session loses it, and one that has timed out is removed.
 pub(super) fn free_cookie(sql: &Connection, cookie: &Digest) -> rusqlite::Result<()> {
     sql.prepare_cached("DELETE FROM sessions WHERE cookie = ?1 AND ended_at IS NULL")?
         .execute([cookie.as_bytes()])?;
@@ -129,7 +129,7 @@ pub(super) fn free_cookie(sql: &Connection, cookie: &Digest) -> rusqlite::Result
     Ok(())
 }
 
-/// What the ends of adopted sessions among these say of their credentials.
+/// Returns the stamps for the credentials of the adopted sessions among these.
 pub(super) fn credentials_of(
     sql: &Connection,
     which: &SessionSelection,
@@ -138,7 +138,7 @@ pub(super) fn credentials_of(
     let (directory, id, kept) = match which {
         SessionSelection::Session(id) => (None, id.as_str(), ""),
         SessionSelection::User(user) => (Some(&*user.directory), &*user.id, ""),
-        // Nobody adopts a personal access token.
+        // A personal access token is never adopted, so it needs no condition.
         SessionSelection::SignIns { user, kept } => {
             let kept = kept.as_ref().map_or("", SessionId::as_str);
             (Some(&*user.directory), &*user.id, kept)
@@ -166,7 +166,7 @@ pub(super) fn credentials_of(
     .collect()
 }
 
-/// Writes what is kept for a session that has not ended. Answers how many rows that were: one or none.
+/// Writes the attachment of a session that has not ended. Returns the number of rows: one or none.
 pub(super) fn keep(sql: &Connection, session: &SessionId, kept: &[u8]) -> rusqlite::Result<usize> {
     sql.prepare_cached(
         "INSERT INTO kept (session, sealed)
@@ -176,7 +176,7 @@ pub(super) fn keep(sql: &Connection, session: &SessionId, kept: &[u8]) -> rusqli
     .execute(named_params! { ":session": session.as_str(), ":sealed": kept })
 }
 
-/// Writes a refresh token that is not spent.
+/// Writes an unspent refresh token.
 pub(super) fn insert_token(
     sql: &Connection,
     session: &SessionId,
@@ -194,7 +194,7 @@ pub(super) fn insert_token(
     Ok(())
 }
 
-/// A refresh token of a session that has not ended.
+/// Returns a refresh token of a session that has not ended.
 pub(super) fn token(
     sql: &Connection,
     session: &SessionId,
@@ -225,7 +225,7 @@ pub(super) fn token(
     .optional()
 }
 
-/// The identity of the row before, for the next sessions of the same user: where it is the same, they share it.
+/// The identity of the previous row, which the next sessions of the same user share if it is equal.
 #[derive(Default)]
 struct LastIdentity(Option<(String, Arc<Identity>)>);
 
@@ -251,8 +251,8 @@ impl LastIdentity {
     }
 }
 
-/// Hands out every session that has not ended. Those that timed out meanwhile are among them: the next
-/// upkeep tells their end.
+/// Passes on every session that has not ended. They include sessions that have timed out meanwhile, whose end is reported by
+/// the next upkeep.
 pub(super) fn load(sql: &Connection, mut take: impl FnMut(&Arc<Session>)) -> rusqlite::Result<()> {
     let mut rows = sql.prepare(
         "SELECT id, directory, user_id, identity, password_mark, cookie, issuer, signed_in_at,
@@ -269,7 +269,7 @@ pub(super) fn load(sql: &Connection, mut take: impl FnMut(&Arc<Session>)) -> rus
     Ok(())
 }
 
-/// Who the user was at the last sign-in since then, whether that session has ended or not.
+/// Returns the user's identity at the last sign-in since then, whether that session has ended or not.
 pub(super) fn last_identity(
     sql: &Connection,
     user: &UserKey,
@@ -337,7 +337,7 @@ fn session(row: &Row<'_>, last: &mut LastIdentity) -> rusqlite::Result<Arc<Sessi
     Ok(Session::restore(&kept, last_used))
 }
 
-/// A row of `at` and `kept_until`.
+/// Reads a stamp from a row with `at` and `kept_until`.
 pub(super) fn stamp(row: &Row<'_>) -> rusqlite::Result<Stamp> {
     Ok(Stamp {
         at: from_sql_time(row.get("at")?),
@@ -345,12 +345,12 @@ pub(super) fn stamp(row: &Row<'_>) -> rusqlite::Result<Stamp> {
     })
 }
 
-/// Whether a date is kept under a key.
+/// Whether a stamp is stored under a key.
 pub(super) fn has_stamp(sql: &Connection, key: &Digest) -> rusqlite::Result<bool> {
     sql.prepare_cached("SELECT 1 FROM stamps WHERE key = ?1")?.exists([key.as_bytes()])
 }
 
-/// Every date that is kept.
+/// Returns all stamps.
 pub(super) fn stamps(sql: &Connection) -> rusqlite::Result<Vec<(Digest, Stamp)>> {
     sql.prepare("SELECT key, at, kept_until FROM stamps")?
         .query_map([], |row| Ok((Digest::from_bytes(row.get("key")?), stamp(row)?)))?

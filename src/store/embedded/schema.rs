@@ -1,8 +1,8 @@
-//! The tables, and how an older file becomes a present one.
+//! The tables, and how an older file is migrated.
 //!
-//! `application_id` tells our files from others, `user_version` counts the migrations that a file has seen. A file of a
-//! newer version is refused: what this version does not know it could not keep. Nothing is written before the file is
-//! known to be ours (or empty) and whole.
+//! `application_id` distinguishes the gateway's files from others, and `user_version` counts the migrations applied to a file.
+//! A file of a newer version is refused, because this version could not preserve what it does not know. Nothing is written
+//! before the file is known to be the gateway's own (or empty) and undamaged.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::file::OpenError;
 
-/// "DrWd": marks our files (`file(1)` shows it).
+/// "DrWd": marks the gateway's files (`file(1)` shows it).
 const APPLICATION_ID: u32 = 0x4472_5764;
 
-/// Each takes a file from the version that is its index to the next one. Never change one that was released: add one.
+/// Each migration takes a file from the version that is its index to the next one. Never change a released migration: add one.
 const MIGRATIONS: &[&str] = &[
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
@@ -48,12 +48,13 @@ pub(super) fn prepare(connection: &mut Connection, path: &Path) -> Result<(), Op
     if found < known() { migrate(connection).map_err(in_file) } else { Ok(()) }
 }
 
-/// The version of the schema that this program writes.
+/// Returns the version of the schema that this program writes.
 pub(super) fn known() -> u32 {
     u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX)
 }
 
-/// The file's schema version, 0 for an empty file. Read in one transaction: another process may be making the tables.
+/// Returns the file's schema version, 0 for an empty file. Reads in one transaction: another process may be creating the
+/// tables.
 fn identify(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
     let snapshot =
         connection.unchecked_transaction().map_err(|source| OpenError::sqlite(path, source))?;
@@ -74,7 +75,7 @@ fn identify(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
     Ok(found)
 }
 
-/// All missing migrations in one transaction. The version is read again inside it: another process may have been first.
+/// Applies all missing migrations in one transaction. It reads the version again inside: another process may have been first.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;

@@ -1,8 +1,8 @@
-//! What is done now and then: make last uses durable, remove what timed out, forget what is past use.
+//! Periodic upkeep: makes last uses durable, removes timed-out sessions, and removes expired rows.
 //!
-//! It goes in small transactions through the same queue as everything else, so that a rotation waits for one of them at
-//! most, not for the whole round. A crash between two rounds loses last uses of that time (a session may then seem idle
-//! for longer than it was), and nothing else.
+//! It uses small transactions through the same queue as all other changes, so that a rotation waits for at most one of them,
+//! not for the whole round. A crash between two rounds loses the last uses of that time (a session may then seem idle for
+//! longer than it was), and nothing else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use super::ops::{Expire, Save, Sweep, Unsaved};
 use super::{Embedded, blocking};
 use crate::clock::Timestamp;
 
-/// How many sessions or rows one transaction of upkeep touches.
+/// The most sessions or rows that one transaction of upkeep changes.
 const CHUNK: usize = 500;
 
-/// For how long after its window a sealed answer stays, in case the clock is set back.
+/// How long a sealed answer is stored after its window, in case the clock is set back.
 const SEALED_FOR: Duration = Duration::from_secs(60);
 
-/// The last use of a personal access token is written no more often than this.
+/// The least time between two writes of a personal access token's last use.
 const TOKEN_USE_EVERY: Duration = Duration::from_secs(60);
 
-/// What a look at all sessions found.
+/// The result of checking all sessions.
 struct Survey {
     unsaved: Vec<Unsaved>,
     due: Vec<Arc<Session>>,
@@ -35,11 +35,11 @@ fn survey(sessions: Vec<Arc<Session>>, now: Timestamp) -> Survey {
     Survey { unsaved: live.into_iter().filter_map(unsaved).collect(), due }
 }
 
-/// What the file does not say of a session yet.
+/// Returns the changes of a session that are not in the file yet.
 fn unsaved(session: Arc<Session>) -> Option<Unsaved> {
     let (last_used, identity) = (session.last_used(), session.identity.load_full());
     let (saved_use, saved) = (session.saved.last_used(), session.saved.identity());
-    // A program may come every second for months, and nobody needs to know to the second when it did last.
+    // A program may make a request every second for months, and nobody needs its last use to the second.
     let may_wait = session.is_token() && last_used.since(saved_use) < TOKEN_USE_EVERY;
     let same_use = saved.is_some() && (saved_use == last_used || may_wait);
     let same_identity = saved.is_some_and(|saved| Arc::ptr_eq(&saved, &identity));
@@ -47,14 +47,14 @@ fn unsaved(session: Arc<Session>) -> Option<Unsaved> {
     (!same_use || !same_identity).then_some(Unsaved { session, last_used, identity })
 }
 
-/// Notes what a commit has just made durable.
+/// Notes that a commit has made these changes durable.
 fn note(saved: &[Unsaved]) {
     for Unsaved { session, last_used, identity } in saved {
         session.saved.note(*last_used, identity.as_ref());
     }
 }
 
-/// One round.
+/// Runs one round of upkeep.
 pub(super) async fn run(store: &Embedded, now: Timestamp) -> Result<Upkeep, StoreError> {
     let live = Arc::clone(&store.live);
     let Survey { unsaved, due } = blocking(move || Ok(survey(live.all(), now))).await?;

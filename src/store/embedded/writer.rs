@@ -1,13 +1,13 @@
-//! The thread that writes.
+//! The thread that writes to the file.
 //!
 //! ```text
 //!  submit -> bounded queue -> [ BEGIN  savepoint(op) savepoint(op) ...  COMMIT+fsync ] -> apply to memory -> answer
 //! ```
 //!
-//! While one batch is at the disk the next one gathers in the queue, so that the batches grow with the load and no
-//! change ever waits for company. An [`Op`] has two halves: `run` decides and writes inside its savepoint, `apply` shows
-//! the result in memory once the batch is durable. If the commit fails, no `apply` runs and every caller is told; `run` may be
-//! called again after its effects were rolled back.
+//! While one batch is being written, the next one gathers in the queue, so that batches grow with the load and no change waits
+//! for others to join it. An [`Op`] has two halves: `run` decides and writes inside its savepoint, and `apply` makes the result
+//! visible in memory once the batch is durable. If the commit fails, no `apply` runs and every caller gets an error; `run` may
+//! be called again after its effects were rolled back.
 
 use std::io;
 use std::sync::Arc;
@@ -19,33 +19,33 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::StoreError;
 use super::super::live::LiveSessions;
 
-/// How many changes may wait. More than this wait only when the disk stands still; then it is better to say so at once.
+/// The most changes that may wait. The queue fills up only when the disk does not respond; callers then get an error at once.
 const QUEUE: usize = 1024;
 
-/// How many changes share a commit at most, so that the first of them does not wait too long.
+/// The most changes that share a commit, so that the first of them does not wait too long.
 const BATCH: usize = 256;
 
-/// One change.
+/// A change of the store.
 pub(super) trait Op: Send + 'static {
-    /// What `run` found, for `apply`.
+    /// The result of `run`, which is passed to `apply`.
     type Found: Send;
-    /// What the caller gets.
+    /// The result for the caller.
     type Answer: Send;
 
     /// Decides, and changes the tables. An error undoes this op alone.
     fn run(&self, sql: &Connection, live: &LiveSessions) -> rusqlite::Result<Self::Found>;
 
-    /// Shows the change in memory. Called when it is durable.
+    /// Applies the change to memory. Called when it is durable.
     fn apply(self, found: Self::Found, live: &LiveSessions) -> Self::Answer;
 }
 
-/// Hands changes to the thread. Dropping it waits for the thread to finish what it has.
+/// Sends changes to the thread. Dropping it waits until the thread has finished its queue.
 pub(super) struct Writer {
     queue: Option<mpsc::Sender<Box<dyn WriterJob>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// An [`Op`] with its caller, whatever its types.
+/// An [`Op`] together with its caller, with its types erased.
 trait WriterJob: Send {
     fn run(&mut self, sql: &Connection, live: &LiveSessions) -> Result<(), StoreError>;
     fn finish(self: Box<Self>, committed: &Result<(), StoreError>, live: &LiveSessions);
@@ -67,7 +67,7 @@ impl Writer {
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
-    /// Has a change made; returns when it is durable and shown, or has failed.
+    /// Submits a change; returns when it is durable and visible, or has failed.
     pub(super) async fn submit<O: Op>(&self, op: O) -> Result<O::Answer, StoreError> {
         let (caller, answer) = oneshot::channel();
         let found = Err(StoreError("the change was not tried".to_owned()));
@@ -89,7 +89,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.queue = None;
         if let Some(thread) = self.thread.take() {
-            // A panic in the thread has been reported by its own hook.
+            // A panic in the thread was already reported by the panic hook.
             thread.join().unwrap_or_default();
         }
     }
@@ -104,14 +104,14 @@ impl<O: Op> WriterJob for WaitingJob<O> {
     fn finish(self: Box<Self>, committed: &Result<(), StoreError>, live: &LiveSessions) {
         let Self { op, found, caller } = *self;
         let answer = committed.clone().and(found).map(|found| op.apply(found, live));
-        // A caller that has gone away does not undo its change, and need not hear of it.
+        // If the caller is gone, the change still stands and nobody needs the answer.
         drop(caller.send(answer));
     }
 }
 
 /// Why nothing of a batch was committed.
 enum BatchFailure {
-    /// The transaction did not begin or end.
+    /// The transaction could not begin or commit.
     Commit(StoreError),
     /// One op made SQLite roll back the whole transaction, as a full disk does.
     RolledBack(StoreError),
@@ -133,7 +133,7 @@ fn write_all(
         match commit(&mut connection, live, &mut batch) {
             Ok(()) => finish(&mut batch, &Ok(()), live),
             Err(BatchFailure::Commit(error)) => finish(&mut batch, &Err(error), live),
-            // The others may have room: to end a session takes none.
+            // The other ops may still have room: ending a session needs none.
             Err(BatchFailure::RolledBack(_)) => {
                 for job in batch.drain(..) {
                     alone(&mut connection, live, job);
@@ -171,7 +171,7 @@ fn commit(
         let savepoint = transaction.savepoint()?;
         match job.run(&savepoint, live) {
             Ok(()) => savepoint.commit()?,
-            // Going on here would commit each op by itself, and then report them all as failed.
+            // Continuing here would commit each op separately, and then report all of them as failed.
             Err(error) if savepoint.is_autocommit() => return Err(BatchFailure::RolledBack(error)),
             Err(_) => savepoint.finish()?,
         }

@@ -21,14 +21,14 @@ use crate::secret::Digest;
 pub(in crate::store) struct FactorTables {
     users: HashMap<UserKey, UserFactorRows>,
     attempts: HashMap<Digest, Attempts>,
-    /// Challenges that were answered, and until when that is to be known.
+    /// Challenges that were answered, and how long each is remembered.
     challenges: HashMap<Digest, Timestamp>,
 }
 
 #[derive(Debug, Default)]
 struct UserFactorRows {
     kept: StoredFactors,
-    /// Whether each was used.
+    /// The recovery codes, and whether each was used.
     recovery: HashMap<Digest, bool>,
 }
 
@@ -40,7 +40,7 @@ struct Attempts {
 }
 
 impl FactorTables {
-    /// Forgets what is past use.
+    /// Removes expired data.
     pub(in crate::store) fn forget(&mut self, now: Timestamp) {
         self.attempts.retain(|_, attempts| now < attempts.kept_until);
         self.challenges.retain(|_, kept_until| now < *kept_until);

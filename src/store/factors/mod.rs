@@ -1,11 +1,11 @@
-//! The port through which second factors are kept.
+//! The port that stores second factors.
 //!
-//! Whatever may happen only once is decided by the store in one step: that a time step or a recovery code is used, that an
-//! attempt is counted. So of many parallel calls one succeeds, and a second process that opens the same file changes nothing
-//! about that. An attempt is counted *before* its code is looked at; the use of a right code takes the count away.
+//! The store decides in one step whatever may happen only once: using a time step or a recovery code, and counting an attempt.
+//! So one of many parallel calls succeeds, even if a second process has the same file open. An attempt is counted *before* its
+//! code is checked; using a right code resets the count.
 //!
-//! The store does not know what a factor is: a secret is sealed under a key that it does not have, and a recovery code is a
-//! keyed hash.
+//! The store does not know what a factor is: a secret is sealed under a key that the store does not have, and a recovery code
+//! is a keyed hash.
 
 use std::time::Duration;
 
@@ -24,109 +24,109 @@ pub(super) use memory::FactorTables;
 /// The most factors of one user.
 pub const MOST_FACTORS: usize = 10;
 
-/// A factor, as it is kept.
+/// A factor in its stored form.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoredFactor {
-    /// Its id, which follows from its secret: one secret is one factor.
+    /// The factor's id, which is derived from its secret: one secret is one factor.
     pub id: String,
-    /// Which kind it is, by its stable name.
+    /// The stable name of the factor's kind.
     pub kind: String,
-    /// What its owner calls it.
+    /// The name that its owner gave it.
     pub name: String,
-    /// What makes it, sealed.
+    /// The secret or the public key of the factor, sealed.
     pub sealed: Vec<u8>,
-    /// The newest time step of which a code was accepted; of a passkey, the signature counter that was seen last.
+    /// The newest time step of which a code was accepted; for a passkey, the last signature counter.
     pub last_step: u64,
-    /// When it was set up.
+    /// When the factor was set up.
     pub created_at: Timestamp,
-    /// When it was last used, if ever since.
+    /// When the factor was last used, if ever.
     pub last_used: Option<Timestamp>,
-    /// Of a passkey, what else is kept.
+    /// The additional data of a passkey.
     pub passkey: Option<StoredPasskey>,
 }
 
-/// Everything that is kept of a user. The default: nothing.
+/// Everything stored about a user's factors. By default it is empty.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct StoredFactors {
-    /// In the order in which they were set up.
+    /// The factors, in the order in which they were set up.
     pub factors: Vec<StoredFactor>,
-    /// Recovery codes that were not used.
+    /// The number of unused recovery codes.
     pub recovery_left: u32,
-    /// When they were first asked to set one up, and did not since.
+    /// When the user was first asked to set one up, if they have not done so since.
     pub asked_at: Option<Timestamp>,
-    /// When an operator took theirs away, and they set none up since.
+    /// When an operator reset the user's factors, if they have set none up since.
     pub reset_at: Option<Timestamp>,
 }
 
-/// A change of what a user has.
+/// A change to the factors of a user.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FactorChange {
-    /// A factor is set up, and with it these recovery codes if there are none that were not used. Nothing changes where the
-    /// factor is there already, or [`MOST_FACTORS`] are.
+    /// Sets up a factor, and with it these recovery codes if no unused ones are left. Nothing changes if the factor exists
+    /// already, or the user has [`MOST_FACTORS`].
     Add {
-        /// The factor.
+        /// The factor to add.
         factor: StoredFactor,
-        /// Hashes of recovery codes.
+        /// The hashes of the recovery codes.
         recovery: Vec<Digest>,
     },
-    /// A factor goes. With the last one the recovery codes go.
+    /// Removes a factor. Removing the last one also removes the recovery codes.
     Remove {
-        /// Its id.
+        /// The factor's id.
         id: String,
     },
-    /// A factor is called otherwise.
+    /// Renames a factor.
     Rename {
-        /// Its id.
+        /// The factor's id.
         id: String,
         /// The new name.
         name: String,
     },
-    /// These are the recovery codes from now on.
+    /// Replaces the recovery codes by these.
     Recovery(Vec<Digest>),
-    /// They are asked to set one up, for the first time.
+    /// Notes that the user was asked to set one up, for the first time.
     Asked(Timestamp),
-    /// An operator takes everything away.
+    /// Removes all of the user's factors, for an operator.
     Reset(Timestamp),
 }
 
-/// What became of a change.
+/// The result of a change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FactorChanged {
-    /// It was made.
+    /// The change was made.
     Made,
-    /// It was made, and the recovery codes that came with it are the user's.
+    /// The change was made, and its recovery codes are now the user's.
     MadeWithRecovery,
-    /// What it is about is not there, or is there already: nothing changed.
+    /// Nothing changed: what was to change is missing, or what was to be added exists.
     Not,
 }
 
-/// An attempt to count.
+/// An attempt to be counted.
 #[derive(Clone, Copy, Debug)]
 pub struct FactorAttempt {
-    /// Whose attempts are counted together.
+    /// The source whose attempts are counted together.
     pub source: Digest,
-    /// Now.
+    /// The current time.
     pub at: Timestamp,
-    /// Failures after which one has to wait.
+    /// The number of failures after which a wait is required.
     pub free: u32,
     /// The first wait; it doubles with each further failure.
     pub first_wait: Duration,
     /// The longest wait.
     pub longest_wait: Duration,
-    /// For how long failures are remembered after the last.
+    /// How long failures are remembered after the last one.
     pub remembered: Duration,
 }
 
-/// The use of a code that is right.
+/// The use of a right code.
 #[derive(Clone, Debug)]
 pub struct FactorUse {
-    /// Whose.
+    /// The user who uses the code.
     pub user: UserKey,
-    /// What is used.
+    /// The code that is used.
     pub what: UsedCode,
-    /// Whose count of attempts goes.
+    /// The source whose count of attempts is reset.
     pub source: Digest,
-    /// Now.
+    /// The current time.
     pub at: Timestamp,
 }
 
@@ -137,45 +137,45 @@ pub enum UsedCode {
     Step {
         /// The factor's id.
         id: String,
-        /// The step.
+        /// The time step.
         step: u64,
     },
     /// A recovery code, by its hash.
     Recovery(Digest),
-    /// A code that whoever keeps the factor has used already: only the count of attempts goes, and it is used.
+    /// A code that its own system has already used up: only the count of attempts is reset, and the use succeeds.
     Elsewhere,
 }
 
-/// Keeps second factors. An adapter implements this port over the same data as the others.
+/// The port that stores second factors. An adapter implements it over the same data as the other ports.
 #[async_trait]
 pub trait FactorStore: Send + Sync {
-    /// What is kept of a user; nothing is the default.
+    /// Returns everything stored about a user's factors, which is empty by default.
     async fn factors_of(&self, user: &UserKey) -> Result<StoredFactors, StoreError>;
 
-    /// Changes what a user has; durable when this returns.
+    /// Changes the factors of a user; durable when this returns.
     async fn change_factors(
         &self,
         user: &UserKey,
         change: FactorChange,
     ) -> Result<FactorChanged, StoreError>;
 
-    /// Counts an attempt, as a failure until it is used. Some: it does not count, and may be made after this time. Durable
-    /// when this returns.
+    /// Counts an attempt, as a failure until a right code is used. `Some` if the attempt is not counted and may be made only
+    /// after this time. Durable when this returns.
     async fn count_factor_attempt(
         &self,
         attempt: FactorAttempt,
     ) -> Result<Option<Duration>, StoreError>;
 
-    /// Uses a code: true once, and false for ever after; for a time step false also where a later one was used. Durable when
+    /// Uses a code: `true` once, and `false` ever after; for a time step `false` also if a later one was used. Durable when
     /// this returns.
     async fn use_factor(&self, used: FactorUse) -> Result<bool, StoreError>;
 }
 
 impl FactorAttempt {
-    /// When the attempt after this one may be made, if this one is the failure of this number.
+    /// Returns when the next attempt may be made, if this attempt is failure number `failures`.
     ///
-    /// After a free one that is any time, and not the time of this one: of two requests at once, that which arrived first may
-    /// be counted second.
+    /// After a free attempt the result is the beginning of time and not the time of this attempt: of two requests at once, the
+    /// one that arrived first may be counted second.
     pub fn next_after(&self, failures: u32) -> Timestamp {
         let Some(over) = failures.checked_sub(self.free) else { return Timestamp::from_millis(0) };
         let wait = self.first_wait.saturating_mul(2_u32.saturating_pow(over.min(31)));

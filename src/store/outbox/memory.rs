@@ -14,7 +14,7 @@ use crate::secret::Digest;
 /// Messages and questions, behind one lock.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Outgoing {
-    /// In the order in which they came.
+    /// The messages, in the order in which they came.
     messages: Vec<MemoryRow>,
     questions: HashMap<Digest, MemoryQuestion>,
 }
@@ -38,13 +38,13 @@ struct MemoryQuestion {
 }
 
 impl Outgoing {
-    /// Forgets what is past use.
+    /// Removes expired data.
     pub(in crate::store) fn forget(&mut self, now: Timestamp) {
         self.messages.retain(|row| !row.done || now < row.quiet_until);
         self.questions.retain(|_, asked| now < asked.expires_at);
     }
 
-    /// Forgets what was to be told before this time.
+    /// Removes waiting messages from before this time.
     pub(in crate::store) fn forget_before(&mut self, before: Timestamp) {
         self.messages.retain(|row| before <= row.message.at);
     }

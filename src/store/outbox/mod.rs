@@ -1,13 +1,13 @@
-//! The ports through which what is to be told waits, and through which a person's answer comes back.
+//! The ports for messages that wait to be sent, and for the questions that users answer.
 //!
-//! A message waits under its channel until it is delivered or given up. It is claimed for a time: whoever claims it and dies
-//! leaves it to be claimed again, so a message arrives at least once, always with the same id. Each channel has a bound of
-//! its own, and past it the oldest message goes, so that a channel that is down takes no room from the others.
+//! A message waits under its channel until it is delivered or given up. It is claimed for a limited time: if the process that
+//! claimed it dies, the message can be claimed again, so it arrives at least once, always with the same id. Each channel has a
+//! limit of its own, beyond which its oldest message is dropped, so that a failing channel takes no room from the others.
 //!
-//! One incident is one message: while its key is known to a channel, a message with the same key is a repetition. The key
-//! stays known while the message waits, and until the end of its cool-down.
+//! One incident is one message: while its key is known to a channel, a message with the same key is a repetition. The key stays
+//! known while the message waits, and until the end of its cool-down.
 //!
-//! A [`Questions`] port keeps what a person was asked, under the hash of the secret in the link that they were sent.
+//! The [`Questions`] port stores what a user was asked, under the hash of the secret in the link that they were sent.
 
 use std::sync::Arc;
 
@@ -24,41 +24,41 @@ pub(super) use memory::Outgoing;
 /// A message to send.
 #[derive(Clone, Debug)]
 pub struct NewMessage {
-    /// Its id, fresh and random; the same in each attempt, so that a receiver can see a repetition.
+    /// The message's id, new and random; the same in each attempt, so that a receiver can detect a repetition.
     pub id: String,
-    /// The channel that is to send it.
+    /// The channel that sends it.
     pub channel: Arc<str>,
-    /// What it is about: another message with this key is a repetition.
+    /// The key of the incident: another message with this key is a repetition.
     pub key: Digest,
-    /// What the channel needs; opaque to the store.
+    /// The data for the channel; opaque to the store.
     pub body: Vec<u8>,
-    /// Now.
+    /// The current time.
     pub at: Timestamp,
-    /// From then on the same key is news again.
+    /// When a message with the same key is no longer a repetition.
     pub quiet_until: Timestamp,
 }
 
-/// What became of a message that was put in.
+/// The result of queuing a message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Queued {
-    /// It waits.
+    /// The message waits.
     Waits,
-    /// It waits, and the oldest message of its channel was dropped for it.
+    /// The message waits, and the oldest message of its channel was dropped for it.
     InPlaceOfOldest,
-    /// Its key was known: there is nothing new to tell.
+    /// The message repeats one whose key is known, and was not queued.
     Repeats,
 }
 
-/// Which messages to claim.
+/// A request to claim messages.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// The channel.
+    /// The channel whose messages are claimed.
     pub channel: Arc<str>,
-    /// How many at most.
+    /// The most messages to claim.
     pub limit: u32,
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
-    /// Until then nobody else gets them.
+    /// When the claim ends; nobody else gets the messages before.
     pub until: Timestamp,
 }
 
@@ -69,26 +69,26 @@ pub struct OutboxMessage {
     pub id: String,
     /// See [`NewMessage::body`].
     pub body: Vec<u8>,
-    /// When it was put in.
+    /// When the message was queued.
     pub at: Timestamp,
-    /// How often it was claimed, with this time.
+    /// How often the message was claimed, including this time.
     pub attempts: u32,
 }
 
-/// What becomes of a claimed message.
+/// The outcome for a claimed message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Settled {
-    /// It waits no longer: it was delivered, or given up.
+    /// The message no longer waits: it was delivered or given up.
     Done,
-    /// It is due again at that time.
+    /// The message is due again at this time.
     Again(Timestamp),
 }
 
-/// Keeps what is to be told. An adapter implements this port over the same data as the others.
+/// The port that stores messages to send. An adapter implements it over the same data as the other ports.
 #[async_trait]
 pub trait Outbox: Send + Sync {
-    /// Puts messages in, in order, and says what became of each; durable when this returns. `bound`: how many wait in one
-    /// channel at most.
+    /// Queues messages in order, and returns the result for each; durable when this returns. `bound` is the most messages that
+    /// wait in one channel.
     async fn put_messages(
         &self,
         messages: Vec<NewMessage>,
@@ -98,40 +98,40 @@ pub trait Outbox: Send + Sync {
     /// Claims messages that are due, oldest first; durable when this returns.
     async fn claim_messages(&self, claim: Claim) -> Result<Vec<OutboxMessage>, StoreError>;
 
-    /// Says what becomes of a claimed message; one that is gone is no failure. Durable when this returns.
+    /// Settles a claimed message; a message that is gone is no error. Durable when this returns.
     async fn settle_message(&self, id: &str, settled: Settled) -> Result<(), StoreError>;
 
-    /// How many messages wait in a channel, due or not.
+    /// Returns the number of messages that wait in a channel, due or not.
     async fn waiting_messages(&self, channel: &str) -> Result<u64, StoreError>;
 }
 
-/// What a person is asked.
+/// A question to a user.
 #[derive(Clone, Debug)]
 pub struct NewQuestion {
-    /// The hash of the secret that answers it.
+    /// The hash of the secret with which the question is answered.
     pub digest: Digest,
-    /// What it is about. Each attempt to send a message has a secret of its own; an answer to one answers all.
+    /// The hash of what the question is about. Each attempt to send a message has a new secret; an answer to one answers all.
     pub about: Digest,
-    /// What the answer needs; opaque to the store.
+    /// The data for the answer; opaque to the store.
     pub body: Vec<u8>,
-    /// From then on it cannot be answered.
+    /// When the question expires.
     pub expires_at: Timestamp,
 }
 
-/// Keeps questions that can be answered once. An adapter implements this port over the same data as the others.
+/// The port that stores questions that can be answered once. An adapter implements it over the same data as the other ports.
 #[async_trait]
 pub trait Questions: Send + Sync {
-    /// Keeps a question; durable when this returns.
+    /// Stores a question; durable when this returns.
     async fn ask(&self, question: NewQuestion) -> Result<(), StoreError>;
 
-    /// Looks at a question without answering it. `None`: never asked, expired, or answered.
+    /// Returns a question without answering it. `None` if it was never asked, has expired, or was answered.
     async fn question(
         &self,
         digest: &Digest,
         now: Timestamp,
     ) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Answers it, and with it all that are about the same: of many parallel calls exactly one gets the body. `None`: never
-    /// asked, expired, or answered before. Durable when this returns.
+    /// Answers a question, and all others about the same: of many parallel calls exactly one gets the body. `None` if it was
+    /// never asked, has expired, or was answered before. Durable when this returns.
     async fn answer(&self, digest: &Digest, now: Timestamp) -> Result<Option<Vec<u8>>, StoreError>;
 }

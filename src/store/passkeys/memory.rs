@@ -1,4 +1,4 @@
-//! The passkeys of the store in memory: they are among its second factors.
+//! The passkeys of the store in memory, which are among its second factors.
 
 use async_trait::async_trait;
 

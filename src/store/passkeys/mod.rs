@@ -1,9 +1,9 @@
-//! The port through which passkeys are used.
+//! The port for using passkeys.
 //!
 //! A passkey is a second factor like the others, and is set up, renamed and removed through
-//! [`FactorStore`](super::factors::FactorStore). What is here is about using one: whose it is, where somebody signs in without
-//! saying who they are; that a challenge is answered once; and that the signature counter goes on. The last two are decided
-//! by the store in one step, so that of parallel answers one succeeds.
+//! [`FactorStore`](super::factors::FactorStore). This port is for using one: finding its owner, if somebody signs in without
+//! giving a name; answering a challenge only once; and checking that the signature counter increases. The store decides the
+//! last two in one step, so that one of several parallel answers succeeds.
 
 use async_trait::async_trait;
 
@@ -15,75 +15,75 @@ use crate::secret::Digest;
 
 mod memory;
 
-/// What is kept of a passkey besides what each factor has. Its signature counter is the factor's `last_step`.
+/// The data of a passkey in addition to that of every factor. Its signature counter is the factor's `last_step`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoredPasskey {
-    /// The RP ID that it belongs to.
+    /// The RP ID that the passkey belongs to.
     pub rp_id: String,
-    /// Is there a copy of it elsewhere, as its authenticator said when it was last used?
+    /// Whether the passkey is backed up, as its authenticator reported at the last use.
     pub backed_up: bool,
-    /// Does its authenticator find it by itself? Only then it signs in without a password.
+    /// Whether its authenticator finds the passkey by itself, which is required to sign in without a password.
     pub is_discoverable: bool,
 }
 
 /// The use of a passkey whose signature is right.
 #[derive(Clone, Debug)]
 pub struct PasskeyUse {
-    /// Whose.
+    /// The user that the passkey belongs to.
     pub user: UserKey,
     /// The factor's id.
     pub id: String,
-    /// What the authenticator counts; 0 if it does not count.
+    /// The signature counter of the authenticator; 0 if it does not count.
     pub counter: u32,
-    /// Is there a copy of it elsewhere?
+    /// Whether the passkey is backed up.
     pub backed_up: bool,
     /// The challenge that was answered.
     pub challenge: SpentChallenge,
-    /// Whose count of attempts goes.
+    /// The source whose count of attempts is reset.
     pub source: Digest,
-    /// Now.
+    /// The current time.
     pub at: Timestamp,
 }
 
 /// A challenge that was answered.
 #[derive(Clone, Copy, Debug)]
 pub struct SpentChallenge {
-    /// Its hash.
+    /// The hash of the challenge.
     pub digest: Digest,
-    /// From then on nobody can answer it anyway.
+    /// When the challenge expires; an answer after this time is refused.
     pub kept_until: Timestamp,
 }
 
-/// What became of a use.
+/// The result of using a passkey.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PasskeyUsed {
-    /// It was used.
+    /// The passkey was used.
     Yes,
     /// The challenge was answered before.
     Replayed,
-    /// The counter did not go on: somebody has a copy of the key. The challenge is spent.
+    /// The counter did not increase: somebody has a copy of the key. The challenge is spent.
     CounterBehind,
     /// The user has no such passkey. The challenge is spent.
     Gone,
 }
 
-/// Uses passkeys. An adapter implements this port over the same data as the others.
+/// The port for using passkeys. An adapter implements it over the same data as the other ports.
 #[async_trait]
 pub trait PasskeyStore: Send + Sync {
-    /// The factor of this id, and whose it is.
+    /// Returns the factor with this id, and the user that it belongs to.
     async fn owner_of(&self, id: &str) -> Result<Option<(UserKey, StoredFactor)>, StoreError>;
 
     /// Uses a passkey; durable when this returns.
     async fn use_passkey(&self, used: PasskeyUse) -> Result<PasskeyUsed, StoreError>;
 
-    /// Spends a challenge with which a passkey is set up: true once. Durable when this returns.
+    /// Spends a challenge with which a passkey is set up: `true` once. Durable when this returns.
     async fn spend_challenge(&self, challenge: SpentChallenge) -> Result<bool, StoreError>;
 
-    /// How many passkeys belong to another RP ID than this one.
+    /// Returns the number of passkeys that belong to another RP ID than this one.
     async fn passkeys_elsewhere(&self, rp_id: &str) -> Result<u64, StoreError>;
 }
 
-/// Does the counter go on? Authenticators that do not count say 0 each time (WebAuthn section 6.1.1).
+/// Whether the counter increases. Authenticators that do not count report 0 each time (WebAuthn section 6.1.1).
 pub(super) const fn goes_on(before: u64, counter: u32) -> bool {
     (before == 0 && counter == 0) || before < counter as u64
 }

@@ -1,4 +1,4 @@
-//! What people are shown of their account, in memory.
+//! The account activity and devices that users see, in memory.
 
 use std::collections::HashMap;
 
@@ -23,21 +23,21 @@ pub(in crate::store) struct RecordTables {
 
 #[derive(Debug, Default)]
 struct AccountRows {
-    /// Those that anybody can cause, and the others; oldest first.
+    /// Entries that anybody can cause, and the others; the oldest first.
     refused: Vec<StoredEntry>,
     others: Vec<StoredEntry>,
     devices: Vec<StoredDevice>,
 }
 
 impl RecordTables {
-    /// Forgets what is past use.
+    /// Removes expired data.
     pub(in crate::store) fn forget(&mut self, now: Timestamp) {
         for account in self.users.values_mut() {
             account.devices.retain(|one| now.since(one.last_used) < DEVICE_LIFETIME);
         }
     }
 
-    /// Forgets what happened before this time, and where devices were that were last used before it.
+    /// Removes entries from before this time, and the places of devices that were last used before it.
     pub(in crate::store) fn forget_before(&mut self, before: Timestamp) {
         for account in self.users.values_mut() {
             account.refused.retain(|one| before <= one.at);

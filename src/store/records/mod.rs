@@ -1,9 +1,8 @@
-//! The port through which is kept what people are shown of their account: what happened to it lately, and the browsers that
-//! it knows.
+//! The port that stores what users see of their account: its recent activity, and its known devices.
 //!
-//! Both are bounded for each user, whatever happens. Refused sign-ins, which anybody can cause, have room of their own, so
-//! that they push out nothing else; and what happens again and again within a while is one entry with a count. No address is
-//! kept, only its network.
+//! Both are bounded for each user. Refused sign-ins, which anybody can cause, have a limit of their own, so that they displace
+//! nothing else; and what happens repeatedly within a while is one entry with a count. Of an address, only its network is
+//! stored.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,52 +18,52 @@ mod memory;
 
 pub(super) use memory::RecordTables;
 
-/// The most entries of one user that others can cause.
+/// The most entries of one user that anybody can cause.
 pub const MOST_REFUSED: usize = 50;
 
 /// The most other entries of one user.
 pub const MOST_ENTRIES: usize = 100;
 
-/// The most devices of one user; past it the one goes that was not used for the longest time.
+/// The most devices of one user; beyond it, the device that was unused for the longest time is dropped.
 pub const MOST_DEVICES: usize = 50;
 
-/// For how long a device is listed after its last use: as long as its cookie counts.
+/// How long a device is listed after its last use: as long as its cookie is valid.
 pub const DEVICE_LIFETIME: Duration = Duration::from_secs(365 * 86_400);
 
-/// Something to keep.
+/// Something to record.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RecordNote {
-    /// It happened.
+    /// Something happened to an account.
     Happened(NewEntry),
-    /// A known browser was used to sign in.
+    /// A known device was used to sign in.
     DeviceUsed(DeviceUse),
 }
 
 /// Something that happened to an account.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewEntry {
-    /// Whose account.
+    /// The user that the account belongs to.
     pub user: UserKey,
-    /// What, by its stable name.
+    /// The stable name of what happened.
     pub what: &'static str,
-    /// Which of its kind, by its stable name.
+    /// The stable name of its details.
     pub detail: &'static str,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// A network from where.
+    /// The network that it came from.
     pub network: Option<IpAddr>,
     /// The `User-Agent`.
     pub agent: String,
-    /// May anybody cause it?
+    /// Whether anybody can cause it.
     pub is_refused: bool,
-    /// Within this time after the first it is the same entry, seen once more.
+    /// A repetition within this time after the first is counted in the same entry.
     pub merges: Duration,
 }
 
-/// An entry, as it is kept.
+/// An entry in its stored form.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoredEntry {
-    /// Its number.
+    /// The entry's number.
     pub key: u64,
     /// See [`NewEntry::what`].
     pub what: String,
@@ -72,54 +71,55 @@ pub struct StoredEntry {
     pub detail: String,
     /// When it first happened.
     pub first_at: Timestamp,
-    /// When it last did.
+    /// When it last happened.
     pub at: Timestamp,
-    /// How often it did.
+    /// How often it happened.
     pub count: u64,
-    /// Where it last did.
+    /// The network that it last came from.
     pub network: Option<IpAddr>,
-    /// By what it last did.
+    /// The `User-Agent` that it last came from.
     pub agent: String,
 }
 
 /// The use of a device.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DeviceUse {
-    /// Whose.
+    /// The user who used the device.
     pub user: UserKey,
-    /// Which.
+    /// The id of the device.
     pub device: Digest,
-    /// When.
+    /// When the device was used.
     pub at: Timestamp,
-    /// A network from where.
+    /// The network from which it was used.
     pub network: Option<IpAddr>,
     /// The `User-Agent`.
     pub agent: String,
 }
 
-/// A device, as it is kept.
+/// A device in its stored form.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoredDevice {
-    /// Which.
+    /// The id of the device.
     pub device: Digest,
-    /// When it was first used.
+    /// When the device was first used.
     pub first_used: Timestamp,
-    /// When it was last used.
+    /// When the device was last used.
     pub last_used: Timestamp,
-    /// Where it was last used.
+    /// The network from which it was last used.
     pub network: Option<IpAddr>,
-    /// By what it was last used.
+    /// The `User-Agent` with which it was last used.
     pub agent: String,
 }
 
-/// Keeps what people are shown. An adapter implements this port over the same data as the others; where people were goes with
-/// [`StoredPlaces`](super::StoredPlaces).
+/// The port that stores what users see of their account. An adapter implements it over the same data as the other ports;
+/// [`StoredPlaces`](super::StoredPlaces) erases the places in it.
 #[async_trait]
 pub trait AccountRecords: Send + Sync {
-    /// Keeps these, in their order.
+    /// Records these notes, in their order.
     async fn note(&self, notes: Vec<RecordNote>) -> Result<(), StoreError>;
 
-    /// What happened to a user's account, the last first; before this entry, by its time and its number, if one is named.
+    /// Returns the activity of a user's account, the last entry first; if an entry is named by its time and number, what came
+    /// before it.
     async fn entries_of(
         &self,
         user: &UserKey,
@@ -127,10 +127,10 @@ pub trait AccountRecords: Send + Sync {
         limit: usize,
     ) -> Result<Vec<StoredEntry>, StoreError>;
 
-    /// The devices of a user, the one that was used last first.
+    /// Returns the devices of a user, the most recently used first.
     async fn devices_of(&self, user: &UserKey) -> Result<Vec<StoredDevice>, StoreError>;
 
-    /// Lists these devices of a user no more, or all of them; how many those were.
+    /// Removes these devices of a user from the list, or all of them, and returns their number.
     async fn drop_devices(
         &self,
         user: &UserKey,

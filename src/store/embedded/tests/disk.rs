@@ -1,10 +1,10 @@
-//! A disk that fails: what could not be made durable did not happen, and reads go on.
+//! Tests of a failing disk: what could not be made durable did not happen, and reads continue.
 
 use super::super::super::live::LiveSessions;
 use super::super::writer::Op;
 use super::*;
 
-/// Succeeds by itself and makes the commit of its batch fail.
+/// An op that succeeds by itself and makes the commit of its batch fail.
 struct FailsAtCommit;
 
 impl Op for FailsAtCommit {
@@ -23,7 +23,7 @@ impl Op for FailsAtCommit {
     }
 }
 
-/// Keeps the writer busy until it is released, so that what is submitted meanwhile becomes one batch.
+/// An op that keeps the writer busy until it is released, so that what is submitted meanwhile becomes one batch.
 struct Held {
     running: tokio::sync::mpsc::UnboundedSender<()>,
     release: std::sync::mpsc::Receiver<()>,
@@ -35,7 +35,7 @@ impl Op for Held {
 
     fn run(&self, _sql: &rusqlite::Connection, _live: &LiveSessions) -> rusqlite::Result<()> {
         self.running.send(()).unwrap();
-        // Dropping the other end releases it, too.
+        // Dropping the other end releases the writer, too.
         self.release.recv().unwrap_or_default();
         Ok(())
     }
@@ -43,7 +43,7 @@ impl Op for Held {
     fn apply(self, (): (), _live: &LiveSessions) {}
 }
 
-/// Holds the writer of `store`; dropping what it gives releases it.
+/// Holds the writer of `store`; dropping the returned sender releases it.
 async fn hold(store: &Arc<Embedded>) -> std::sync::mpsc::Sender<()> {
     let (running, mut is_running) = tokio::sync::mpsc::unbounded_channel();
     let (held, release) = std::sync::mpsc::channel();
@@ -74,13 +74,13 @@ async fn a_commit_that_fails_fails_all_of_its_batch_and_shows_nothing() {
     assert!(matches!(rotated, RotationOutcome::Rotated(_)), "{rotated:?}");
 }
 
-/// A store whose file counts as full at `pages`, and which does not wait for other processes.
+/// Opens a store whose file counts as full at `pages`, and which does not wait for other processes.
 fn tuned(folder: &tempfile::TempDir, max_pages: Option<u32>) -> Arc<Embedded> {
     let tuning = Tuning { busy_timeout: Duration::from_millis(20), max_pages };
     Embedded::open_tuned(&file_in(folder), tuning).unwrap()
 }
 
-/// As many pages as an empty store has, and a few more.
+/// Returns the number of pages of an empty store, and a few more.
 fn nearly_full() -> u32 {
     let folder = tempfile::tempdir().unwrap();
     let _store = Embedded::open(&file_in(&folder)).unwrap();
@@ -133,7 +133,7 @@ async fn a_full_disk_loses_nothing_that_was_acknowledged() {
 
     assert!(find(&store, &format!("s{}", made.len()), at(1)).await.is_none());
     assert_eq!(store.list(None, at(1)).await.unwrap().len(), made.len());
-    // To end a session needs no room, and gives some back.
+    // Ending a session needs no room, and frees some.
     assert_eq!(end(&store, "s0").await, 1);
     drop(store);
 
@@ -200,7 +200,7 @@ async fn a_caller_that_goes_away_leaves_memory_and_file_agreeing() {
     let folder = tempfile::tempdir().unwrap();
     let store = Embedded::open(&file_in(&folder)).unwrap();
     let abandoned = store.create(new_session("a", "1"));
-    // Polled once, so that it is in the queue, and dropped.
+    // The call was polled once, so that it is in the queue, and then dropped.
     assert!(futures_util::FutureExt::now_or_never(abandoned).is_none());
     store.create(new_session("b", "1")).await.unwrap();
     assert!(find(&store, "a", T0).await.is_some());

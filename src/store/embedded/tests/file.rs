@@ -1,4 +1,4 @@
-//! Which files are opened, and what the refusals say.
+//! Tests of which files are opened, and how the errors read.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -138,7 +138,7 @@ async fn the_file_of_an_older_version_gets_an_outbox_that_survives_a_restart() {
     assert_eq!(claimed.iter().map(|one| one.body.as_slice()).collect::<Vec<_>>(), [b"body"]);
     drop(store);
 
-    // Whoever claimed it is gone; it is due again when the claim is over.
+    // The process that claimed it is gone; the message is due again when the claim ends.
     let store = open(&folder);
     assert_eq!(store.claim_messages(claim.clone()).await, Ok(vec![]));
     let later = Claim { now: at(9), until: at(20), ..claim };
@@ -275,7 +275,7 @@ async fn damage_that_only_a_check_of_the_whole_file_finds_is_refused() {
     store.create(new_session("a", "1")).await.unwrap();
     drop(store);
     let path = file_in(&folder);
-    // Opening reads the sessions alone; this index is first needed hours later, by upkeep.
+    // Opening reads the sessions alone; upkeep first needs this index hours later.
     let root = "SELECT rootpage FROM sqlite_schema WHERE name = 'refresh_tokens_by_end'";
     let page = usize::try_from(count(&path, root)).unwrap();
     let size = usize::try_from(count(&path, "PRAGMA page_size")).unwrap();

@@ -1,4 +1,4 @@
-//! What only the store in a file has to show: durability, a failing disk, the file itself, copies.
+//! Tests of the store in a file alone: durability, a failing disk, the file itself, copies.
 
 mod disk;
 mod file;
@@ -37,7 +37,7 @@ fn file_in(folder: &tempfile::TempDir) -> std::path::PathBuf {
     folder.path().join("store.db")
 }
 
-/// A second look at the file, past the store.
+/// Opens the file again, bypassing the store.
 fn raw(path: &Path) -> rusqlite::Connection {
     rusqlite::Connection::open(path).unwrap()
 }
@@ -151,7 +151,7 @@ async fn sessions_of_one_user_share_what_is_the_same_of_them() {
     assert_eq!(*read[2], *identity("2"));
     assert!(!read[3].staff && read[3].key == read[0].key);
     assert!(Arc::ptr_eq(&read[0].key.directory, &read[2].key.directory));
-    // One that changes stays its own.
+    // An identity that changes is no longer shared.
     let staff = Identity { staff: false, ..(*identity("1")).clone() };
     find(&store, "a", T0).await.unwrap().identity.store(Arc::new(staff));
     assert!(find(&store, "b", T0).await.unwrap().identity.load().staff);
@@ -164,7 +164,7 @@ async fn upkeep_writes_only_what_changed() {
     store.upkeep(at(1)).await.unwrap();
     drop(store);
     let store = open(&folder);
-    // Whatever is written over this mark would take it away.
+    // Anything written by upkeep would overwrite this mark.
     raw(&file_in(&folder)).execute("UPDATE sessions SET last_used = 7", []).unwrap();
     store.upkeep(at(2)).await.unwrap();
     assert_eq!(count(&file_in(&folder), "SELECT last_used FROM sessions"), 7);
@@ -197,7 +197,7 @@ async fn a_round_of_upkeep_does_more_than_one_chunk() {
             async move { store.create(new).await.unwrap() }
         })
         .collect();
-    // Below the bound of the queue at a time.
+    // The calls at a time are fewer than the queue takes.
     let mut sessions = Vec::new();
     let mut made = made.into_iter();
     loop {

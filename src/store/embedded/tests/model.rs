@@ -1,4 +1,5 @@
-//! Any sequence of calls, with the file closed and opened in between, tells the same as the store in memory.
+//! Tests that any sequence of calls, with the file closed and opened in between, has the same results as in the store in
+//! memory.
 
 use proptest::prelude::*;
 
@@ -10,7 +11,7 @@ enum Step {
     Create {
         user: u8,
     },
-    /// A session by number, and one of all tokens that were ever made, by number.
+    /// The number of a session, and the number of a token among all that were ever made.
     Rotate {
         session: usize,
         token: usize,
@@ -56,11 +57,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the tests address by number, and the time.
+/// What the tests refer to by number, and the time.
 #[derive(Clone)]
 struct Scene {
     sessions: Vec<String>,
-    /// Each token with its own session.
+    /// Each token, with its own session.
     tokens: Vec<(String, String)>,
     now: Timestamp,
 }
@@ -70,7 +71,7 @@ impl Scene {
         self.sessions.get(number).cloned().unwrap_or_else(|| "none".to_owned())
     }
 
-    /// Mostly the token with its own session; with another one for every fourth session asked for.
+    /// Returns a token with its own session, or with another one if `session` is 3.
     fn token(&self, session: usize, token: usize) -> (String, String) {
         let (own, name) = self
             .tokens
@@ -87,7 +88,7 @@ fn ids(sessions: &[Arc<Session>]) -> Vec<String> {
     ids
 }
 
-/// One step on one store, as text to compare.
+/// Takes one step on one store, and returns the result as text to compare.
 async fn take(store: &(impl Sessions + RefreshTokens), step: &Step, scene: &Scene) -> String {
     let user = |user: &u8| UserKey::new("django", &user.to_string());
     let now = scene.now;
@@ -138,7 +139,7 @@ async fn take(store: &(impl Sessions + RefreshTokens), step: &Step, scene: &Scen
             let listed = store.list(key.as_ref(), now).await.unwrap();
             format!("{:?}", listed.iter().map(|s| s.id.as_str()).collect::<Vec<_>>())
         }
-        // A file that is opened again knows the last uses of the last upkeep.
+        // A reopened file knows the last uses as of the last upkeep.
         Step::Upkeep | Step::Reopen => {
             let upkeep = store.upkeep(now).await.unwrap();
             format!("{:?} {}", ids(&upkeep.expired), upkeep.active)

@@ -1,4 +1,4 @@
-//! Not a byte of an address or of a `User-Agent` is left in the file, or beside it, when its time is over.
+//! Tests that no byte of an address or of a `User-Agent` is left in the file, or next to it, after its time.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::*;
 
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
 
-/// How often a text is in a file of the folder.
+/// Returns how often a text occurs in the files of the folder.
 fn found(folder: &tempfile::TempDir, text: &str) -> usize {
     let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
     let count = |path: std::path::PathBuf| {
@@ -18,7 +18,7 @@ fn found(folder: &tempfile::TempDir, text: &str) -> usize {
     files.map(count).sum()
 }
 
-/// A month of some life: sign-ins, rotations, ends, changed names and messages, over many pages.
+/// Simulates a month of use: sign-ins, rotations, ends, changed names and messages, over many pages.
 async fn live(store: &Embedded, from: &str, agent: &str, when: Timestamp, sessions: usize) {
     for n in 0..sessions {
         let id = format!("{}-{n}", when.as_secs());
@@ -69,7 +69,7 @@ async fn no_byte_of_an_address_or_an_agent_outlives_its_time() {
     for text in ["2001:db8:aaaa", "OldBrowser", "2001:db8:bbbb", "NewBrowser"] {
         assert!(found(&folder, text) > 100, "{text} is in the file, or this finds nothing");
     }
-    // A month after the first of them: what a gateway does by itself then.
+    // A month after the first use, with what a gateway does then by itself.
     let now = T0.plus(MONTH).plus(Duration::from_secs(1));
     store.upkeep(now).await.unwrap();
     assert!(store.forget_places(now.minus(MONTH)).await.unwrap());
@@ -82,7 +82,7 @@ async fn no_byte_of_an_address_or_an_agent_outlives_its_time() {
         assert_eq!(found(&folder, text) > 0, is_there, "{text}");
     }
     assert_eq!(store.list(None, now).await.unwrap().len(), 720, "and nobody is signed out by it");
-    // Nor does anything come back: memory knows it no more.
+    // Nothing comes back from memory either.
     live(&store, "2001:db8:cccc", "Third/3", now, 20).await;
     drop(store);
     let store = open(&folder);

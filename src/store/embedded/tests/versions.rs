@@ -1,7 +1,7 @@
-//! A file of each version of the schema is opened by this one, with all that is in it.
+//! Tests that a file of each schema version can be opened by this version, with everything in it.
 //!
-//! `versions/N.sql` is such a file as text: a live and an ended session of kim's, a spent and a fresh refresh token, and
-//! what came with later versions. Whoever adds a migration adds the file of the version that it replaces.
+//! `versions/N.sql` is such a file as text: a live and an ended session of kim's, a spent and a fresh refresh token, and the
+//! additions of later versions. Adding a migration requires adding the file of the version that it replaces.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -28,7 +28,7 @@ const FILES: &[&str] = &[
     include_str!("versions/10.sql"),
 ];
 
-/// The statements that make its tables and indexes.
+/// Returns the statements that create the file's tables and indexes.
 fn tables(path: &Path) -> BTreeSet<String> {
     let connection = raw(path);
     let mut rows =
@@ -92,7 +92,7 @@ async fn each_older_file_is_migrated_with_all_that_is_in_it() {
         let found = factor.map(|one| (one.kind.as_str(), one.last_step, one.passkey.as_ref()));
         assert_eq!((found, kept.recovery_left), (expected, u32::from(version >= 8)), "{version}");
 
-        // It is a store like any other from here on.
+        // From here on it is a store like any other.
         assert_eq!(store.keep(&live, Arc::new(b"more".to_vec())).await, Ok(true), "{version}");
         assert_eq!(end(&store, "live").await, 1, "{version}");
         drop(store);
