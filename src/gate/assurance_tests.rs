@@ -1,4 +1,4 @@
-//! What routes ask of how their callers were authenticated: person × proved × age × route, each cell said.
+//! What routes require of their callers' authentication, as a table: user × assurance × age × route.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::wire::host::Host;
 use crate::wire::path::{Target, Tolerance};
 use crate::wire::scheme::Scheme;
 
-/// What each route asks for.
+/// The requirements of each route.
 const ROUTES: [(&str, &str); 5] = [
     ("/plain/", ""),
     ("/factor/", "second_factor = \"required\""),
@@ -27,8 +27,8 @@ const ROUTES: [(&str, &str); 5] = [
     ("/editors/", "second_factor = \"required\"\nfresh = \"15m\"\ngroups = [\"editors\"]"),
 ];
 
-/// Person and what they proved, then the ages in seconds, and under each what the routes say: `K` passes, `p` has to prove more,
-/// `g` is in none of the groups.
+/// The user and the authentication methods, then the ages in seconds; under each age the routes' answers: `K` passes,
+/// `p` needs stronger or fresher authentication, `g` is in none of the groups.
 const TABLE: &str = "
                     0          900        901
 kim service         K p p p p  K p p p p  K p p p p

@@ -1,8 +1,8 @@
 //! Routes that are down for maintenance (`[route.maintenance]`).
 //!
-//! The configuration says which are, and an operator can say otherwise for a running gateway, route by route: that holds over
-//! reloads, by the route's name, until it is taken back or the gateway is started again. Both are read from memory with each
-//! request of a route.
+//! The configuration says which routes are down. An operator can override it for a running gateway, route by route; the
+//! override is kept by the route's name and survives reloads, until it is withdrawn or the gateway restarts. Each
+//! request to a route reads both from memory.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,11 +15,11 @@ use parking_lot::Mutex;
 use crate::config::Config;
 use crate::wire::client_ip::TrustedProxies;
 
-/// What operators have said, by the names of routes.
+/// The operators' overrides, by the names of routes.
 #[derive(Default)]
 pub struct Switches(Mutex<HashMap<String, Arc<AtomicU8>>>);
 
-/// Which routes of one configuration are down.
+/// The maintenance state of the routes of one configuration.
 pub struct Maintenance {
     routes: Vec<Switched>,
 }
@@ -28,32 +28,32 @@ struct Switched {
     name: String,
     configured: bool,
     retry_after: Duration,
-    /// Who gets through all the same.
+    /// The clients that get through all the same.
     allowed: TrustedProxies,
     said: Arc<AtomicU8>,
 }
 
-/// What an operator says of a route.
+/// An operator's override for a route.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Switch {
-    /// As its configuration says.
+    /// No override: the configuration decides.
     AsConfigured,
-    /// It is down.
+    /// The route is down.
     On,
-    /// It is not.
+    /// The route is up.
     Off,
 }
 
-/// A route, as operators see it.
+/// A route's maintenance state, as operators see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RouteMaintenance<'a> {
-    /// Its name.
+    /// The route's name.
     pub route: &'a str,
-    /// Is it down?
+    /// Whether the route is down.
     pub is_on: bool,
-    /// Does its configuration say so?
+    /// Whether the configuration says that it is down.
     pub configured: bool,
-    /// What an operator has said.
+    /// The operator's override.
     pub said: Switch,
 }
 
@@ -76,7 +76,7 @@ impl Switch {
 }
 
 impl Maintenance {
-    /// Of a configuration, with what operators have said.
+    /// Creates the state for a configuration, with the overrides that operators have set.
     pub fn new(config: &Config, switches: &Switches) -> Self {
         let mut said = switches.0.lock();
         let routes = config.routes.iter().map(|route| {
@@ -92,13 +92,14 @@ impl Maintenance {
         Self { routes: routes.collect() }
     }
 
-    /// Is a route down for this client? After so long they may ask again.
+    /// Returns after how long a client may ask again, if the route is down for that client.
     pub fn of(&self, route: usize, client: IpAddr) -> Option<Duration> {
         let route = self.routes.get(route).filter(|route| route.is_on())?;
         (!route.allowed.trusts(client)).then_some(route.retry_after)
     }
 
-    /// An operator says something of a route. Was it down before? None: there is no such route.
+    /// Sets an operator's override for a route, and returns whether the route was down before; `None` if there is no such
+    /// route.
     pub fn say(&self, name: &str, switch: Switch) -> Option<bool> {
         let route = self.routes.iter().find(|route| route.name == name)?;
         let was_on = route.is_on();
@@ -106,7 +107,7 @@ impl Maintenance {
         Some(was_on)
     }
 
-    /// All routes.
+    /// Returns all routes.
     pub fn list(&self) -> impl Iterator<Item = RouteMaintenance<'_>> {
         self.routes.iter().map(|route| RouteMaintenance {
             route: &route.name,

@@ -1,18 +1,19 @@
-//! May it pass, and to where?
+//! Decides whether a request passes, and where it goes.
 //!
-//! One function, [`Gate::decide`], takes an [`Arrival`] and gives a [`Decision`]; nothing flows back. Its steps:
+//! One function, [`Gate::decide`], takes an [`Arrival`] and returns a [`Decision`]; it changes nothing in the arrival. Its
+//! steps:
 //!
-//! 1. blocked: an address that is refused for a time gets no further, wherever it wants to go;
+//! 1. blocked: a request from a blocked address gets no further, whatever its target;
 //! 2. route: host and canonical path lead to an own path or a route;
 //! 3. preflight: a CORS preflight is answered, or forwarded without identity, and never authenticates anybody;
-//! 4. who: [`Issuers::presented`] finds out who is calling, and whether that user or session is refused for a time;
-//! 5. allowed: what the route asks of a caller, and whether an unsafe request that a cookie authenticates comes from our own
-//!    site. What passes is a [`Permit`].
+//! 4. who: [`Issuers::presented`] finds out who is calling, and whether that user or session is blocked;
+//! 5. allowed: the route's requirements of a caller, and whether an unsafe request that a cookie authenticates comes
+//!    from the gateway's own site. A request that passes gets a [`Permit`].
 //!
-//! On a route of `[shadow]` all of it is found out and none of it enforced: see [`shadow`].
+//! On a route of `[shadow]` all of this is evaluated and none of it enforced: see [`shadow`].
 //!
-//! The gate's inputs are method, host, canonical path and verified identity. It looks at no other header to choose a policy
-//! (R12): not at `X-Original-URL`, not at a method override, not at `User-Agent`.
+//! The gate's inputs are method, host, canonical path and verified identity. It reads no other header to choose a
+//! policy (R12): neither `X-Original-URL`, nor a method override, nor `User-Agent`.
 
 pub mod maintenance;
 mod permit;
@@ -51,19 +52,19 @@ pub struct Gate {
     trusted_origins: Vec<String>,
     cors_origins: Vec<String>,
     answers: AnswerReader,
-    /// By route: does another one, one that is enforced, lead to the same upstream?
+    /// By route: whether another route, one that is enforced, leads to the same upstream.
     shares_upstream: Vec<bool>,
-    /// By issuer.
+    /// The forwarding settings, by issuer.
     forwards: Arc<[CredentialForwarding]>,
-    /// Can a request bring several cookies of issuers'?
+    /// Whether a request can carry cookies of several issuers.
     has_several_cookies: bool,
 }
 
-/// Whether a good credential of an issuer's goes on to its service.
+/// Whether a valid credential of an issuer is forwarded to its service.
 struct CredentialForwarding {
     issuer: IssuerName,
     is_on: bool,
-    /// Empty: to all.
+    /// The upstreams that it is forwarded to; all if empty.
     upstreams: Vec<usize>,
     is_authorization: bool,
     is_header: bool,
@@ -75,40 +76,41 @@ impl CredentialForwarding {
     }
 }
 
-/// What becomes of a request.
+/// The gate's decision on a request.
 #[derive(Debug)]
 pub enum Decision {
-    /// It goes to an upstream.
+    /// The request goes to an upstream.
     Forward(Permit),
-    /// It goes to an upstream unchanged and unchecked; the permit says what would have been decided.
+    /// The request goes to an upstream unchanged and unchecked; the permit holds the decision that would have been made.
     Shadow(Permit),
-    /// We answer it ourselves.
+    /// The gateway answers the request itself.
     Serve(Arc<OwnPathEntry>),
-    /// It is a CORS preflight from a listed origin, and we answer it; these methods exist there.
+    /// A CORS preflight from a listed origin, which the gateway answers; the target takes these methods.
     Preflight(Vec<Method>),
-    /// It does not pass.
+    /// The request is refused.
     Refuse(Denial),
 }
 
-/// A refusal and what its answer needs to know.
+/// A refusal with the details that its answer needs.
 #[derive(Debug)]
 pub struct Denial {
-    /// Why.
+    /// The reason.
     pub refusal: Refusal,
     /// The route, where one was found.
     pub route: Option<Arc<Route>>,
-    /// For 405: what the path takes.
+    /// For 405: the methods that the path takes.
     pub allow: Vec<Method>,
-    /// The session cookie that was sent, ours or an issuer's, leads nowhere any more; tell the browser to drop it.
+    /// The session cookie that was sent, the gateway's or an issuer's, if its session has ended; the browser is told to delete
+    /// it.
     pub dead_cookie: Option<Proof>,
-    /// Whose credential it was, where one held.
+    /// The owner of the credential, if a valid one was presented.
     pub caller: Option<Known>,
-    /// How long to wait before coming again, where that is known.
+    /// How long the client should wait before a retry, if that is known.
     pub retry_after: Option<Duration>,
 }
 
 impl Gate {
-    /// From the configuration.
+    /// Creates the gate for a configuration.
     pub fn new(config: &Config, issuers: Arc<Issuers>) -> Self {
         Self {
             routes: Arc::new(RouteTable::new(config)),
@@ -138,7 +140,7 @@ impl Gate {
         }
     }
 
-    /// One that decides by the same rules with other [`Issuers`]: for asking what would happen.
+    /// Returns a gate that decides by the same rules with other [`Issuers`], to ask what would happen.
     pub fn with_issuers(&self, issuers: Arc<Issuers>) -> Self {
         Self {
             routes: Arc::clone(&self.routes),
@@ -152,12 +154,12 @@ impl Gate {
         }
     }
 
-    /// Where requests lead.
+    /// Returns the routing table.
     pub fn routes(&self) -> &RouteTable {
         &self.routes
     }
 
-    /// Decides about one request.
+    /// Decides on one request.
     pub async fn decide(&self, arrival: &Arrival) -> Decision {
         match self.shadowed(arrival) {
             Some(route) if !self.may_reach_past(arrival, &route) => {
@@ -175,19 +177,19 @@ impl Gate {
         self.routes.shadowed(&arrival.host, arrival.target.path(), &method)
     }
 
-    /// Can a shadowed request lead to what an enforced route guards at the same upstream? Its path has a second reading,
-    /// and the service may go by that one.
+    /// Whether a shadowed request can reach something that an enforced route guards at the same upstream. Its path then
+    /// has a second reading, and the service may follow that one.
     fn may_reach_past(&self, arrival: &Arrival, route: &Route) -> bool {
         let is_alone = self.shares_upstream.get(route.index) == Some(&false);
         !is_alone && arrival.target.tolerated_by(route.allow_ambiguous_path).is_err()
     }
 
-    /// What a service's answer says of its caller, to compare it with an [`Opinion`].
+    /// Reads from a service's answer whether it accepted its caller, to compare that with an [`Opinion`].
     pub fn read_answer(&self, status: StatusCode, location: Option<&[u8]>) -> ServiceAnswer {
         self.answers.read(status, location)
     }
 
-    /// Lets a request of a shadowed route through, with what would have become of it.
+    /// Lets a request of a shadowed route through, with the decision that would have been made.
     async fn shadow(&self, arrival: &Arrival, route: Arc<Route>) -> Decision {
         let decision = tokio::time::timeout(shadow::LONGEST, self.enforce(arrival)).await;
         let opinion = decision.map_or(Opinion::Unknown, Opinion::of);
@@ -229,12 +231,12 @@ impl Gate {
         }
     }
 
-    /// The block of the client's address, if there is one.
+    /// Returns the block of the client's address, if there is one.
     pub fn block_of_address(&self, arrival: &Arrival) -> Option<Arc<Block>> {
         self.issuers.sessions().blocks().list().of_address(arrival.client_ip(), arrival.at)
     }
 
-    /// The refusal of a caller whose credential is good, if user or session are blocked.
+    /// Returns the refusal of a caller whose credential is valid, if the user or the session is blocked.
     fn blocked(&self, known: &Known, arrival: &Arrival) -> Option<Refusal> {
         self.issuers.sessions().blocks().refusal_for(
             &known.identity.key,
@@ -243,7 +245,7 @@ impl Gate {
         )
     }
 
-    /// The cookies of services that go on besides the caller's own session.
+    /// Returns the services' cookies that are forwarded besides the caller's own session.
     async fn passing_cookies(
         &self,
         arrival: &Arrival,
@@ -265,7 +267,7 @@ impl Gate {
                 passes.then(|| known.identity.key.clone())
             }
         };
-        // What came beside it was not looked at.
+        // The other credentials of the request were not checked.
         let forwards =
             |proof| self.forwards_of(proof).is_some_and(|one| one.goes_to(route.upstream));
         let looks_at = &route.credentials;
@@ -275,7 +277,8 @@ impl Gate {
             .map(ForwardedCookies::These)
     }
 
-    /// Of the issuer that takes this proof: one by this name may read a header, and another a cookie.
+    /// Returns the forwarding of the issuer that takes this proof. Of two issuers of the same name, one may read a header and
+    /// the other a cookie.
     fn forwards_of(&self, proof: Proof) -> Option<&CredentialForwarding> {
         let issuer = proof.issuer()?;
         let is_its_own = |one: &&CredentialForwarding| {
@@ -288,7 +291,7 @@ impl Gate {
         self.forwards.get(issuer).is_some_and(|forwards| forwards.goes_to(route.upstream))
     }
 
-    /// What goes on in headers where issuers' credentials come.
+    /// Decides which headers that can carry issuers' credentials are forwarded.
     fn keeps(
         &self,
         arrival: &Arrival,
@@ -296,8 +299,9 @@ impl Gate {
         caller: &Caller,
         issued_cookies: ForwardedCookies,
     ) -> ForwardedCredentials {
-        // Nothing goes on from where an issuer's tokens come, unless it was found to be good: what was taken back here is still
-        // good behind it. A Bearer that is looked at and nobody's was refused beside a good credential.
+        // A header in which an issuer's tokens arrive is forwarded only if its token was found valid: a token that was revoked
+        // here is still valid at the upstream. Beside a valid credential, a Bearer token that is read here and that nobody
+        // accepts has already been refused.
         let is_read = self.issuers.reads_authorization(&arrival.headers, &route.credentials)
             || (caller.known().is_none()
                 && route.credentials.bearer()
@@ -305,7 +309,7 @@ impl Gate {
         let mut keeps =
             ForwardedCredentials { authorization: !is_read, headers: Vec::new(), issued_cookies };
         if let Some(known) = caller.known() {
-            // All that a known caller brought in headers was judged, and is theirs.
+            // Every credential that a known caller sent in headers was checked, and is theirs.
             let looked_at = self.forwards.iter().enumerate().filter(|(_, one)| one.is_header);
             let looked_at = looked_at.filter(|(issuer, _)| route.credentials.issuer(*issuer));
             for (issuer, _) in looked_at.clone().filter(|(_, one)| !one.is_authorization) {
@@ -336,7 +340,7 @@ impl Gate {
         keeps
     }
 
-    /// Does the route tolerate how its path is spelled, and does every reading of it lead to this route?
+    /// Whether the route tolerates the spelling of its path, and every reading of the path leads to this route.
     fn has_one_meaning(&self, arrival: &Arrival, method: &Method, route: &Route) -> bool {
         let leads_here = |reading| match self.routes.find(&arrival.host, reading, method) {
             RouteMatch::Route(other) => other.index == route.index,
@@ -361,7 +365,7 @@ impl Gate {
                 Some(Decision::Preflight(methods_of(&route).to_vec()))
             }
             RouteMatch::OtherMethods(allow) if listed => Some(Decision::Preflight(allow)),
-            // The endpoint knows its methods.
+            // The endpoint itself knows its methods.
             RouteMatch::Own(_)
             | RouteMatch::Route(_)
             | RouteMatch::OtherMethods(_)
@@ -369,7 +373,7 @@ impl Gate {
         }
     }
 
-    /// What the route asks of whoever is calling.
+    /// Checks the route's requirements of the caller.
     fn allowed(
         &self,
         arrival: &Arrival,
@@ -379,7 +383,7 @@ impl Gate {
     ) -> Decision {
         let caller = match (presented, route.access) {
             (Presented::Malformed(refusal), _) => return Denial::of(refusal, Some(route)),
-            // "The store is down" is never "nobody is signed in", not even where anybody may come.
+            // "The store is down" never means "nobody is signed in", not even on a route that anybody may use.
             (Presented::Bad(refusal, _), _) if refusal.status().is_server_error() => {
                 return Denial::of(refusal, Some(route));
             }
@@ -388,14 +392,15 @@ impl Gate {
                 let blocked = self.blocked(&known, arrival);
                 match (blocked, self.is_same_site(arrival, &known), access) {
                     (None, true, _) => Caller::Known(known),
-                    // Whoever leaves the credential away sees it too.
+                    // Without the credential, the caller could see it too.
                     (Some(refusal), _, Access::Public) => {
                         Caller::Anonymous(Anonymous::Ignored(refusal))
                     }
                     (None, false, Access::Public) => {
                         Caller::Anonymous(Anonymous::Ignored(Refusal::CrossSite))
                     }
-                    // What may be kept until they have confirmed is not what another site had them send.
+                    // A request may be kept and repeated once the user has confirmed; one that another site caused must not
+                    // be.
                     (
                         Some(Refusal::InsufficientAuthentication),
                         false,
@@ -423,7 +428,7 @@ impl Gate {
             (Presented::Bad(refusal, _), Access::Public) => {
                 Caller::Anonymous(Anonymous::Ignored(refusal))
             }
-            // A browser cannot refresh a cookie: on a page that anybody may see, it is nobody.
+            // A browser cannot refresh a cookie; on a page that anybody may see, its user counts as anonymous.
             (
                 Presented::Bad(refusal, Proof::SessionCookie | Proof::IssuedCookie(_)),
                 Access::Optional,
@@ -458,8 +463,8 @@ impl Gate {
         Decision::Forward(Permit::granted(route, caller, keeps))
     }
 
-    /// Cross-site request forgery needs a credential that a browser sends unasked: a cookie, or HTTP Basic.
-    /// A page elsewhere cannot have a header set without a preflight that allows it.
+    /// Checks the request's origin where cross-site request forgery is possible: with a credential that a browser sends
+    /// unasked, a cookie or HTTP Basic. A foreign page cannot set a header without a preflight that allows it.
     fn is_same_site(&self, arrival: &Arrival, known: &Known) -> bool {
         !known.proof.is_sent_unasked()
             || cross_site::judge(
@@ -471,7 +476,7 @@ impl Gate {
     }
 }
 
-/// For what a personal access token is presented that comes to this route.
+/// Returns what a personal access token that comes to this route is presented for.
 pub fn personal_use<'a>(route: &'a Route, method: &'a Method) -> PersonalTokenUse<'a> {
     match route.personal_tokens {
         true => PersonalTokenUse::Route { name: &route.name, method },
@@ -479,7 +484,7 @@ pub fn personal_use<'a>(route: &'a Route, method: &'a Method) -> PersonalTokenUs
     }
 }
 
-/// A browser that only looks, with no body and no upgrade.
+/// Whether a browser opens a page: with no body and no upgrade.
 fn goes_to_a_page(arrival: &Arrival) -> bool {
     (arrival.method == Method::GET || arrival.method == Method::HEAD)
         && accept::is_navigation(&arrival.method, &arrival.headers)
@@ -487,7 +492,7 @@ fn goes_to_a_page(arrival: &Arrival) -> bool {
         && !arrival.websocket
 }
 
-/// Whether `Authorization` holds `Bearer` and something that is no token.
+/// Whether `Authorization` holds `Bearer` and something that is not a token.
 fn has_broken_bearer(arrival: &Arrival) -> bool {
     match authorization::read(&arrival.headers) {
         Authorization::NotAToken | Authorization::Repeated => true,
@@ -495,7 +500,7 @@ fn has_broken_bearer(arrival: &Arrival) -> bool {
     }
 }
 
-/// Whether `Authorization` holds a token of ours, good or not, whatever is around it.
+/// Whether `Authorization` holds a token of the gateway's own, valid or not, whatever surrounds it.
 fn has_own_authorization(arrival: &Arrival) -> bool {
     arrival.headers.get_all(AUTHORIZATION).iter().any(|value| {
         let mut rest = value.as_bytes();
@@ -513,7 +518,7 @@ fn has_own_authorization(arrival: &Arrival) -> bool {
 }
 
 impl Denial {
-    /// A plain one.
+    /// Creates a denial without further details.
     pub const fn new(refusal: Refusal, route: Option<Arc<Route>>) -> Self {
         Self {
             refusal,

@@ -6,7 +6,7 @@ use super::shadow::Opinion;
 use crate::caller::{Anonymous, Caller};
 use crate::config::Route;
 
-/// A request may go to its route's upstream, as this caller.
+/// The permission to forward a request to its route's upstream, as this caller.
 ///
 /// Only the gate makes one, and nothing is forwarded without one: the proxy's forwarding stage holds a `Permit`, and there
 /// is no other way into that stage.
@@ -19,46 +19,46 @@ pub struct Permit {
     answers: ReturnedAnswers,
 }
 
-/// Which answers go back to the client.
+/// The answers that go back to the client.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReturnedAnswers {
-    /// All.
+    /// All answers.
     All,
-    /// A redirect alone: nobody is signed in, and the service says where they do that.
+    /// Only a redirect: nobody is signed in, and the service says where to sign in.
     Redirect,
 }
 
-/// How a request came to pass.
+/// Whether a request was checked.
 #[derive(Debug)]
 pub enum Passage {
-    /// It was checked.
+    /// The request was checked, and passed.
     Checked,
-    /// Its route is shadowed: nothing was enforced, and this would have been decided.
+    /// The request's route is shadowed: nothing was enforced, and this would have been the decision.
     Unchecked(Opinion),
 }
 
-/// What goes on to an upstream that looks like a credential and was found to be none of ours.
+/// The fields that look like a credential, are none of the gateway's own, and are forwarded to an upstream.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct ForwardedCredentials {
-    /// What `Authorization` holds.
+    /// Whether the `Authorization` header is forwarded.
     pub(super) authorization: bool,
-    /// The issuers whose credentials go on to their service in a header of their own.
+    /// The issuers whose credentials are forwarded to their service in a header of their own.
     pub(super) headers: Vec<usize>,
-    /// The cookies in which issuers' credentials come: a session in which nobody is signed in is the service's own affair.
+    /// The cookies that can carry issuers' credentials: a session in which nobody is signed in concerns the service alone.
     pub(super) issued_cookies: ForwardedCookies,
 }
 
-/// Which cookies in which issuers' credentials come go on, whoever is calling.
+/// Which of the cookies that can carry issuers' credentials are forwarded, whoever the caller is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ForwardedCookies {
-    /// All: they were looked at, and hold no credential.
+    /// All of them: they were checked, and hold no credential.
     All,
-    /// Those with these names.
+    /// The cookies with these names.
     These(Vec<String>),
 }
 
 impl Permit {
-    /// The gate's steps call it after the last check.
+    /// Grants the permit, after the last of the gate's checks.
     pub(super) const fn granted(
         route: Arc<Route>,
         caller: Caller,
@@ -67,7 +67,7 @@ impl Permit {
         Self { route, caller, keeps, passage: Passage::Checked, answers: ReturnedAnswers::All }
     }
 
-    /// For a browser that has to sign in, where the service says on which page.
+    /// Creates the permit of a browser that has to sign in, where the service's answer says on which page.
     pub(super) const fn to_sign_in(route: Arc<Route>, issued_cookies: ForwardedCookies) -> Self {
         Self {
             route,
@@ -82,7 +82,7 @@ impl Permit {
         }
     }
 
-    /// For a preflight that a route forwards: without identity, whatever it brought.
+    /// Creates the permit of a preflight that a route forwards: without identity, whatever credentials it carries.
     pub(super) const fn without_identity(route: Arc<Route>) -> Self {
         Self {
             route,
@@ -97,7 +97,7 @@ impl Permit {
         }
     }
 
-    /// For a shadowed route. Whoever calls is nobody: identity is for callers who were checked.
+    /// Creates the permit of a shadowed route, with an anonymous caller: identity is for callers who were checked.
     pub(super) const fn unchecked(
         route: Arc<Route>,
         opinion: Opinion,
@@ -116,38 +116,38 @@ impl Permit {
         }
     }
 
-    /// Was it checked?
+    /// Whether the request was checked.
     pub const fn passage(&self) -> &Passage {
         &self.passage
     }
 
-    /// What may come back.
+    /// Returns which answers go back to the client.
     pub const fn answers(&self) -> ReturnedAnswers {
         self.answers
     }
 
-    /// Where it may go.
+    /// Returns the route that the request may take.
     pub const fn route(&self) -> &Arc<Route> {
         &self.route
     }
 
-    /// Who is calling.
+    /// Returns the caller.
     pub const fn caller(&self) -> &Caller {
         &self.caller
     }
 
-    /// Whether `Authorization` holds something that nothing of ours reads on this route: then the upstream may know what to do
-    /// with it. In every other case the header is removed.
+    /// Whether `Authorization` is forwarded: it holds something that the gateway does not read on this route, and the
+    /// upstream may. In every other case the header is removed.
     pub const fn keeps_authorization(&self) -> bool {
         self.keeps.authorization
     }
 
-    /// The issuers whose credentials go on in a header of their own.
+    /// Returns the issuers whose credentials are forwarded in a header of their own.
     pub fn forwarded_headers(&self) -> &[usize] {
         &self.keeps.headers
     }
 
-    /// The cookies in which issuers' credentials come and that go on, besides the caller's own session.
+    /// Returns the cookies that can carry issuers' credentials and that are forwarded, besides the caller's own session.
     pub const fn kept_cookies(&self) -> &ForwardedCookies {
         &self.keeps.issued_cookies
     }

@@ -1,4 +1,4 @@
-//! Personal access tokens at the gate: what is presented × the route, each cell said.
+//! Personal access tokens at the gate, as a table: credentials presented × route.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::wire::host::Host;
 use crate::wire::path::{Target, Tolerance};
 use crate::wire::scheme::Scheme;
 
-/// What each route is.
+/// The settings of each route.
 const ROUTES: [(&str, &str); 8] = [
     ("/api/", "personal_tokens = true"),
     ("/files/", "personal_tokens = true"),
@@ -30,8 +30,9 @@ const ROUTES: [(&str, &str); 8] = [
     ("/cookie/", "credentials = [\"cookie\"]"),
 ];
 
-/// `K` passes as kim, `-` as nobody, `i` as nobody although something was presented; `s` is outside its scope, `t` takes no
-/// tokens, `f` no good token, `a` nobody, `g` in none of the groups, `2` two people.
+/// `K` passes as kim, `-` as anonymous, `i` as anonymous although something was presented; `s` is outside the token's scope,
+/// `t`: the route takes no such tokens, `f`: the token is invalid, `a`: not authenticated, `g`: in none of the groups, `2`:
+/// two users.
 const TABLE: &str = "
 all            K K g K t t i a
 api GET        K s s i t t i a
@@ -184,7 +185,7 @@ fn nothing_that_a_token_proves_is_ever_enough_where_a_route_asks() {
     for (several_factors, fresh) in [(true, None), (false, fresh), (true, fresh)] {
         let asks = crate::config::AssuranceRequirement { several_factors, fresh };
         assert!(!asks.is_met(Assurance::BY_TOKEN, NOW));
-        // Whatever else a record said, by a mistake of ours.
+        // Even if a record claimed more, by a mistake in the gateway.
         let methods = Assurance::BY_TOKEN.methods.and(AuthMethod::MultipleFactors);
         assert!(!asks.is_met(Assurance::now(methods, NOW), NOW));
     }

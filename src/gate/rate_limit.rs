@@ -1,12 +1,12 @@
-//! How often somebody may ask (`[[route.rate_limit]]`), counted in memory for all listeners together.
+//! Limits how often a client may send requests (`[[route.rate_limit]]`), counted in memory for all listeners together.
 //!
-//! The generic cell rate algorithm (ITU-T I.371), as a bucket of `burst` requests that fills with `requests` each `per`: of
-//! everybody who asks, one number is kept, the time at which their bucket will be full again. Who has not asked for so long
-//! needs none.
+//! It uses the generic cell rate algorithm (ITU-T I.371): a bucket of `burst` requests that fills with `requests` each
+//! `per`. For each client one number is stored, the time at which the bucket will be full again. A client whose bucket
+//! is full needs no entry.
 //!
-//! The memory is of a fixed size, whoever comes: `BUCKETS` places for `WAYS` each, found by a keyed hash, so that nobody
-//! can choose where they fall. Where a place is full, whoever's bucket is the fullest is forgotten: of all of them they have
-//! used the least. It is allocated with the first limit that is asked about, and outlives every configuration.
+//! The memory is of a fixed size, however many clients come: `BUCKETS` places for `WAYS` entries each, found by a keyed hash,
+//! so that nobody can choose their place. Where a place is full, the entry whose bucket is the fullest is dropped: that client
+//! has used the least. The memory is allocated when the first limit is checked, and outlives every configuration.
 
 use std::hash::RandomState;
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
@@ -23,7 +23,7 @@ use crate::wire::client_ip::network_32_or_64;
 const BUCKETS: usize = 1 << 14;
 const WAYS: usize = 16;
 
-/// How often everybody has asked of late.
+/// The recent use of all clients, in a table of fixed size.
 #[derive(Default)]
 pub struct RateLimits {
     hasher: RandomState,
@@ -32,7 +32,7 @@ pub struct RateLimits {
 
 type Bucket = [RateEntry; WAYS];
 
-/// Whose, and when they will have used nothing; zero: nobody's.
+/// The hash of a client, and when its bucket will be full again; a hash of zero is an empty entry.
 #[derive(Clone, Copy, Default)]
 struct RateEntry {
     whose: u64,
@@ -40,34 +40,34 @@ struct RateEntry {
     full_at: u64,
 }
 
-/// What is left to somebody under one limit.
+/// What a client has left under one limit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Quota {
     /// The limit's name.
     pub name: String,
-    /// So many requests...
+    /// How many requests are allowed...
     pub requests: u32,
     /// ...in this time.
     pub per: Duration,
-    /// So many more may come at once.
+    /// How many more requests may come at once.
     pub remaining: u64,
-    /// When as many as ever may.
+    /// How long it is until the whole burst is available again.
     pub reset: Duration,
 }
 
-/// What became of a request.
+/// The result of counting a request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct RateTaken {
-    /// Under each limit that is for such a caller.
+    /// The quota under each limit that applies to the caller.
     pub quotas: Vec<Quota>,
-    /// It is one too many; another one may come after this time.
+    /// If the request exceeds a limit: after how long another one may come.
     pub exceeded: Option<Duration>,
 }
 
 impl RateLimits {
-    /// Counts a request of this caller under the limits of its route. `now` is any time that only grows.
+    /// Counts a request of this caller under the limits of its route. `now` is any time that never goes backwards.
     ///
-    /// One that is refused counts under none of those that would have let it pass.
+    /// A refused request is not counted under the limits that would have let it pass either.
     pub fn take(
         &self,
         route: &Route,
@@ -95,7 +95,7 @@ impl RateLimits {
         taken
     }
 
-    /// Counts one request under each, or under none of them: others may have come since they were looked at.
+    /// Counts one request under each limit or under none: other requests may have come since the limits were checked.
     fn count_all(&self, limits: &[(&RateLimit, u64)], now: u64) -> Result<(), Duration> {
         for (index, (limit, whose)) in limits.iter().enumerate() {
             if let Err(wait) = self.count(limit, *whose, now) {
@@ -108,7 +108,7 @@ impl RateLimits {
         Ok(())
     }
 
-    /// Who is counted; none: the limit is not for such a caller.
+    /// Returns the hash of the client that is counted; `None` if the limit does not apply to such a caller.
     fn whose(
         &self,
         route: &str,
@@ -127,7 +127,7 @@ impl RateLimits {
             LimitedBy::Session => {
                 let known = known?;
                 let user = &known.identity.key;
-                // What others have issued belongs to no session of ours.
+                // The credentials of other issuers belong to no session of the gateway.
                 match &known.session {
                     Some(session) => session.as_str().hash(&mut hasher),
                     None => (&*user.directory, &*user.id).hash(&mut hasher),
@@ -141,7 +141,7 @@ impl RateLimits {
         let buckets = self
             .buckets
             .get_or_init(|| std::iter::repeat_with(Mutex::default).take(BUCKETS).collect());
-        // Other bits than those by which two in one place are told apart would do as well: all are as good.
+        // These bits also tell two entries of one place apart; any other bits would do as well.
         let index = usize::try_from(whose % BUCKETS as u64).unwrap_or(0);
         buckets.get(index)
     }
@@ -152,7 +152,7 @@ impl RateLimits {
         bucket.iter().find(|entry| entry.whose == whose).map_or(0, |entry| entry.full_at)
     }
 
-    /// Counts one request, if it fits.
+    /// Counts one request, if the bucket has room for it.
     fn count(&self, limit: &RateLimit, whose: u64, now: u64) -> Result<(), Duration> {
         let Some(bucket) = self.bucket(whose) else { return Ok(()) };
         let mut bucket = bucket.lock();
@@ -180,12 +180,12 @@ impl RateLimits {
     }
 }
 
-/// Whether one more fits.
+/// Whether the bucket has room for one more request.
 struct Used;
 
 impl Used {
     /// # Errors
-    /// How long it is until one more does.
+    /// How long it is until there is room for one more.
     fn of(limit: &RateLimit, full_at: u64, now: u64) -> Result<(), Duration> {
         let after = full_at.max(now).saturating_add(interval(limit));
         let over = after.saturating_sub(now).saturating_sub(capacity(limit));
@@ -204,12 +204,12 @@ fn quota(limit: &RateLimit, full_at: u64, now: u64) -> Quota {
     }
 }
 
-/// What one request takes, in microseconds.
+/// Returns how much of a bucket one request uses, in microseconds.
 fn interval(limit: &RateLimit) -> u64 {
     (micros(limit.per) / u64::from(limit.requests.max(1))).max(1)
 }
 
-/// What a whole bucket holds.
+/// Returns how much a whole bucket holds, in microseconds.
 fn capacity(limit: &RateLimit) -> u64 {
     interval(limit).saturating_mul(u64::from(limit.burst.max(1)))
 }
@@ -343,7 +343,7 @@ mod tests {
     fn however_many_come_the_memory_stays() {
         let (limits, route) =
             (RateLimits::default(), route(vec![limit(LimitedBy::Address, 1, 60, 1)]));
-        // Who has used the most is remembered, while many come who ask once.
+        // The heaviest user is remembered, while many clients come once each.
         let heavy = route_of_many();
         let me = ip("192.0.2.1");
         for _ in 0..50 {
@@ -378,7 +378,7 @@ mod tests {
                 passed += u64::from(taken.exceeded.is_none());
                 prop_assert!(taken.quotas[0].remaining < u64::from(burst) || taken.exceeded.is_none());
                 if let Some(wait) = taken.exceeded {
-                    // Whoever waits for as long as they are told gets through.
+                    // A client that waits for as long as the answer says gets through.
                     let later = limits.take(&route, ip("192.0.2.1"), None, now + wait);
                     prop_assert!(later.exceeded.is_none());
                     passed += 1;

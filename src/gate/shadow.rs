@@ -1,27 +1,27 @@
-//! Shadow mode: routes on which the gateway decides, forwards unchanged, and compares with what the service answers.
+//! Shadow mode: on some routes the gateway decides, forwards unchanged, and compares its decision with the service's answer.
 //!
-//! It is for the time before the switch. A shadowed route has no gate: everything reaches the service as it did before the
-//! gateway came, which checks callers itself as it did before. So that is a weakening only of what the gateway would add,
-//! and still each such route warns, at `check` and at the start.
+//! It is for the time before the switch to the gateway. A shadowed route is not guarded: everything reaches the service
+//! as before, and the service checks callers itself as before. So only the gateway's additional protection is missing;
+//! still each such route causes a warning, at `check` and at the start.
 //!
-//! - **Which requests.** Those whose longest route is in `[shadow]`, own paths, aliases and preflights below it included:
-//!   a path of the service is the service's. What is refused before a route is known stays refused: framing, limits,
-//!   `Host`, what `Connection` nominates, targets without a single reading, and targets that no route takes. Carrying those
-//!   is not safe for anybody, and they show at once rather than at the switch. A target with a *harmless* second reading
-//!   that its route does not tolerate is forwarded as the bytes that came, and counts as one that would be refused.
-//! - **Unchanged.** No identity is added and none is taken out, neither are credentials, cookies and answers edited, nor
-//!   lasting headers (CORS, HSTS) added. Except: the gateway's own access token and cookie never reach a service, and none
-//!   sets that cookie; other spellings of what frames a request (`Content_Length`) go, since clients share the
-//!   connections behind the gateway; forwarding headers are the gateway's, since the service believes whoever stands in front of it;
-//!   and where another route to the same upstream is *not* shadowed, names that the service believes there are taken out,
-//!   or the shadow would be a way around that route.
-//! - **The decision** is the real one, with what a real one causes (an issuer's refusal is audited, a first sight noted);
-//!   nothing is taken over or signed out. It has half a second to be made: a directory that is down must not slow a service
-//!   that does not know it yet.
+//! - **Which requests.** Those whose longest route is in `[shadow]`, own paths, aliases and preflights below it included: a
+//!   path of the service belongs to the service. Requests that are refused before a route is known stay refused: framing,
+//!   limits, `Host`, headers that `Connection` nominates, targets without a single reading, and targets that no route takes.
+//!   Forwarding those is not safe for anybody, and they show up at once rather than at the switch. A target with a *harmless*
+//!   second reading that its route does not tolerate is forwarded byte for byte, and counts as one that would be refused.
+//! - **Unchanged.** No identity is added and none is removed, credentials, cookies and answers are not edited, and no
+//!   lasting headers (CORS, HSTS) are added. The exceptions: the gateway's own access token and cookie never reach a
+//!   service, and no service sets that cookie; other spellings of framing headers (`Content_Length`) are removed, since
+//!   clients share the connections to the upstream; forwarding headers are the gateway's, since the service trusts the
+//!   proxy in front of it; and where another route to the same upstream is *not* shadowed, the headers that the service
+//!   trusts there are removed, or the shadow would be a way around that route.
+//! - **The decision** is the real one, with the effects of a real one (an issuer's refusal is audited, a first sight
+//!   noted); nothing is taken over or signed out. It has to be made within half a second: a directory that is down must
+//!   not slow down a service that does not use it yet.
 //! - **The comparison** asks one question of both: would this caller have got through? See [`compare`].
 //!
-//! A [`Permit`](super::Permit) says whether it was given after the checks or in spite of them; its caller is nobody in the
-//! latter case, so that code which forgets to ask can give away nothing.
+//! A [`Permit`](super::Permit) says whether it was granted by the checks or without them; without them its caller is
+//! anonymous, so that code which does not ask cannot give anything away.
 
 use std::time::Duration;
 
@@ -33,51 +33,51 @@ use crate::config::{Access, Config};
 use crate::refusal::Refusal;
 use crate::wire::path::{PathPattern, Target, Tolerance};
 
-/// The longest that a shadowed request waits for the gate's opinion.
+/// The longest time that a shadowed request waits for the gate's opinion.
 pub(super) const LONGEST: Duration = Duration::from_millis(500);
 
-/// What would have been decided.
+/// The decision that the gate would have made.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Opinion {
-    /// It would pass: as this user, on a route that asks for one; or whoever it is, and then the service's opinion of the
-    /// caller is its own matter.
+    /// It would pass: as this user, on a route that requires one; or `None`, where anybody may pass and only the
+    /// service has an opinion of the caller.
     Pass(Option<UserKey>),
-    /// It would be refused; the user, if a credential held.
+    /// It would be refused; the user is known if a credential was valid.
     Refuse(Refusal, Option<UserKey>),
     /// The gateway would answer it itself.
     Answer,
-    /// That was not found out in time.
+    /// The decision was not made in time.
     Unknown,
 }
 
-/// What the service answered, as far as it matters here.
+/// The service's answer, as far as the comparison needs it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ServiceAnswer {
     status: StatusCode,
     to_login: bool,
 }
 
-/// How the gate's opinion and the service's answer compare.
+/// The result of comparing the gate's opinion with the service's answer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ShadowVerdict {
-    /// Both let the caller through, or neither.
+    /// Both let the caller through, or neither does.
     Agree,
     /// The service served what the gate would refuse: the switch would lock somebody out.
     Stricter,
-    /// The service refused a caller whom the gate would let through, as somebody whom it asked for.
+    /// The service refused a caller whom the gate would let through, as a user that the route requires.
     Looser,
     /// There is nothing to compare: no answer, a failure on either side, or an own path.
     Unknown,
 }
 
-/// Reads services' answers.
+/// Reads whether services' answers refuse their caller.
 #[derive(Clone, Debug)]
 pub(super) struct AnswerReader {
     login_paths: Vec<PathPattern>,
 }
 
 impl Opinion {
-    /// Of a decision that is not carried out.
+    /// Returns the opinion that a decision amounts to.
     pub(super) fn of(decision: Decision) -> Self {
         match decision {
             Decision::Forward(permit) | Decision::Shadow(permit) => {
@@ -98,7 +98,7 @@ impl Opinion {
         }
     }
 
-    /// The user, if a credential held.
+    /// Returns the user, if a credential was valid.
     pub const fn user(&self) -> Option<&UserKey> {
         match self {
             Self::Pass(user) | Self::Refuse(_, user) => user.as_ref(),
@@ -106,7 +106,7 @@ impl Opinion {
         }
     }
 
-    /// Why it would be refused, if so.
+    /// Returns why the request would be refused, if it would.
     pub const fn refusal(&self) -> Option<Refusal> {
         match self {
             Self::Refuse(refusal, _) => Some(*refusal),
@@ -120,7 +120,7 @@ impl AnswerReader {
         Self { login_paths: config.shadow.login_paths.clone() }
     }
 
-    /// From a status and `Location`.
+    /// Reads the answer from a status and `Location`.
     pub(super) fn read(&self, status: StatusCode, location: Option<&[u8]>) -> ServiceAnswer {
         let to_login = status.is_redirection()
             && location.and_then(|location| std::str::from_utf8(location).ok()).is_some_and(
@@ -134,12 +134,12 @@ impl AnswerReader {
 }
 
 impl ServiceAnswer {
-    /// Does it say that the caller may not?
+    /// Whether the answer refuses the caller.
     fn refuses(self) -> bool {
         self.to_login || matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
     }
 
-    /// Does it say that there is nothing to be had, whoever asks?
+    /// Whether the answer says that there is nothing here for anybody.
     fn has_nothing(self) -> bool {
         matches!(
             self.status,
@@ -147,12 +147,14 @@ impl ServiceAnswer {
         )
     }
 
-    /// The status.
+    /// Returns the status.
     pub const fn status(self) -> StatusCode {
         self.status
     }
 }
 
+/// Compares the gate's opinion with the service's answer:
+///
 /// | the gate | the service: 401, 403, login | the same status, 404, 405, 410 | 5xx, none | else |
 /// |---|---|---|---|---|
 /// | would let a user through | looser | agree | unknown | agree |
@@ -177,10 +179,10 @@ pub fn compare(opinion: &Opinion, answer: Option<ServiceAnswer>) -> ShadowVerdic
 }
 
 impl ShadowVerdict {
-    /// Every one.
+    /// All verdicts.
     pub const ALL: &'static [Self] = &[Self::Agree, Self::Stricter, Self::Looser, Self::Unknown];
 
-    /// Stable name for metrics, access line and audit trail.
+    /// Returns the stable name for metrics, the access log and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Agree => "agree",
@@ -191,10 +193,10 @@ impl ShadowVerdict {
     }
 }
 
-/// The path of a `Location`: on whatever host, without query and fragment.
+/// Returns the path of a `Location`: on any host, without query and fragment.
 fn path_of(location: &str) -> &str {
     let rest = match location.split_once("://") {
-        // In a query there can be one too.
+        // A query can contain `://` too.
         Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
             rest.find(['/', '?', '#']).map_or("", |at| rest.get(at..).unwrap_or_default())
         }
@@ -203,7 +205,7 @@ fn path_of(location: &str) -> &str {
     rest.split(['?', '#']).next().unwrap_or_default()
 }
 
-/// A final slash says nothing here.
+/// Whether the pattern matches the path; a final slash makes no difference.
 fn takes(login: &PathPattern, path: &str) -> bool {
     let other = match path.strip_suffix('/') {
         Some(without) => without.to_owned(),

@@ -26,10 +26,10 @@ use crate::wire::host::Host;
 use crate::wire::path::{Target, Tolerance};
 use crate::wire::scheme::Scheme;
 
-/// Every cell. What a letter means is in [`word`].
+/// Every cell of the table. [`word`] says what a letter means.
 const TABLE: &str = include_str!("table.txt");
 
-/// Kinds of routes: what each asks of a caller, and the group.
+/// The kinds of routes: what each requires of a caller, and the group.
 const ROUTES: [(&str, &str); 5] = [
     ("public", ""),
     ("optional", ""),
@@ -41,10 +41,10 @@ const ROUTES: [(&str, &str); 5] = [
 /// Header fields.
 type Fields<'a> = &'a [(&'a str, &'a str)];
 
-/// What is presented, to which gate, and when.
+/// The name of a row, the credentials presented, the gate and the time.
 type Row<'a> = (&'a str, Vec<(&'a str, String)>, &'a Gate, Timestamp);
 
-/// From where a request comes: the method, and what the browser says of the page that caused it.
+/// The sources of a request: its name, the method, and the fields by which the browser describes the page that caused it.
 const SITES: [(&str, &str, Fields<'_>); 6] = [
     ("a page of ours reads", "GET", &[("sec-fetch-site", "same-origin")]),
     ("a browser opens it", "GET", &[("sec-fetch-mode", "navigate"), ("accept", "text/html")]),
@@ -54,7 +54,7 @@ const SITES: [(&str, &str, Fields<'_>); 6] = [
     ("a program writes", "POST", &[]),
 ];
 
-/// One letter for what was decided.
+/// Returns one letter for the decision.
 fn word(decision: &Decision) -> char {
     match decision {
         Decision::Forward(permit) => match permit.caller() {
@@ -124,7 +124,7 @@ fn arrival(method: &str, path: &str, fields: Fields<'_>, at: Timestamp) -> Arriv
     }
 }
 
-/// A store that cannot be asked.
+/// A store that is unreachable.
 struct Down;
 
 fn down<T>() -> Result<T, StoreError> {
@@ -179,14 +179,14 @@ impl Sessions for Down {
     }
 }
 
-/// Somebody with a token and a cookie of one session.
+/// A user with a token and a cookie of one session.
 struct Person {
     token: String,
     cookie: String,
     session: SessionId,
 }
 
-/// Kim, who is an editor; lee; mia, noa and pia, who are to be blocked.
+/// Creates kim, who is an editor; lee; and mia, noa and pia, who are to be blocked.
 async fn people(kit: &Kit) -> [Person; 5] {
     {
         let mut accounts = kit.directory.accounts.lock();
@@ -227,7 +227,7 @@ async fn every_cell_is_as_the_table_says() {
     assert_ne!(kim.session, lee.session);
     let later = NOW.plus(Duration::from_secs(400));
     let over = NOW.plus(BLOCK);
-    // Before the gates take the parts over.
+    // These are created before the gates take the parts over.
     let unreachable = Kit::with(|parts| parts.session.store = Arc::new(Down));
     let unreachable_store = Arc::clone(&unreachable.store);
     let config = config();
@@ -283,7 +283,7 @@ async fn every_cell_is_as_the_table_says() {
     ];
     let mut table = String::new();
     write_rows(&mut table, &rows, None).await;
-    // Whatever is presented, from a blocked address nothing gets further.
+    // From a blocked address nothing passes, whatever is presented.
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST).into();
     for store in [&store, &unreachable_store] {
         block(store, BlockSubject::address(address), Demand::StayAway).await;
@@ -292,7 +292,7 @@ async fn every_cell_is_as_the_table_says() {
     assert_eq!(table, TABLE, "the decisions are now\n{table}");
 }
 
-/// What is decided at each site and route, for each row. `always`: that is one answer, and one line says it.
+/// Writes the decision at each site and route, for each row. `always`: that is the one answer, and one line states it.
 async fn write_rows(table: &mut String, rows: &[Row<'_>], always: Option<char>) {
     if let Some(always) = always {
         writeln!(table, "anything from a blocked address\n    always                 {always}")
@@ -350,7 +350,7 @@ async fn a_blocked_address_reaches_neither_own_paths_nor_what_is_not_there() {
     }
 }
 
-/// For how long the tests block.
+/// How long the tests block for.
 const BLOCK: Duration = Duration::from_secs(250);
 
 async fn block(store: &Memory, subject: BlockSubject, demand: Demand) {

@@ -1,12 +1,12 @@
-//! From host, path and method to an own path or a route.
+//! Finds the own path or the route for a host, a path and a method.
 //!
-//! Own paths match exactly, case included, on every host, and come first: the literal ones, then the aliases with `*`.
-//! Among routes the most specific host wins (exact before wildcard before none), then the best path, then the method.
-//! Of two paths that take a request, the one is better that has a literal segment where the other first has `*`; then
-//! the longer one; then the exact one. **A path is its pattern and its extent**: `/a/` exact and `/a/` as a prefix are two.
-//! A method that no route of the best path lists is 405, and falls to no other path: neither to a shorter one, nor from
-//! exact to prefix, nor from a literal to `*`. Otherwise a rule for `GET` would leave other methods to whatever is below
-//! it. A path that no route takes is 404: nothing is forwarded by default.
+//! Own paths match exactly, case included, on every host, and come first: the literal ones, then the aliases with `*`. Among
+//! routes the most specific host wins (exact before wildcard before none), then the best path, then the method. Of two paths
+//! that match a request, the better one has a literal segment where the other first has `*`; then the longer one wins; then
+//! the exact one. **A path is its pattern and its extent**: `/a/` exact and `/a/` as a prefix are two. A method that no route
+//! of the best path lists is answered with 405, and no other path is tried: neither a shorter one, nor a prefix instead of an
+//! exact one, nor `*` instead of a literal. Otherwise a rule for `GET` would leave other methods to the less specific routes.
+//! A path that no route matches is answered with 404: nothing is forwarded by default.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -22,34 +22,34 @@ use crate::wire::path::CanonicalPath;
 
 mod tree;
 
-/// All own paths and routes.
+/// All own paths and routes, in the order of precedence.
 #[derive(Debug)]
 pub struct RouteTable {
     own: HashMap<String, Arc<OwnPathEntry>>,
-    /// The aliases with `*`; none where there are none.
+    /// The aliases with `*`, if there are any.
     own_patterns: Option<Tree<Option<Arc<OwnPathEntry>>>>,
-    /// In the order of their precedence.
+    /// The routes by host, in the order of precedence.
     hosts: Vec<(HostPattern, Tree<Routes>)>,
     shadow: Shadow,
 }
 
-/// The routes of one host and one path, which share it by their methods.
+/// The routes of one host and one path, which differ in their methods.
 type Routes = Vec<Arc<Route>>;
 
 /// Where a request leads.
 #[derive(Debug)]
 pub enum RouteMatch {
-    /// To ourselves.
+    /// To an own path of the gateway.
     Own(Arc<OwnPathEntry>),
     /// To an upstream.
     Route(Arc<Route>),
-    /// To a path that takes other methods only.
+    /// To a path that takes only other methods; these.
     OtherMethods(Vec<Method>),
-    /// Nowhere.
+    /// To nothing: no route matches.
     Nothing,
 }
 
-/// Which hosts routes take.
+/// The hosts that a route takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum HostPattern {
     Exact(String),
@@ -59,7 +59,7 @@ enum HostPattern {
 }
 
 impl RouteTable {
-    /// From the configuration.
+    /// Creates the table for a configuration.
     pub fn new(config: &Config) -> Self {
         let mut own = HashMap::new();
         let mut own_patterns: Option<Tree<Option<Arc<OwnPathEntry>>>> = None;
@@ -88,7 +88,7 @@ impl RouteTable {
         Self { own, own_patterns, hosts, shadow: config.shadow.clone() }
     }
 
-    /// Where a request leads.
+    /// Returns where a request leads.
     pub fn find(&self, host: &Host, path: &CanonicalPath, method: &Method) -> RouteMatch {
         if let Some(own) = self.own(path) {
             return RouteMatch::Own(Arc::clone(own));
@@ -105,13 +105,13 @@ impl RouteTable {
         self.own.get(path.as_str()).or_else(pattern)
     }
 
-    /// Is any route shadowed?
+    /// Whether any route is shadowed.
     pub const fn has_shadow(&self) -> bool {
         !self.shadow.routes.is_empty()
     }
 
-    /// The shadowed route that a request goes by, own paths or not; a method that no route of the path takes goes by its
-    /// first shadowed one.
+    /// Returns the shadowed route that a request takes, own paths or not. If no route of the path takes the method, the
+    /// path's first shadowed route is returned.
     pub fn shadowed(
         &self,
         host: &Host,
@@ -127,8 +127,8 @@ impl RouteTable {
         found.map(Arc::clone)
     }
 
-    /// All routes whose host and path fit, in the order of their precedence. Those of the best path are asked for the
-    /// method, and no others.
+    /// Returns all routes whose host and path match, in the order of precedence. Only those of the best path are
+    /// checked for the method.
     pub fn candidates(&self, host: &Host, path: &CanonicalPath) -> Vec<&Arc<Route>> {
         let mut all = Vec::new();
         for tree in self.of_host(host) {
@@ -161,7 +161,7 @@ fn methods_of_all(routes: &[Arc<Route>]) -> Vec<Method> {
 }
 
 impl HostPattern {
-    /// Exact, then the longer wildcard, then any; each has a rank of its own.
+    /// Orders exact hosts before wildcards, longer wildcards first, and any host last; each has a rank of its own.
     fn rank(&self) -> (u8, usize, String) {
         match self {
             Self::Exact(name) => (0, 0, name.clone()),
@@ -194,7 +194,7 @@ fn patterns(hosts: &[String]) -> Vec<HostPattern> {
         .collect()
 }
 
-/// The methods that a route takes.
+/// Returns the methods that a route takes.
 pub fn methods_of(route: &Route) -> &[Method] {
     if route.methods.is_empty() { &Methods::USUAL } else { &route.methods }
 }

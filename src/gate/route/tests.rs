@@ -1,4 +1,4 @@
-//! The routing table's rules, one table each.
+//! Tests of the routing table's rules, with one table each.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ fn route(name: &str, path: &str, more: &str) -> String {
     format!("[[route]]\nname = \"{name}\"\npath = \"{path}\"\nupstream = \"app\"\n{more}\n\n")
 }
 
-/// What is found, as a word.
+/// Returns the match as a word.
 fn found(table: &RouteTable, host: &str, path: &str, method: &str) -> String {
     let host = Host::parse(host).unwrap();
     let path = CanonicalPath::parse(path).unwrap();
@@ -140,7 +140,7 @@ fn the_best_of_several_patterns_wins() {
         .concat(),
     );
     for (path, name) in [
-        // A literal segment wins over `*` where they first differ, however short its path and however far it reaches.
+        // A literal segment wins over `*` at the first difference, however short its path is and however many paths it covers.
         ("/orga/new/login/", "new"),
         ("/orga/new/settings/", "new"),
         ("/orga/new/team/7/", "team"),
@@ -148,7 +148,7 @@ fn the_best_of_several_patterns_wins() {
         ("/orga/login/", "orga"),
         ("/orga/a/b/c/a/b/", "orga"),
         ("/x/login/", "any"),
-        // The longest of those that take it; from a branch that leads nowhere the way goes back.
+        // The longest matching path wins; the search backtracks from a branch without a match.
         ("/orga/x/settings", "event"),
         ("/orga/x/settings/y", "event"),
         ("/orga/x/login/", "login"),
@@ -193,7 +193,7 @@ fn a_method_falls_to_no_other_path() {
         ("POST", "/notes/1", "notes"),
         ("POST", "/notes", "notes"),
         ("PUT", "/orga/x/y", "root"),
-        // The final slash of a prefix says nothing: two spellings are one path.
+        // The final slash of a prefix makes no difference: both spellings are one path.
         ("GET", "/a/x/b/", "read"),
         ("POST", "/a/x/b", "write"),
         ("PUT", "/a/x/b/c", "405 GET,POST"),
@@ -249,14 +249,14 @@ fn an_alias_may_be_a_pattern_and_comes_before_routes() {
     }
 }
 
-/// The rule as a list: sorted by precedence and walked in order.
+/// The rule as a list that is sorted by precedence and searched in order.
 fn by_the_rule(config: &Config, path: &CanonicalPath) -> Option<String> {
     use crate::wire::path::{PathMatch, Segment};
     let mut fitting: Vec<&Route> =
         config.routes.iter().filter(|one| one.path.takes(path)).collect();
     fitting.sort_by_key(|route| {
         let segments = route.path.segments().map(|one| u8::from(one == Segment::Any));
-        // An end is behind both, and a prefix behind an exact path of its length.
+        // The end of a pattern sorts after both kinds of segment, and a prefix after an exact path of its length.
         let is_prefix = u8::from(route.path.matching() == PathMatch::Prefix);
         segments.chain([2 + is_prefix]).collect::<Vec<u8>>()
     });

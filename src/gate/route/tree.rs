@@ -1,18 +1,18 @@
-//! Path patterns as a tree of segments, which is walked in the order of their precedence.
+//! Stores path patterns as a tree of segments, which is searched in the order of precedence.
 //!
-//! At each segment the literal branch comes first, then that of `*`, then the prefix that ends here; at the path's end the
-//! exact pattern comes before the prefix. So of two patterns that take a path the one wins that has a literal where the
-//! other first has `*`, then the longer one, then the exact one, and no list has to be sorted for it. A look-up costs a few
-//! comparisons for each segment, however many routes there are, and touches `*` only where a pattern has one.
+//! At each segment the literal branch comes first, then that of `*`, then the prefix that ends here; at the path's end
+//! the exact pattern comes before the prefix. So of two patterns that match a path, the one with a literal at the first
+//! difference wins over `*`, then the longer one, then the exact one, and no list has to be sorted. A look-up costs a
+//! few comparisons for each segment, however many routes there are, and visits `*` only where a pattern has one.
 
 use std::ops::ControlFlow;
 
 use crate::wire::path::{CanonicalPath, PathMatch, PathPattern, Segment};
 
-/// A `T` for each pattern.
+/// A tree that holds a `T` for each pattern.
 #[derive(Clone, Debug)]
 pub(super) struct Tree<T> {
-    /// Sorted.
+    /// The literal branches, sorted.
     literals: Vec<(Box<str>, Self)>,
     any: Option<Box<Self>>,
     exact: Option<T>,
@@ -26,7 +26,7 @@ impl<T> Default for Tree<T> {
 }
 
 impl<T: Default> Tree<T> {
-    /// What belongs to this pattern.
+    /// Returns the value of this pattern, to set it.
     pub(super) fn at(&mut self, pattern: &PathPattern) -> &mut T {
         let node = pattern.segments().fold(self, Self::child);
         let slot = match pattern.matching() {
@@ -53,7 +53,7 @@ impl<T: Default> Tree<T> {
 }
 
 impl<T> Tree<T> {
-    /// The best pattern that takes the path.
+    /// Returns the value of the best pattern that matches the path.
     pub(super) fn best(&self, path: &CanonicalPath) -> Option<&T> {
         match self.each(path, &mut ControlFlow::Break) {
             ControlFlow::Break(best) => Some(best),
@@ -61,7 +61,7 @@ impl<T> Tree<T> {
         }
     }
 
-    /// Every pattern that takes the path, the best first, until one breaks.
+    /// Visits every pattern that matches the path, the best first, until `visit` breaks.
     pub(super) fn each<'t, B>(
         &'t self,
         path: &CanonicalPath,
@@ -70,7 +70,7 @@ impl<T> Tree<T> {
         self.walk(path.as_str().strip_prefix('/'), visit)
     }
 
-    /// `rest`: the segments that are left, if any are.
+    /// `rest` is the part of the path that is left, if any.
     fn walk<'t, B>(
         &'t self,
         rest: Option<&str>,
