@@ -1,7 +1,7 @@
-//! What a client wants to see: a page or JSON, in which language.
+//! What a client prefers: an HTML page or JSON, and the language.
 //!
-//! Only a browser that navigates is sent to the login page; a script's request, which cannot follow it, gets 401.
-//! `Sec-Fetch-*` says which it is; without it (old browsers, plain HTTP) a GET that accepts HTML and is no
+//! Only a browser that navigates is sent to the login page; a script's request, which cannot follow a redirect there,
+//! gets 401. `Sec-Fetch-*` tells the two apart; without it (old browsers, plain HTTP) a GET that accepts HTML and is no
 //! `XMLHttpRequest` counts as a navigation.
 
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, HeaderMap};
@@ -21,7 +21,7 @@ pub enum Language {
     Korean,
 }
 
-/// Is this a browser that goes to a page, as a whole window does?
+/// Whether the request is a browser's navigation of a whole window.
 pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     let says = |name: &HeaderName, word: &str| headers.get(name).map(|value| value == word);
     match (says(&SEC_FETCH_MODE, "navigate"), says(&SEC_FETCH_DEST, "document")) {
@@ -35,7 +35,7 @@ pub fn is_navigation(method: &Method, headers: &HeaderMap) -> bool {
     }
 }
 
-/// Does the client ask for HTML by name, as browsers do when they want a page?
+/// Whether the client names HTML in `Accept`, as browsers do when they want a page.
 pub fn accepts_html(headers: &HeaderMap) -> bool {
     preferences(headers, &ACCEPT).any(|(range, quality)| {
         quality > 0
@@ -45,9 +45,9 @@ pub fn accepts_html(headers: &HeaderMap) -> bool {
 }
 
 impl Language {
-    /// The one that the client prefers; English if it says nothing.
+    /// Returns the language that the client prefers; English if it names none.
     pub fn negotiate(headers: &HeaderMap) -> Self {
-        // A language that is named counts by its name, any other by `*`; equal ones go by order.
+        // A named language counts by its own weight, any other by that of `*`; among equal weights the order decides.
         let (mut english, mut korean, mut any) = (None, None, None);
         for (position, (range, quality)) in preferences(headers, &ACCEPT_LANGUAGE).enumerate() {
             let primary = range.split('-').next().unwrap_or_default();
@@ -69,7 +69,7 @@ impl Language {
         }
     }
 
-    /// As in the `lang` attribute.
+    /// Returns the code for the `lang` attribute.
     pub const fn code(self) -> &'static str {
         match self {
             Self::English => "en",
@@ -78,8 +78,8 @@ impl Language {
     }
 }
 
-/// The ranges of an `Accept-*` header with their weight in thousandths (RFC 9110 section 12.4.2); what is malformed is
-/// left out, because a preference is no reason to refuse.
+/// Returns the ranges of an `Accept-*` header with their weight in thousandths (RFC 9110 section 12.4.2). Malformed
+/// ranges are left out, because a preference is no reason to refuse.
 fn preferences<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,

@@ -1,4 +1,4 @@
-//! A request as the gate and the endpoints see it: converted once, free of any framework.
+//! The request as the gate and the endpoints see it: converted once, and free of any framework.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,50 +14,51 @@ use crate::clock::Timestamp;
 use crate::context::{Events, RequestContext};
 use crate::event::EventKind;
 
-/// A request that has been read: its head, checked for framing, limits and a single reading of its target.
+/// A parsed request: its head, checked for framing, limits and a single reading of its target.
 #[derive(Debug)]
 pub struct Arrival {
-    /// When it arrived; what "now" means for everything decided about it.
+    /// When the request arrived: "now" for every decision about it.
     pub at: Timestamp,
-    /// Ours, or a trusted proxy's.
+    /// The request's id: the gateway's own, or a trusted proxy's.
     pub request_id: Arc<str>,
-    /// The method.
+    /// The request's method.
     pub method: Method,
     /// The canonical path, for the decision and for forwarding, and the query.
     pub target: Target,
-    /// The host asked for.
+    /// The host that the client asked for.
     pub host: Host,
     /// The scheme that the client used.
     pub scheme: Scheme,
-    /// Where it comes from: the peer, or what trusted proxies say.
+    /// The client's address: the peer's, or the one that trusted proxies report.
     pub client: ClientAddress,
-    /// All header fields as they came.
+    /// All header fields, unchanged.
     pub headers: HeaderMap,
     /// Whether a body follows.
     pub has_body: bool,
-    /// Whether it asks for an upgrade to WebSocket.
+    /// Whether the client asks for an upgrade to WebSocket.
     pub websocket: bool,
-    /// What happened on its account.
+    /// The events that the request has caused.
     pub events: Events,
 }
 
 impl Arrival {
-    /// `scheme://host[:port]`, as a browser writes our own origin.
+    /// Returns `scheme://host[:port]`, as a browser writes the gateway's origin.
     pub fn origin(&self) -> String {
         self.host.origin(self.scheme)
     }
 
-    /// The client's address.
+    /// Returns the client's address.
     pub const fn client_ip(&self) -> IpAddr {
         self.client.ip()
     }
 
-    /// Notes what happened.
+    /// Records an event.
     pub fn note(&self, event: EventKind) {
         self.events.note(event);
     }
 
-    /// What is done for this request needs to know. It looks a header up; where every request passes, its parts are taken.
+    /// Returns the context that operations for this request need. It looks a header up; code that runs for every request uses
+    /// the parts directly.
     pub fn context(&self) -> RequestContext<'_> {
         RequestContext {
             at: self.at,
@@ -68,7 +69,7 @@ impl Arrival {
         }
     }
 
-    /// If this is a CORS preflight (Fetch standard, section 3.2.2): the method that it asks for.
+    /// Returns the method that the request asks for, if it is a CORS preflight (Fetch standard, section 3.2.2).
     pub fn preflight(&self) -> Option<Method> {
         if self.method != Method::OPTIONS || !self.headers.contains_key(ORIGIN) {
             return None;
@@ -77,7 +78,7 @@ impl Arrival {
         Method::from_bytes(wanted.as_bytes()).ok()
     }
 
-    /// The one value of a header; none if it is absent, repeated or not text.
+    /// Returns the one value of a header; `None` if the header is absent, repeated or not text.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next()?;

@@ -1,41 +1,41 @@
-//! The `Authorization` header: whether it holds a token for us.
+//! Reads the `Authorization` header: whether it holds a token for the gateway.
 //!
-//! `Bearer`, exactly one space, and one token (RFC 6750 section 2.1; RFC 9110 section 11.2 for its characters). The scheme is
-//! case-insensitive (RFC 9110 section 11.1). Anything that begins like ours and is not exactly that is refused instead of
-//! being passed on as something foreign.
+//! The form is `Bearer`, exactly one space, and one token (RFC 6750 section 2.1; RFC 9110 section 11.2 for its
+//! characters). The scheme is case-insensitive (RFC 9110 section 11.1). A value that begins like a bearer token without
+//! being exactly one is refused instead of being passed on as foreign.
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
-/// What the header holds.
+/// The content of the `Authorization` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Authorization<'h> {
-    /// Nothing: it is not there.
+    /// No field.
     Absent,
     /// `Bearer` and one token.
     Bearer(&'h str),
-    /// `Bearer` and something that is no token.
+    /// `Bearer` and something that is not a token.
     NotAToken,
-    /// Another scheme, which proves nothing here.
+    /// Another scheme, which the gateway does not read.
     Foreign,
-    /// There is more than one field.
+    /// More than one field.
     Repeated,
 }
 
-/// What a header holds that is known to carry somebody's token.
+/// The content of a header that can carry a user's token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorizationContent<'h> {
-    /// Nothing of that kind: it is not there, or empty, or of another scheme.
+    /// No such credential: the field is absent, empty, or of another scheme.
     Nothing,
     /// One token.
     Token(&'h str),
-    /// Something that is no token.
+    /// Something that is not a token.
     NotAToken,
-    /// There is more than one field.
+    /// More than one field.
     Repeated,
 }
 
-/// What the header `name` holds: after `scheme` and one space, or alone where there is no scheme.
+/// Returns the token in the header `name`: after `scheme` and one space, or alone where there is no scheme.
 pub fn held<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
@@ -44,7 +44,7 @@ pub fn held<'h>(
     held_of(headers, name, scheme, is_token68)
 }
 
-/// The same for a key that people may have chosen: whatever is one word.
+/// Returns the same for a key that people may have chosen: any single word.
 pub fn held_word<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
@@ -79,7 +79,7 @@ fn held_of<'h>(
     }
 }
 
-/// Is `Authorization` of this scheme, whatever follows?
+/// Whether `Authorization` is of this scheme, whatever follows.
 pub fn is_of_scheme(headers: &HeaderMap, scheme: &str) -> bool {
     headers
         .get_all(AUTHORIZATION)
@@ -87,14 +87,14 @@ pub fn is_of_scheme(headers: &HeaderMap, scheme: &str) -> bool {
         .any(|value| after_scheme(value.as_bytes(), scheme).is_some())
 }
 
-/// What follows the scheme, if it is this one: nothing, or a character that ends it and the rest.
+/// Returns the rest after the scheme, if it is this one: nothing, or a character that ends the scheme and more.
 fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
     let (word, rest) = value.split_at_checked(scheme.len())?;
     let ends = rest.first().is_none_or(|next| !next.is_ascii_alphanumeric());
     (ends && word.eq_ignore_ascii_case(scheme.as_bytes())).then_some(rest)
 }
 
-/// Reads it.
+/// Reads the `Authorization` header.
 pub fn read(headers: &HeaderMap) -> Authorization<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Authorization::Absent };
@@ -112,7 +112,7 @@ pub fn read(headers: &HeaderMap) -> Authorization<'_> {
     }
 }
 
-/// Is there no white space in it, and no control character? (What is no ASCII is UTF-8, or no text at all.)
+/// Whether the token has no white space and no control character. (Bytes outside ASCII are UTF-8, or the token is not text.)
 fn is_word(token: &[u8]) -> bool {
     !token.is_empty() && token.iter().all(|byte| byte.is_ascii_graphic() || !byte.is_ascii())
 }
@@ -120,12 +120,12 @@ fn is_word(token: &[u8]) -> bool {
 fn is_token68(token: &[u8]) -> bool {
     let end = token.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
     let characters = token.get(..end).unwrap_or_default();
-    // Every byte of every token on every request is looked at: all of them, and without a branch, so that the compiler
-    // compares many at once.
+    // This checks every byte of every token of every request, all of them and without a branch, so that the compiler
+    // can compare many at once.
     !characters.is_empty() && characters.iter().fold(true, |all, byte| all & in_token68(*byte))
 }
 
-/// Letters, digits, `-`, `.`, `/` (these stand together), `+`, `_` and `~`.
+/// Whether the byte is a letter, a digit, `-`, `.`, `/` (these are neighbours in ASCII), `+`, `_` or `~`.
 const fn in_token68(byte: u8) -> bool {
     ((byte | 0x20).wrapping_sub(b'a') < 26)
         | (byte.wrapping_sub(b'-') < 13)

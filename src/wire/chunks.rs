@@ -1,32 +1,33 @@
-//! Where a chunked body ends, and whether it is one (RFC 9112 section 7.1).
+//! Finds where a chunked body ends, and checks whether it is valid (RFC 9112 section 7.1).
 //!
-//! A second opinion beside the framework's parser, which takes an empty size line for a last chunk: what two parsers read
-//! differently is where one request hides in another. The grammar is taken at its word, with white space before an extension
-//! or the line end as the one thing beyond it that nginx and HAProxy take too. Lines end with CRLF, never with a bare LF.
+//! It is a check beside the framework's parser, which takes an empty size line for a last chunk: where two parsers
+//! disagree, one request can hide in another. The grammar is applied strictly; the one exception is white space before
+//! an extension or the line end, which nginx and HAProxy accept too. Lines end with CRLF, never with a bare LF.
 
-/// Bytes of one size line, extensions included, and of all trailers.
+/// The most bytes of one size line, extensions included, and of all trailers.
 const MAX_LINE: usize = 4 * 1024;
 const MAX_TRAILERS: usize = 16 * 1024;
 
-/// Bytes that are no data, beyond what chunks of a sensible size need: a flood of one-byte chunks with long extensions ends here.
+/// The most bytes besides the data, beyond those that chunks of a sensible size need: this stops a flood of one-byte chunks
+/// with long extensions.
 const MAX_OVERHEAD: u64 = 16 * 1024;
-/// What a chunk may need beside its data without counting towards [`MAX_OVERHEAD`].
+/// The bytes besides its data that a chunk may use without counting towards [`MAX_OVERHEAD`].
 const USUAL_OVERHEAD: u64 = 16;
 
-/// More digits than any size that there can be: refused before it could overflow.
+/// The most digits of a size. More are refused before the size could overflow.
 const MAX_DIGITS: u8 = 15;
 
-/// A chunked body in the middle of being read.
+/// The state of reading a chunked body.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Chunks {
     at: ChunkState,
     size: u64,
-    /// Of the current line, or of all trailers.
+    /// The bytes of the current line, or of all trailers.
     line: usize,
     overhead: u64,
 }
 
-/// It is no chunked body.
+/// The body is not a valid chunked body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotChunked;
 
@@ -52,17 +53,17 @@ enum ChunkState {
 }
 
 impl Chunks {
-    /// Before the first size.
+    /// Starts before the first size.
     pub const fn new() -> Self {
         Self { at: ChunkState::Size { digits: 0 }, size: 0, line: 0, overhead: 0 }
     }
 
-    /// Has the last byte of the body been taken?
+    /// Whether the last byte of the body has been taken.
     pub fn is_ended(&self) -> bool {
         self.at == ChunkState::End
     }
 
-    /// Takes bytes up to the end of the body, and says how many belong to it.
+    /// Takes bytes up to the end of the body, and returns how many belong to it.
     ///
     /// # Errors
     /// [`NotChunked`]: nothing after this can be trusted.
@@ -203,7 +204,7 @@ impl Default for Chunks {
     }
 }
 
-/// `tchar` of RFC 9110 section 5.6.2.
+/// Whether the byte is a `tchar` of RFC 9110 section 5.6.2.
 pub const fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
@@ -225,7 +226,7 @@ pub const fn is_token(byte: u8) -> bool {
         )
 }
 
-/// What a field's value and a quoted string may hold.
+/// Whether the byte may occur in a field's value or a quoted string.
 const fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
@@ -248,7 +249,7 @@ mod tests {
         Ok(None)
     }
 
-    /// RFC 9112 section 7.1.
+    /// The grammar is that of RFC 9112 section 7.1.
     #[test]
     fn what_is_chunked_is_read_to_its_end() {
         for body in [

@@ -1,9 +1,10 @@
-//! The client's address: the peer, or what trusted proxies say about it.
+//! Finds the client's address: the peer's, or the one that trusted proxies report.
 //!
-//! `X-Forwarded-For` grows to the right, and a client can write any left part. So all its lines are read as one list,
-//! from the right: as long as the last known address is a trusted proxy, the entry before it is what that proxy saw.
-//! The first address that is not trusted is the client. What is no address ends the walk at the last good one, and so do
-//! 32 entries. Nothing left of the client is passed on. Without a trusted peer no forwarding header says anything.
+//! `X-Forwarded-For` grows to the right, and a client can write any left part. So all its lines are read as one list, from the
+//! right: as long as the last known address is a trusted proxy, the entry before it is the address that this proxy saw. The
+//! first address that is not trusted is the client. An entry that is not an address ends the search at the last valid one, and
+//! so does the limit of 32 entries. Nothing left of the client is passed on. Without a trusted peer, forwarding headers are
+//! ignored.
 //!
 //! IPv4-mapped IPv6 addresses count as IPv4 everywhere, or `::ffff:10.0.0.1` would be another client than `10.0.0.1`.
 
@@ -22,32 +23,32 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
-/// The networks whose forwarding headers are believed.
+/// The networks whose forwarding headers are trusted.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
-/// Who sent a request, through which proxies.
+/// The sender of a request, and the proxies in between.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ClientAddress {
     ip: IpAddr,
-    /// The trusted proxies between the client and us, the nearest last; empty if the peer is the client.
+    /// The trusted proxies between the client and the gateway, the nearest last; empty if the peer is the client.
     proxies: Vec<IpAddr>,
     trusted: bool,
 }
 
 impl TrustedProxies {
-    /// Of the configured networks; IPv4-mapped ones become IPv4.
+    /// Creates the set from the configured networks; IPv4-mapped ones become IPv4.
     pub fn new(networks: impl IntoIterator<Item = IpNet>) -> Self {
         Self(networks.into_iter().map(canonical_network).collect())
     }
 
-    /// Has a network an address in common with one of them?
+    /// Whether a network has an address in common with one of these.
     pub fn overlaps(&self, network: &IpNet) -> bool {
         let network = canonical_network(*network);
         self.0.iter().any(|one| one.contains(&network) || network.contains(one))
     }
 
-    /// Is it in one of them?
+    /// Whether the address is in one of the networks.
     pub fn trusts(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.0.iter().any(|network| network.contains(&ip))
@@ -55,7 +56,7 @@ impl TrustedProxies {
 }
 
 impl ClientAddress {
-    /// Walks from the peer to the first address that is no trusted proxy.
+    /// Searches from the peer to the first address that is not a trusted proxy.
     pub fn resolve(peer: IpAddr, trusted: &TrustedProxies, headers: &HeaderMap) -> Self {
         let peer = peer.to_canonical();
         let mut found = Self { ip: peer, proxies: Vec::new(), trusted: trusted.trusts(peer) };
@@ -79,36 +80,36 @@ impl ClientAddress {
         found
     }
 
-    /// The client's address.
+    /// Returns the client's address.
     pub const fn ip(&self) -> IpAddr {
         self.ip
     }
 
-    /// The address that the connection came from.
+    /// Returns the address that the connection came from.
     pub fn peer(&self) -> IpAddr {
         self.proxies.last().copied().unwrap_or(self.ip)
     }
 
-    /// Is the peer a trusted proxy, so that its forwarding headers count?
+    /// Whether the peer is a trusted proxy, so that its forwarding headers count.
     pub const fn through_trusted_proxy(&self) -> bool {
         self.trusted
     }
 
-    /// Were there trusted proxies between the client and us?
+    /// Whether there were trusted proxies between the client and the gateway.
     pub const fn has_proxies(&self) -> bool {
         !self.proxies.is_empty()
     }
 
-    /// The client and the trusted proxies after it, the peer last.
+    /// Returns the client and the trusted proxies after it, the peer last.
     pub fn chain(&self) -> impl Iterator<Item = IpAddr> {
         std::iter::once(self.ip).chain(self.proxies.iter().copied())
     }
 
-    /// The scheme that a trusted proxy says the client used: the last element of a list, which is the one that our peer
-    /// wrote or passed on. Anything unknown says nothing.
+    /// Returns the scheme that a trusted proxy reports for the client: the last element of a list, which the peer wrote
+    /// or passed on. Unknown schemes are ignored.
     pub fn forwarded_scheme(&self, headers: &HeaderMap) -> Option<Scheme> {
         let value = self.forwarded(headers, &X_FORWARDED_PROTO)?;
-        // `ws` and `wss` are what some proxies write for WebSocket handshakes.
+        // Some proxies write `ws` and `wss` for WebSocket handshakes.
         if [b"https".as_slice(), b"wss"].iter().any(|name| value.eq_ignore_ascii_case(name)) {
             Some(Scheme::Https)
         } else if [b"http".as_slice(), b"ws"].iter().any(|name| value.eq_ignore_ascii_case(name)) {
@@ -118,14 +119,14 @@ impl ClientAddress {
         }
     }
 
-    /// The host that a trusted proxy says the client asked for: the last element of a list. Anything malformed says
-    /// nothing.
+    /// Returns the host that a trusted proxy reports for the client: the last element of a list. Malformed hosts are
+    /// ignored.
     pub fn forwarded_host(&self, headers: &HeaderMap) -> Option<Host> {
         Host::parse(self.forwarded(headers, &X_FORWARDED_HOST)?).ok()
     }
 
-    /// The port that a trusted proxy says the client connected to: the last element of a list. The other scheme's own
-    /// port says nothing: proxies behind one that ends TLS write the port that they listen on.
+    /// Returns the port that a trusted proxy reports for the client: the last element of a list. The other scheme's
+    /// default port is ignored: proxies behind one that terminates TLS write the port that they listen on.
     pub fn forwarded_port(&self, headers: &HeaderMap, scheme: Scheme) -> Option<u16> {
         let value = std::str::from_utf8(self.forwarded(headers, &X_FORWARDED_PORT)?).ok()?;
         let other = match scheme {
@@ -144,17 +145,17 @@ impl ClientAddress {
     }
 }
 
-/// The key by which failures of one client are counted: the address, or the /64 that one IPv6 client has.
+/// Returns the network by which one client's failures are counted: the address, or the /64 that one IPv6 client has.
 pub fn network_32_or_64(ip: IpAddr) -> IpNet {
     truncated(ip, 32, 64)
 }
 
-/// The key by which failures of one neighborhood are counted: /24, or the /48 that one IPv6 customer has.
+/// Returns the network by which one neighborhood's failures are counted: the /24, or the /48 that one IPv6 customer has.
 pub fn network_24_or_48(ip: IpAddr) -> IpNet {
     truncated(ip, 24, 48)
 }
 
-/// Can the address be anywhere in particular? Private, local, shared, documentation, translated and reserved ones cannot,
+/// Whether the address can be located. Private, local, shared, documentation, translated and reserved addresses cannot,
 /// and have no country.
 pub fn is_public(ip: IpAddr) -> bool {
     match ip.to_canonical() {
@@ -170,7 +171,7 @@ pub fn is_public(ip: IpAddr) -> bool {
                 || (a == 192 && b == 0 && c == 0)
                 || (a == 198 && b & 0xFE == 18))
         }
-        // Global unicast, less IETF assignments (Teredo among them), 6to4, and both documentation blocks.
+        // Global unicast, without IETF assignments (Teredo among them), 6to4, and both documentation blocks.
         IpAddr::V6(ip) => {
             let [a, b, ..] = ip.segments();
             a & 0xE000 == 0x2000
@@ -182,15 +183,16 @@ pub fn is_public(ip: IpAddr) -> bool {
     }
 }
 
-/// An address as text.
+/// Returns an address as text.
 pub fn ip_text(ip: IpAddr) -> String {
-    // An IPv4 address fits, and IPv6 makes room for itself.
+    // An IPv4 address fits; for IPv6 the string grows.
     let mut text = String::with_capacity(15);
     push_ip(&mut text, ip);
     text
 }
 
-/// Writes an address as the library writes it. By hand: every request does it, and formatting costs several times as much.
+/// Writes an address as the standard library does. It is written by hand because every request needs it, and formatting costs
+/// several times as much.
 pub fn push_ip(text: &mut String, ip: IpAddr) {
     match ip {
         IpAddr::V4(ip) => {
@@ -205,7 +207,7 @@ pub fn push_ip(text: &mut String, ip: IpAddr) {
     }
 }
 
-/// Writes a number.
+/// Writes a number in decimal.
 pub fn push_number(text: &mut String, number: u16) {
     let mut unit = match number {
         0..10 => 1,
@@ -237,7 +239,7 @@ fn canonical_network(network: IpNet) -> IpNet {
     network
 }
 
-/// `address`, `address:port`, `[address]` or `[address]:port`.
+/// Parses `address`, `address:port`, `[address]` or `[address]:port`.
 fn parse_entry(entry: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(entry).ok()?.trim_matches([' ', '\t']);
     let ip = if let Ok(ip) = text.parse::<IpAddr>() {
@@ -247,7 +249,7 @@ fn parse_entry(entry: &[u8]) -> Option<IpAddr> {
     } else {
         text.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok()?.into()
     };
-    // An unspecified address is nobody's; a proxy that writes it does not know.
+    // An unspecified address belongs to nobody; a proxy that writes it does not know the client.
     Some(ip.to_canonical()).filter(|ip| !ip.is_unspecified())
 }
 
@@ -457,7 +459,7 @@ mod tests {
     }
 
     proptest! {
-        /// A client behind trusted proxies cannot choose its address, whatever it writes itself.
+        /// A client behind trusted proxies cannot choose its address, whatever it writes in its headers.
         #[test]
         fn what_the_client_writes_changes_nothing(forged in "[0-9a-f.:, \\[\\]]{0,40}") {
             let line = format!("{forged}, 1.1.1.1");

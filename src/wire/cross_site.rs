@@ -1,34 +1,34 @@
-//! Did another site's page send this request? The check against cross-site request forgery.
+//! Checks for cross-site request forgery: whether another site's page sent the request.
 //!
-//! A browser adds the session cookie to requests that other sites' pages cause. `SameSite=Lax` keeps it from most, not
-//! from those of sibling hosts or old browsers. So an unsafe request that the cookie authenticates, or that comes as a
-//! form to an own path, is looked at, with what browsers say and scripts cannot forge, in this order:
+//! A browser adds the session cookie to requests that other sites' pages cause. `SameSite=Lax` prevents most of these,
+//! but not those of sibling hosts or old browsers. So an unsafe request that the cookie authenticates, or that comes as
+//! a form to an own path, is checked against the headers that browsers send and scripts cannot forge, in this order:
 //!
 //! | header | passes | does not |
 //! |---|---|---|
 //! | `Sec-Fetch-Site` | `same-origin`, `none` | anything else, unless `Origin` is listed |
-//! | `Origin` | our own, a listed one | anything else, `null` too |
-//! | `Referer` | of our own origin, of a listed one | any other |
-//! | none of them | it is no browser | |
+//! | `Origin` | the gateway's own, a listed one | anything else, `null` too |
+//! | `Referer` | of the gateway's own origin, of a listed one | any other |
+//! | none of them | the client is not a browser | |
 //!
-//! A WebSocket handshake is a GET with consequences, so it is looked at like an unsafe request.
+//! A WebSocket handshake is a GET with consequences, so it is checked like an unsafe request.
 
 use http::Method;
 use http::header::{HeaderMap, HeaderName, HeaderValue, ORIGIN, REFERER, UPGRADE};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What the check found.
+/// The result of the check.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CrossSiteVerdict {
-    /// It is safe, ours, listed, or no browser's.
+    /// The request is safe, from the gateway's own or a listed origin, or not a browser's.
     Allowed,
-    /// It may be another site's.
+    /// The request may be from another site.
     CrossSite,
 }
 
-/// Judges a request. `own` gives our origin as a browser writes it (see [`super::host::Host::origin`]), which few requests
-/// are held against; `trusted` are the listed ones.
+/// Judges a request. `own` returns the gateway's origin as a browser writes it (see [`super::host::Host::origin`]),
+/// which few requests need; `trusted` are the listed origins.
 pub fn judge(
     method: &Method,
     headers: &HeaderMap,
@@ -61,7 +61,7 @@ pub fn judge(
 enum RequestHeader<'h> {
     Absent,
     One(&'h str),
-    /// Repeated, or no text.
+    /// The header is repeated, or not text.
     Unusable,
 }
 
@@ -83,7 +83,7 @@ fn asks_for_websocket(headers: &HeaderMap) -> bool {
     })
 }
 
-/// `scheme://authority` of a URL.
+/// Returns the `scheme://authority` of a URL.
 fn origin_of(url: &str) -> Option<&str> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.find(['/', '?']).map_or(Some(rest), |end| rest.get(..end))?;

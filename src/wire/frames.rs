@@ -1,42 +1,42 @@
-//! How much HTTP/2 frames that carry nothing may cost (RFC 9113 section 10.5).
+//! Limits the HTTP/2 frames that carry no data of a request (RFC 9113 section 10.5).
 //!
-//! A client can keep a server busy with pings, settings, resets, empty DATA and the rest for a few bytes each. Each of them
-//! takes from a budget that fills again with time, with data of a request, and with answers: their bytes and their frames are
-//! what window updates and the pings of a client that measures its bandwidth are for. Who has used it up is cut off. The
-//! budget is far beyond what a browser that cancels a page's requests, or a client that pings every second, needs.
+//! A client can keep a server busy with pings, settings, resets, empty DATA and similar frames for a few bytes each. Each of
+//! them takes from a budget that refills with time and with answers: an answer's bytes and frames are the reason for window
+//! updates and for the pings of a client that measures its bandwidth. A connection whose budget is used up is closed. The
+//! budget is far beyond the needs of a browser that cancels a page's requests, or of a client that pings every second.
 //!
-//! A client that sends beyond a stream's window is cut off too. The HTTP/2 library resets the stream alone (section 6.9.1
-//! permits that), and would go on to read and throw away whatever comes for it.
+//! A client that sends beyond a stream's window is disconnected too. The HTTP/2 library only resets the stream (section
+//! 6.9.1 permits that), and would go on to read and discard everything that comes for it.
 
 use std::time::Instant;
 
-/// Frames that a connection may send at once.
+/// The most frames that a connection may send at once.
 const MOST: u32 = 1000;
-/// Frames that it gets again each second.
+/// The frames that a connection regains each second.
 const PER_SECOND: u32 = 50;
-/// Bytes of an answer for which one window update is due.
+/// The bytes of an answer that allow one window update.
 const ANSWER_BYTES: u64 = 2 * 1024;
-/// Frames that may come for each frame of an answer: the windows of its stream and of the connection.
+/// The frames that may come for each frame of an answer: window updates of its stream and of the connection.
 const FOR_ANSWER: u32 = 2;
-/// A reset ends a request that was begun for nothing.
+/// The cost of a reset, which ends a request that was begun for nothing.
 const RESET_COST: u32 = 2;
 
-/// What clients send before the first frame.
+/// The length of the preface that clients send before the first frame.
 const PREFACE: u32 = 24;
 const HEAD: usize = 9;
-/// The error code of a reset comes behind its head.
+/// The length of the error code of a reset, which follows the frame's head.
 const CODE: usize = 4;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
-/// Why a stream was reset, where its client is to blame (RFC 9113 section 7).
+/// The reasons for resetting a stream for which its client is to blame (RFC 9113 section 7).
 const PROTOCOL_ERROR: [u8; CODE] = [0, 0, 0, 1];
 const FLOW_CONTROL_ERROR: [u8; CODE] = [0, 0, 0, 3];
 const STREAM_CLOSED: [u8; CODE] = [0, 0, 0, 5];
 const REFUSED_STREAM: [u8; CODE] = [0, 0, 0, 7];
 
-/// A connection's frames, read from the bytes that pass in both directions.
+/// The frame budget of a connection, which reads frames from the bytes of both directions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FrameBudget {
     received: Frames,
@@ -46,7 +46,7 @@ pub struct FrameBudget {
     answered: u64,
 }
 
-/// The connection is to be cut off.
+/// The reason for closing the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Excess {
     /// The budget is used up.
@@ -55,25 +55,25 @@ pub enum Excess {
     Window,
 }
 
-/// Where in its frames one direction of a connection is.
+/// The position in the frames of one direction of a connection.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Frames {
-    /// Bytes of the current frame, or of the preface, that are still to come.
+    /// The bytes of the current frame, or of the preface, that are still to come.
     skip: u32,
     head: [u8; HEAD + CODE],
     have: usize,
 }
 
-/// A frame whose head is there.
+/// A frame whose head has been read.
 struct Frame {
     kind: u8,
     length: u32,
-    /// Of a reset.
+    /// The error code of a reset.
     code: [u8; CODE],
 }
 
 impl FrameBudget {
-    /// For a connection that begins now.
+    /// Creates the budget of a connection that begins now.
     pub const fn new(now: Instant) -> Self {
         Self {
             received: Frames::after(PREFACE),
@@ -84,14 +84,14 @@ impl FrameBudget {
         }
     }
 
-    /// Bytes that the client sent.
+    /// Counts bytes that the client sent.
     ///
     /// # Errors
     /// [`Excess::Frames`].
     pub fn read(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Excess> {
         while let Some(frame) = self.received.next(&mut bytes) {
             match (frame.kind, frame.length) {
-                // Requests are limited by the number of streams, and their ends by what resets cost.
+                // Requests are limited by the number of streams, and cancelled ones by the cost of resets.
                 (DATA, 1..) | (HEADERS, _) => {}
                 (RST_STREAM, _) => self.pay(RESET_COST, now)?,
                 _ => self.pay(1, now)?,
@@ -100,10 +100,10 @@ impl FrameBudget {
         Ok(())
     }
 
-    /// Bytes that the client was sent.
+    /// Counts bytes that were sent to the client.
     ///
     /// # Errors
-    /// [`Excess::Window`], or [`Excess::Frames`] after too many requests that were wrong or too many.
+    /// [`Excess::Window`], or [`Excess::Frames`] after too many requests that were invalid or beyond the stream limit.
     pub fn wrote(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Excess> {
         self.answered =
             self.answered.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
@@ -145,7 +145,7 @@ impl Frames {
         Self { skip, head: [0; HEAD + CODE], have: 0 }
     }
 
-    /// The next frame whose head ends in these bytes, which are taken up to there.
+    /// Returns the next frame whose head ends in these bytes, and takes the bytes up to there.
     fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame> {
         loop {
             let skipped = bytes.len().min(usize::try_from(self.skip).unwrap_or(usize::MAX));
@@ -159,7 +159,7 @@ impl Frames {
             self.have += 1;
             let [high, middle, low, kind, ..] = self.head;
             let length = u32::from_be_bytes([0, high, middle, low]);
-            // A reset has four bytes; one of another length is a wrong one.
+            // A reset has four bytes; one of another length is invalid.
             let has_code = kind == RST_STREAM && usize::try_from(length) == Ok(CODE);
             if self.have == if has_code { HEAD + CODE } else { HEAD } {
                 self.have = 0;
@@ -197,7 +197,7 @@ mod tests {
         budget
     }
 
-    /// How many pass at once, whole and in parts.
+    /// Returns how many frames pass at once, whole and in parts.
     fn passes(kind: u8, payload: usize) -> usize {
         let now = Instant::now();
         let mut budget = begun(now);
@@ -230,14 +230,15 @@ mod tests {
         };
         assert!(can_send(&mut budget, 1000, 0));
         assert!(can_send(&mut budget, 100, 2));
-        // A frame of DATA, and what one and another window update are for.
+        // A frame of DATA, with the window updates that its bytes and the frame allow.
         assert_eq!(budget.wrote(&frame(DATA, 64 * 1024), now), Ok(()));
         assert!(can_send(&mut budget, 34, 2));
         assert!(can_send(&mut budget, 1000, 3600));
         assert!(!can_send(&mut budget, 1, 3600));
     }
 
-    /// An event stream of short events, or a client that pings after each: what comes for an answer's frames is no flood.
+    /// An event stream of short events, or a client that pings after each: the frames that follow an answer's frames are no
+    /// flood.
     #[test]
     fn short_frames_of_an_answer_have_their_window_updates() {
         const WINDOW_UPDATE: u8 = 8;
@@ -249,14 +250,14 @@ mod tests {
                 assert_eq!(budget.read(&frame(WINDOW_UPDATE, 4), now), Ok(()));
             }
         }
-        // Acknowledgements pay for nothing.
+        // Acknowledgements earn nothing.
         for _ in 0..1000 {
             assert_eq!(budget.wrote(&frame(PING, 8), now), Ok(()));
         }
         assert!((0..=MOST).any(|_| budget.read(&frame(PING, 8), now).is_err()));
     }
 
-    /// RFC 9113 section 6.9.1.
+    /// The rule is that of RFC 9113 section 6.9.1.
     #[test]
     fn a_window_that_was_not_kept_is_the_end() {
         let reset = |code: u8| {
@@ -289,7 +290,7 @@ mod tests {
         parts
     }
 
-    /// Streams beyond the limit, and requests that are none.
+    /// Streams beyond the limit, and invalid requests.
     #[test]
     fn streams_that_are_reset_for_their_client_are_limited() {
         for (code, passes) in [(1, 500), (5, 500), (7, 500), (0, 2000), (8, 2000), (2, 2000)] {

@@ -1,9 +1,9 @@
-//! Texts as header values that are always legal.
+//! Encodes texts as header values that are always legal.
 //!
-//! A name in Korean, a line break in a display name, a group with a comma: none may break a header, be read as two
+//! A name in Korean, a line break in a display name, or a group with a comma must not break a header, be read as two
 //! values, or be lost. Visible ASCII stays as it is, so that most values look as people expect; `%`, controls,
 //! everything outside ASCII, and spaces at the ends (which parsers trim) are percent-encoded as UTF-8. Decoding is
-//! ordinary percent-decoding. Servers read header bytes as latin-1, so UTF-8 could not arrive unharmed.
+//! ordinary percent-decoding. Servers read header bytes as latin-1, so raw UTF-8 would be garbled.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -15,22 +15,22 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 const VALUE: &AsciiSet = &CONTROLS.add(b'%');
 const ITEM: &AsciiSet = &VALUE.add(b',');
 
-/// The text of a header with one value.
+/// Returns the text of a header with one value.
 pub fn encode(text: &str) -> Cow<'_, str> {
     encode_with(text, VALUE)
 }
 
-/// The text of one item of a comma-separated header.
+/// Returns the text of one item of a comma-separated header.
 pub fn encode_item(text: &str) -> Cow<'_, str> {
     encode_with(text, ITEM)
 }
 
-/// A header with one value.
+/// Returns a header with one value.
 pub fn value(text: &str) -> HeaderValue {
     legal(&encode(text))
 }
 
-/// A comma-separated header; no items make an empty value, which is not the same as no header.
+/// Returns a comma-separated header; no items make an empty value, which is not the same as no header.
 pub fn list<'a>(items: impl IntoIterator<Item = &'a str>) -> HeaderValue {
     let mut items = items.into_iter();
     let Some(first) = items.next() else { return HeaderValue::from_static("") };
@@ -43,12 +43,12 @@ pub fn list<'a>(items: impl IntoIterator<Item = &'a str>) -> HeaderValue {
     legal(&text)
 }
 
-/// The text that was encoded; none if it is not UTF-8.
+/// Returns the text that was encoded; `None` if it is not UTF-8.
 pub fn decode(encoded: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(encoded).decode_utf8().ok()
 }
 
-/// Is it nothing but visible ASCII that stays as it is in each of the two? Nearly every text is.
+/// Whether the text has only visible ASCII that both encodings leave as it is. Nearly every text does.
 fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'%' && byte != b',')
 }

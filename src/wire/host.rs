@@ -1,8 +1,8 @@
-//! The host that a client asks for, normalized: routing, the origin check and `X-Forwarded-Host` use one form.
+//! Parses the host that a client asks for into a normalized form, which routing, the origin check and `X-Forwarded-Host` use.
 //!
-//! Lower case, no final dot (`app.example.` is the same name), IPv6 in its shortest spelling. Userinfo, lists, escapes
-//! and anything that is not ASCII are refused. An underscore is no DNS host name (and Django refuses it), but container
-//! networks have it in names, so it passes here and the application decides.
+//! The form is lower case, without a final dot (`app.example.` is the same name), and with IPv6 in its shortest spelling.
+//! Userinfo, lists, escapes and everything outside ASCII are refused. An underscore is not legal in a DNS host name (and
+//! Django refuses it), but container networks use it in names, so it passes here and the application decides.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -10,33 +10,33 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::scheme::Scheme;
 use crate::refusal::Refusal;
 
-/// A host and, if it was named, its port.
+/// A host and, if it was given, its port.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Host {
     name: String,
     port: Option<u16>,
 }
 
-/// Why a text is no host.
+/// The reason why a text is not a host.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum HostProblem {
-    /// There is no name.
+    /// The name is empty.
     Empty,
     /// The name is longer than DNS allows, or has an empty label.
     BadName,
-    /// A character that no host has: userinfo, lists, escapes, non-ASCII, white space.
+    /// A character that no host can have: userinfo, lists, escapes, non-ASCII, white space.
     BadCharacter,
     /// Brackets without an IPv6 address inside.
     BadAddress,
-    /// The port is no number from 1 to 65535 in its plain spelling.
+    /// The port is not a number from 1 to 65535 in its plain spelling.
     BadPort,
 }
 
 impl Host {
-    /// Reads the value of a `Host` header or of `:authority`.
+    /// Parses the value of a `Host` header or of `:authority`.
     ///
     /// # Errors
-    /// What keeps it from being a host.
+    /// The reason why the value is not a host.
     pub fn parse(raw: impl AsRef<[u8]>) -> Result<Self, HostProblem> {
         let text = std::str::from_utf8(raw.as_ref()).map_err(|_| HostProblem::BadCharacter)?;
         if let Some(rest) = text.strip_prefix('[') {
@@ -55,18 +55,18 @@ impl Host {
         Ok(Self { name: parse_name(name)?, port })
     }
 
-    /// The name or address alone, for routing.
+    /// Returns the name or address alone, for routing.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The port, if it was named.
+    /// Returns the port, if it was given.
     pub const fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// Does it name this very machine? Browsers treat such a host over plain HTTP as a secure one (Secure Contexts, section
-    /// 3.1).
+    /// Whether the host is the local machine. Browsers treat such a host as secure over plain HTTP (Secure Contexts,
+    /// section 3.1).
     pub fn is_local(&self) -> bool {
         let name = self.name.as_str();
         name == "localhost"
@@ -75,19 +75,19 @@ impl Host {
             || name == "[::1]"
     }
 
-    /// The same host at `port`, unless it names one itself; the scheme's own port is not named.
+    /// Returns the same host at `port`, unless it has one itself; the scheme's default port is left out.
     #[must_use]
     pub fn at_port(self, port: Option<u16>, scheme: Scheme) -> Self {
         let port = self.port.or(port.filter(|port| *port != default_port(scheme)));
         Self { port, ..self }
     }
 
-    /// The port, or the scheme's own.
+    /// Returns the port, or the scheme's default.
     pub fn port_or_default(&self, scheme: Scheme) -> u16 {
         self.port.unwrap_or(default_port(scheme))
     }
 
-    /// `scheme://host[:port]` as a browser writes it in `Origin`: without the scheme's own port.
+    /// Returns `scheme://host[:port]` as a browser writes it in `Origin`: without the scheme's default port.
     pub fn origin(&self, scheme: Scheme) -> String {
         match self.port {
             Some(port) if port != default_port(scheme) => {
@@ -99,7 +99,7 @@ impl Host {
 }
 
 impl fmt::Display for Host {
-    /// `name` or `name:port`.
+    /// Writes `name` or `name:port`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
         match self.port {
@@ -110,7 +110,7 @@ impl fmt::Display for Host {
 }
 
 impl HostProblem {
-    /// For the log.
+    /// Returns the name for the log.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Empty => "empty",
@@ -121,7 +121,7 @@ impl HostProblem {
         }
     }
 
-    /// What the client learns.
+    /// Returns the refusal that the client gets.
     pub const fn refusal(self) -> Refusal {
         Refusal::BadHost
     }

@@ -1,6 +1,6 @@
-//! Values within HTML that is no template of ours: an operator's error pages and letters. Pages of ours are escaped by their templates.
+//! Escapes values in HTML that does not come from the gateway's own templates: an operator's error pages and letters.
 
-/// A value as HTML shows it, in a text and in a quoted attribute alike (the HTML standard: "escaping a string").
+/// Escapes a value for HTML, in text and in quoted attributes alike (the HTML standard: "escaping a string").
 pub fn escape(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     for letter in value.chars() {

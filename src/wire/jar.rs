@@ -1,11 +1,11 @@
-//! The cookies that a service has given, kept for one of its users as a browser would keep them.
+//! The cookies that a service has set for one of its users, stored as a browser would store them.
 //!
-//! A jar holds the cookies of one service, so there is no `Domain` in it, and no `Path`: which routes they go to is said
-//! in the configuration, and a path that the service knows may not be the client's (`strip_prefix`). What makes a cookie a
-//! browser's affair (`Secure`, `HttpOnly`, `SameSite`) means nothing here. The last of two equal names counts.
+//! A jar holds the cookies of one service, so it has no `Domain`, and no `Path`: the configuration says which routes
+//! get the cookies, and a path that the service knows may not be the client's (`strip_prefix`). Attributes that concern
+//! only browsers (`Secure`, `HttpOnly`, `SameSite`) are ignored. Of two equal names the last counts.
 //!
-//! Names and values are taken only if a `Cookie` line can hold them without being read in another way. A jar has room
-//! for 32 cookies of 8 KiB together; what does not fit is not taken.
+//! Names and values are accepted only if a `Cookie` line can hold them unambiguously. A jar has room for 32 cookies of
+//! 8 KiB together; cookies beyond that are ignored.
 
 use std::time::Duration;
 
@@ -18,10 +18,10 @@ use crate::secret::Secret;
 const MAX_COOKIES: usize = 32;
 const MAX_BYTES: usize = 8 * 1024;
 
-/// A cookie that ends later by less than this is the same cookie.
+/// A cookie whose expiry moves by less than this is the same cookie.
 const SAME_END: Duration = Duration::from_secs(60);
 
-/// Cookies of one service.
+/// The stored cookies of one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Jar(Vec<StoredCookie>);
 
@@ -32,22 +32,23 @@ struct StoredCookie {
     until: Option<Timestamp>,
 }
 
-/// What one `Set-Cookie` line says.
+/// The change that one `Set-Cookie` line makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CookieChange {
     /// The cookie's name.
     pub name: String,
-    /// Its value, and when it ends; none: it is taken away.
+    /// The new value, and when it expires; `None` if the cookie is deleted.
     pub to: Option<(Secret, Option<Timestamp>)>,
 }
 
 impl CookieChange {
-    /// What the lines of an answer say, in their order.
+    /// Returns the changes that the lines of an answer make, in their order.
     pub fn all(headers: &HeaderMap, at: Timestamp) -> impl Iterator<Item = Self> {
         headers.get_all(SET_COOKIE).iter().filter_map(move |line| Self::parse(line, at))
     }
 
-    /// RFC 6265 section 5.2, less what a browser alone needs. `None`: it is no cookie that could be sent back.
+    /// Parses a line by RFC 6265 section 5.2, without the rules for browsers only. `None`: it is not a cookie that could be
+    /// sent back.
     pub fn parse(line: &HeaderValue, at: Timestamp) -> Option<Self> {
         let mut parts = line.to_str().ok()?.split(';');
         let (name, value) = parts.next()?.split_once('=')?;
@@ -77,14 +78,14 @@ impl CookieChange {
 }
 
 impl Jar {
-    /// Takes what an answer sets, and takes out what it takes away.
+    /// Stores the cookies that an answer sets, and removes those that it deletes.
     pub fn take(&mut self, headers: &HeaderMap, at: Timestamp) {
         for change in CookieChange::all(headers, at) {
             self.apply(change);
         }
     }
 
-    /// Makes one change. Did it change anything?
+    /// Makes one change, and returns whether it changed anything.
     pub fn apply(&mut self, change: CookieChange) -> bool {
         let CookieChange { name, to } = change;
         let place = self.0.iter().position(|cookie| cookie.name == name);
@@ -113,23 +114,23 @@ impl Jar {
         has_room
     }
 
-    /// A cookie that has not ended.
+    /// Returns a cookie that has not expired.
     pub fn get(&self, name: &str, at: Timestamp) -> Option<&Secret> {
         self.cookies(at).find(|(other, _)| *other == name).map(|(_, value)| value)
     }
 
-    /// Those that have not ended, in the order in which they came.
+    /// Returns the cookies that have not expired, in the order in which they came.
     pub fn cookies(&self, at: Timestamp) -> impl Iterator<Item = (&str, &Secret)> {
         let good = move |cookie: &&StoredCookie| cookie.until.is_none_or(|until| at < until);
         self.0.iter().filter(good).map(|cookie| (cookie.name.as_str(), &cookie.value))
     }
 
-    /// Is there nothing in it?
+    /// Whether the jar is empty.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The `Cookie` line; none without cookies.
+    /// Returns the `Cookie` line; `None` without cookies.
     pub fn line(&self, at: Timestamp) -> Option<HeaderValue> {
         let pairs: Vec<String> =
             self.cookies(at).map(|(name, value)| format!("{name}={}", value.expose())).collect();
@@ -139,18 +140,18 @@ impl Jar {
         Some(line)
     }
 
-    /// For keeping it, sealed.
+    /// Serializes the jar, to be sealed and stored.
     pub fn to_bytes(&self) -> Vec<u8> {
         let all = self.0.iter().map(|cookie| {
             (cookie.name.as_str(), cookie.value.expose(), cookie.until.map(Timestamp::as_millis))
         });
-        // Texts and numbers always can be written.
+        // Texts and numbers can always be serialized.
         serde_json::to_vec(&all.collect::<Vec<_>>()).unwrap_or_default()
     }
 
-    /// What [`Self::to_bytes`] wrote.
+    /// Reads the output of [`Self::to_bytes`].
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        // What is escaped in JSON (`"`, `\`) cannot be borrowed.
+        // Characters that are escaped in JSON (`"`, `\`) cannot be borrowed.
         let all: Vec<(String, String, Option<u64>)> = serde_json::from_slice(bytes).ok()?;
         let all = all.into_iter().map(|(name, value, until)| StoredCookie {
             name,
@@ -166,7 +167,7 @@ impl StoredCookie {
         self.name.len() + self.value.expose().len() + 3
     }
 
-    /// An end that slides on with every answer is not worth a write each time.
+    /// Whether the change is not worth storing: an expiry that moves with every answer is not worth a write each time.
     fn says_the_same(&self, new: &Self) -> bool {
         let same_end = match (self.until, new.until) {
             (None, None) => true,
@@ -177,7 +178,7 @@ impl StoredCookie {
     }
 }
 
-/// RFC 6265 section 5.1.1: the many ways in which servers write a date. One before 1970 is 1970.
+/// Parses a date by RFC 6265 section 5.1.1, in the many forms that servers write. One before 1970 is 1970.
 fn date(text: &str) -> Option<Timestamp> {
     const MONTHS: [&str; 12] =
         ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
@@ -252,7 +253,7 @@ mod tests {
     fn a_cookie_ends_when_its_service_said() {
         for (set, last, over) in [
             ("a=1; Max-Age=60", 59, 60),
-            // Max-Age counts, whatever stands beside it.
+            // Max-Age takes precedence over the other attribute.
             ("a=1; expires=Thu, 01 Jan 1970 00:00:00 GMT; max-age=60", 59, 60),
             ("a=1; Expires=Mon, 23 Nov 2026 08:35:39 GMT", 59, 60),
             ("a=1; Expires=Mon, 23-Nov-26 08:35:39 GMT", 59, 60),

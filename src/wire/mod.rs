@@ -1,7 +1,7 @@
-//! What arrives and what leaves, free of any framework.
+//! Requests and answers, free of any framework.
 //!
-//! Pure functions over bytes and `http` values: each reads one thing that a client controls, once, into a smaller type,
-//! or says in a closed enum why it cannot. Time and randomness are arguments.
+//! These are pure functions over bytes and `http` values: each reads one thing that a client controls, once, into a
+//! smaller type, or returns a closed enum that says why it cannot. Time and randomness are arguments.
 
 pub mod accept;
 pub mod arrival;

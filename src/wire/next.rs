@@ -1,11 +1,11 @@
-//! Where a sign-in leads: a checked path on this host.
+//! The target of a sign-in: a checked path on this host.
 //!
-//! A `next` that another host could be reached through makes the login page an open redirect. So it is a target as for any
-//! request, of the characters that browsers send; whatever else is given, the caller goes to `/`. What routes can tolerate
-//! may be in it: none of its readings leaves this host, and the gate judges it when the browser comes with it. It is checked
-//! when the page is shown and again when the form comes back.
+//! A `next` that leads to another host would make the login page an open redirect. So it is parsed like any request's
+//! target, of the characters that browsers send; if it is not valid, the caller goes to `/`. It may contain ambiguities
+//! that routes can tolerate: none of its readings leaves this host, and the gate judges it when the browser requests
+//! it. It is checked when the page is shown and again when the form comes back.
 //!
-//! Its length is bounded where a request's is: what can be asked for can be come back to.
+//! Its length has the limit of a request's target: every target that can be requested can be returned to.
 
 use std::fmt;
 
@@ -14,29 +14,29 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 use super::path::{Target, Tolerance};
 
-/// A path on this host, with its query: fit for `Location`.
+/// A path on this host, with its query, that is legal in `Location`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Next(String);
 
 impl Next {
-    /// The target, if it is one.
+    /// Parses the target; `None` if it is not one.
     pub fn parse(raw: &str) -> Option<Self> {
         if raw.contains(['"', '<', '>']) {
             return None;
         }
         let target = Target::parse(raw, Tolerance::ALL).ok()?;
-        // Browsers send some characters of a query that no URL has (RFC 3986 section 3.4).
+        // Browsers send some characters in a query that no URL may contain (RFC 3986 section 3.4).
         Some(Self(utf8_percent_encode(&target.forwarded(None)?, NO_URL_CHARACTER).to_string()))
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// As the value of `Location`.
+    /// Returns the value of `Location`.
     pub fn location(&self) -> HeaderValue {
-        // It is visible ASCII, so the other branch is never taken.
+        // The text is visible ASCII, so this cannot fail.
         HeaderValue::from_str(&self.0).unwrap_or(HeaderValue::from_static("/"))
     }
 }
@@ -53,7 +53,7 @@ impl fmt::Display for Next {
     }
 }
 
-/// What browsers leave as it is in a query, and RFC 3986 does not have there.
+/// The characters that browsers leave unescaped in a query, and RFC 3986 does not allow there.
 const NO_URL_CHARACTER: &AsciiSet =
     &CONTROLS.add(b'[').add(b']').add(b'{').add(b'}').add(b'|').add(b'^').add(b'`').add(b'\\');
 

@@ -1,64 +1,64 @@
-//! The PROXY protocol (HAProxy's `proxy-protocol.txt`), versions 1 and 2: what a proxy says of a connection before the first
-//! byte of the client's.
+//! The PROXY protocol (HAProxy's `proxy-protocol.txt`), versions 1 and 2: a proxy's description of a connection, sent
+//! before the client's first byte.
 //!
-//! A header is read piece by piece: [`read`] says how many bytes are needed at least, so that whoever reads takes no byte that
-//! belongs to the client. It is bounded: 107 bytes in version 1, as the protocol has it, and [`LONGEST`] in version 2, whose
-//! extensions (TLVs) are skipped unread. Everything that is no such header is refused; nothing is guessed.
+//! A header is read piece by piece: [`read`] returns how many bytes are needed at least, so that its caller never reads a byte
+//! that belongs to the client. The header is bounded: 107 bytes in version 1, as the protocol says, and [`LONGEST`] in version
+//! 2, whose extensions (TLVs) are skipped. Everything that is not such a header is refused; nothing is guessed.
 //!
-//! `LOCAL` connections are the proxy's own (its health checks), and of `UNKNOWN` and `UNSPEC` ones it knows no address: then
-//! the connection's own holds.
+//! `LOCAL` connections are the proxy's own (its health checks), and for `UNKNOWN` and `UNSPEC` ones the proxy knows no
+//! address: then the connection's own address counts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The longest header that is taken. Extensions with a client's certificate stay below it.
+/// The longest header that is accepted. Extensions with a client's certificate stay below it.
 pub const LONGEST: usize = 16 + 4096;
 /// The longest line of version 1, its end included.
 const LONGEST_LINE: usize = 107;
-/// The shortest header there is: `PROXY UNKNOWN\r\n`.
+/// The shortest possible header: `PROXY UNKNOWN\r\n`.
 const SHORTEST: usize = 15;
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 const LINE: &[u8] = b"PROXY ";
 
-/// What a header says.
+/// The address in a header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ProxiedAddress {
     /// Where the client's connection came from.
     From(SocketAddr),
-    /// Nothing: the connection is the proxy's own, or of no kind that has addresses here.
+    /// None: the connection is the proxy's own, or of a kind without addresses here.
     Itself,
 }
 
-/// How far the reading has come.
+/// The progress of reading a header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HeaderReading {
-    /// At least so many bytes, those that are there included, belong to the header.
+    /// At least this many bytes, those already read included, belong to the header.
     Needs(usize),
-    /// It is whole, and as long as what was read.
+    /// The header is complete, and as long as the bytes that were read.
     Whole(ProxiedAddress),
 }
 
-/// Why it is no header.
+/// The reason why the bytes are not a header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum NoHeader {
-    /// It begins with something else.
+    /// The bytes begin with something else.
     Missing,
-    /// It is longer than the longest.
+    /// The header is longer than the limit.
     TooLong,
-    /// It breaks the protocol.
+    /// The header breaks the protocol.
     Malformed,
 }
 
-/// A version, for writing.
+/// The version of a header to write.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ProxyVersion {
-    /// One line of text.
+    /// Version 1: one line of text.
     One,
-    /// Bytes.
+    /// Version 2: binary.
     Two,
 }
 
 impl NoHeader {
-    /// For the log.
+    /// Returns the text for the log.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Missing => "it begins with something else",
@@ -68,7 +68,7 @@ impl NoHeader {
     }
 }
 
-/// Reads what has come so far; no more than the header may be among it.
+/// Reads the bytes that have come so far, which must not extend beyond the header.
 ///
 /// # Errors
 /// [`NoHeader`]
@@ -98,7 +98,7 @@ fn read_one(bytes: &[u8]) -> Result<HeaderReading, NoHeader> {
         };
     };
     let line = bytes.get(LINE.len()..end).unwrap_or_default();
-    // Nothing but the header may be there: whoever reads takes no more than is needed.
+    // There must be nothing after the header: a reader takes no more than is needed.
     if end + 2 != bytes.len() {
         return Err(NoHeader::Malformed);
     }
@@ -122,7 +122,7 @@ fn read_one(bytes: &[u8]) -> Result<HeaderReading, NoHeader> {
     Ok(HeaderReading::Whole(ProxiedAddress::From(SocketAddr::new(from, port))))
 }
 
-/// Digits alone, without a zero before them.
+/// Parses a port: only digits, without a leading zero.
 fn port(text: &str) -> Option<u16> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
     (is_plain && (text == "0" || !text.starts_with('0'))).then(|| text.parse().ok())?
@@ -168,7 +168,7 @@ fn read_two(bytes: &[u8]) -> Result<HeaderReading, NoHeader> {
             let octets: [u8; 16] = slice(rest)?;
             SocketAddr::new(IpAddr::from(octets), port(32)?)
         }
-        // Nobody knows, or a socket of the proxy's machine.
+        // An unknown address, or a socket on the proxy's machine.
         0x00 | 0x31 => return Ok(HeaderReading::Whole(ProxiedAddress::Itself)),
         _ => return Err(NoHeader::Malformed),
     };
@@ -179,9 +179,10 @@ fn slice<const N: usize>(bytes: &[u8]) -> Result<[u8; N], NoHeader> {
     bytes.first_chunk().copied().ok_or(NoHeader::Malformed)
 }
 
-/// A header that says where a connection came from, and where it was accepted; none: it is our own.
+/// Writes a header with the addresses that a connection came from and was accepted at; `None` if the connection is the
+/// gateway's own.
 pub fn write(version: ProxyVersion, connection: Option<(SocketAddr, SocketAddr)>) -> Vec<u8> {
-    // Both are of one family: an IPv4 one among IPv6 is written as it is mapped there.
+    // Both addresses are of one family: an IPv4 address beside an IPv6 one is written as a mapped one.
     let pair = connection.map(|(from, to)| match (canonical(from), canonical(to)) {
         (from @ SocketAddr::V4(_), to @ SocketAddr::V4(_)) => (from, to),
         (from, to) => (mapped(from), mapped(to)),
@@ -228,7 +229,7 @@ mod tests {
 
     use super::*;
 
-    /// As a reader does: never a byte more than is needed.
+    /// Reads as a real reader does: never a byte more than is needed.
     fn read_all(bytes: &[u8]) -> (Result<ProxiedAddress, Option<NoHeader>>, usize) {
         let mut taken = 0;
         loop {
@@ -331,7 +332,7 @@ mod tests {
         fn what_is_written_is_read(from in address(), to in address(), rest in any::<[u8; 8]>()) {
             for version in [ProxyVersion::One, ProxyVersion::Two] {
                 let header = write(version, Some((from, to)));
-                // What the client says comes right behind it, and is not touched.
+                // The client's bytes follow immediately, and are not touched.
                 let (read, taken) = read_all(&[&header[..], &rest].concat());
                 prop_assert_eq!(taken, header.len());
                 let Ok(ProxiedAddress::From(read)) = read else { panic!("{read:?}") };

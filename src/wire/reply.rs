@@ -1,6 +1,6 @@
-//! An answer of the gateway's own, free of any framework.
+//! An answer of the gateway itself, free of any framework.
 //!
-//! Every one is `Cache-Control: no-store`. A refusal becomes a reply in one place, [`Reply::refusal`].
+//! Every reply is `Cache-Control: no-store`. A refusal becomes a reply in one place, [`Reply::refusal`].
 
 use bytes::Bytes;
 use http::header::{
@@ -16,15 +16,15 @@ use crate::refusal::Refusal;
 /// A complete answer.
 #[derive(Clone, Debug)]
 pub struct Reply {
-    /// The status.
+    /// The answer's status.
     pub status: StatusCode,
-    /// Its header fields, without `Content-Length` and `Date`.
+    /// The header fields, without `Content-Length` and `Date`.
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
 }
 
-/// The body of nearly every refusal, written without a map: whoever sends forged tokens gets many.
+/// The body of nearly every refusal, written without a map: a sender of forged tokens gets many.
 #[derive(Serialize)]
 struct RefusalBody<'a> {
     code: &'a str,
@@ -32,11 +32,12 @@ struct RefusalBody<'a> {
     request_id: &'a str,
 }
 
-/// Hardly any answer has more fields, those of the connection included: a map that grows moves all that it has.
+/// The capacity for header fields. Hardly any answer has more, those of the connection included, and a map that grows moves
+/// all its entries.
 const FIELDS: usize = 12;
 
 impl Reply {
-    /// An empty answer.
+    /// Creates an empty answer.
     pub fn empty(status: StatusCode) -> Self {
         let mut headers = HeaderMap::with_capacity(FIELDS);
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -45,17 +46,17 @@ impl Reply {
         Self { status, headers, body: Bytes::new() }
     }
 
-    /// A JSON answer.
+    /// Creates a JSON answer.
     pub fn json(status: StatusCode, body: &serde_json::Value) -> Self {
         Self::empty(status).with_body("application/json", body.to_string())
     }
 
-    /// A refusal's answer: `{"detail", "code", "request_id"}`.
+    /// Creates the answer to a refusal: `{"detail", "code", "request_id"}`.
     pub fn refusal(refusal: Refusal, request_id: &str) -> Self {
         Self::refusal_with(refusal, request_id, serde_json::Map::new())
     }
 
-    /// A refusal's answer with further members (SimpleJWT's field errors, say), which come first.
+    /// Creates the answer to a refusal with further members (SimpleJWT's field errors, say), which come first.
     pub fn refusal_with(
         refusal: Refusal,
         request_id: &str,
@@ -63,7 +64,7 @@ impl Reply {
     ) -> Self {
         let body = if members.is_empty() {
             let (code, detail) = (refusal.code(), refusal.detail());
-            // Three texts under three names are always JSON.
+            // Three texts under three names can always be serialized.
             serde_json::to_string(&RefusalBody { code, detail, request_id }).unwrap_or_default()
         } else {
             members.insert("code".into(), json!(refusal.code()));
@@ -78,7 +79,7 @@ impl Reply {
                     .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge(refusal)));
             }
             StatusCode::FORBIDDEN if refusal.code() == "insufficient_scope" => {
-                // RFC 6750 section 3.1.
+                // The challenge is that of RFC 6750 section 3.1.
                 let challenge = "Bearer realm=\"api\", error=\"insufficient_scope\"";
                 reply.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
             }
@@ -90,12 +91,12 @@ impl Reply {
         reply
     }
 
-    /// A redirect to a path on this host (303: the next request is a GET).
+    /// Creates a redirect to a path on this host (303: the next request is a GET).
     pub fn see_other(path: &HeaderValue) -> Self {
         Self::empty(StatusCode::SEE_OTHER).with_header(http::header::LOCATION, path.clone())
     }
 
-    /// With a body of this type.
+    /// Sets a body of this type.
     #[must_use]
     pub fn with_body(mut self, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         self.headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -103,7 +104,7 @@ impl Reply {
         self
     }
 
-    /// With one more header field.
+    /// Adds one more header field.
     #[must_use]
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.append(name, value);
@@ -111,7 +112,8 @@ impl Reply {
     }
 }
 
-/// RFC 6750 section 3: a credential that does not hold is `invalid_token`; none at all has no error.
+/// Returns the challenge by RFC 6750 section 3: an invalid credential is `invalid_token`; without a credential there is no
+/// error.
 const fn challenge(refusal: Refusal) -> &'static str {
     match refusal.code().as_bytes() {
         b"token_not_valid" | b"session_ended" => "Bearer realm=\"api\", error=\"invalid_token\"",

@@ -1,6 +1,6 @@
-//! Plain or TLS: as far as the client is concerned.
+//! The scheme of a connection as the client sees it: plain or TLS.
 
-/// How the client spoke to us, or to the trusted proxy before us.
+/// The scheme that the client used to reach the gateway, or the trusted proxy in front of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Scheme {
     /// Plain HTTP.
@@ -10,7 +10,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// As in a URL.
+    /// Returns the scheme as in a URL.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",

@@ -1,11 +1,11 @@
-//! A JSON object as members, without building a tree.
+//! Reads a JSON object as members, without building a tree.
 //!
-//! serde_json reads, and these visitors keep what a field can use. A visitor cannot return a [`BodyProblem`] through
-//! serde's error, so it is left in a cell beside it; an error without one is the parser's own, and means that the text is
-//! no JSON.
+//! serde_json parses, and these visitors store what a field can use. A visitor cannot return a [`BodyProblem`] through
+//! serde's error, so the problem is put into a cell; an error without one comes from the parser, and means that the
+//! text is not JSON.
 //!
-//! Half a surrogate pair (`"\ud800"`) is JSON, but no text, and serde_json stops at it. Django REST framework names the
-//! field, so such a body is read once more with each half replaced by a private-use character that stands for it.
+//! Half a surrogate pair (`"\ud800"`) is JSON, but not text, and serde_json stops there. Django REST framework names the field
+//! in its error, so such a body is parsed again with each half replaced by a private-use character that stands for it.
 
 use std::cell::Cell;
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::secret::Secret;
 
 const MAX_DEPTH: usize = 16;
 
-/// The 2048 halves have as many characters at the end of plane 16, which nobody can have meant.
+/// The 2048 halves map to as many characters at the end of plane 16, which nobody uses.
 const STAND_IN: u32 = 0x10_F800;
 const FIRST_HALF: u16 = 0xD800;
 const LAST_HALF: u16 = 0xDFFF;
@@ -74,7 +74,7 @@ impl JsonReader<'_> {
     }
 }
 
-/// The whole text: an object.
+/// The whole text, which has to be an object.
 struct Document<'c>(JsonReader<'c>);
 
 impl<'de> DeserializeSeed<'de> for Document<'_> {
@@ -104,7 +104,7 @@ impl<'de> Visitor<'de> for Document<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let value = self.0.deeper()?;
-        // Read to its end, so that what is no JSON is not called a list.
+        // Read to its end, so that text which is not JSON is not called a list.
         while seq.next_element_seed(value)?.is_some() {}
         Err(self.0.fail(BodyProblem::NotAnObject("list")))
     }
@@ -180,7 +180,7 @@ impl<'de> Visitor<'de> for JsonReader<'_> {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<Member, E> {
-        // `1.0` and not `1`, as Python writes it.
+        // This is `1.0` and not `1`, as Python writes it.
         Ok(Member::Text(Secret::new(format!("{number:?}"))))
     }
 
@@ -189,7 +189,7 @@ impl<'de> Visitor<'de> for JsonReader<'_> {
     }
 }
 
-/// The text with every escape of half a surrogate pair replaced by its stand-in; none if there is no such escape.
+/// Returns the text with every escape of half a surrogate pair replaced by its stand-in; `None` if there is no such escape.
 fn replace_halves(text: &str) -> Option<String> {
     let mut replaced = String::with_capacity(text.len());
     let mut rest = text;
@@ -216,7 +216,7 @@ fn replace_halves(text: &str) -> Option<String> {
     found.then_some(replaced)
 }
 
-/// The code unit of the `\uXXXX` that the text starts with.
+/// Returns the code unit of the `\uXXXX` that the text starts with.
 fn escaped_unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     digits

@@ -1,10 +1,10 @@
-//! The body of a request to an own path: named fields, from JSON or a form, in one line or in parts.
+//! Reads the body of a request to an own path: named fields, from JSON, a URL-encoded form or a multipart form.
 //!
-//! Existing front ends send what Django REST framework takes, so its rules hold for a field: numbers become their text,
-//! white space around it can be trimmed, and each error has its words. Stricter than there: a member that occurs twice
-//! is refused (two parsers take different ones), and so are deep nesting and invalid UTF-8. Unknown members are ignored.
+//! Existing front ends send what Django REST framework accepts, so its rules hold for a field: numbers become their text,
+//! surrounding white space can be trimmed, and the error messages are the same. Two rules are stricter: a member that occurs
+//! twice is refused (two parsers take different ones), and so are deep nesting and invalid UTF-8. Unknown members are ignored.
 //!
-//! The values are passwords and tokens, so they are [`Secret`]s, and `Debug` shows names alone.
+//! The values are passwords and tokens, so they are [`Secret`]s, and `Debug` shows only names.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,23 +20,23 @@ mod multipart;
 #[cfg(test)]
 mod tests;
 
-/// More members than any of our paths knows, and few enough to compare each with each.
+/// The most members of a body: more than any own path knows, and few enough to compare each with each.
 const MAX_MEMBERS: usize = 64;
 
-/// The members of a body.
+/// The fields of a body.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Fields {
     members: Vec<(String, Member)>,
     form: bool,
 }
 
-/// A member's value, as far as a field can use it.
+/// The value of a member, as far as a field can use it.
 #[derive(Clone, PartialEq, Eq)]
 enum Member {
     Null,
     /// A string, or a number's text.
     Text(Secret),
-    /// A string with half a surrogate pair, which is no text: the half.
+    /// A string that is not text because of half a surrogate pair: this one.
     Surrogate(u16),
     /// A boolean.
     Flag(bool),
@@ -44,45 +44,45 @@ enum Member {
     Other,
 }
 
-/// Why a body has no fields.
+/// The reason why a body has no fields.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum BodyProblem {
-    /// There is a body, and no content type.
+    /// The request has a body, but no content type.
     NoContentType,
-    /// The content type is neither JSON nor a form, or in another charset than UTF-8.
+    /// The content type is neither JSON nor a form, or its charset is not UTF-8.
     UnsupportedMediaType,
-    /// It is not what the content type says.
+    /// The body is not what the content type says.
     Malformed,
-    /// The same, where that is a form in parts.
+    /// The body is not a form in parts, although the content type says so.
     MalformedMultipart,
-    /// It is not UTF-8.
+    /// The body is not UTF-8.
     InvalidUtf8,
-    /// It is JSON, but no object: what it is instead, in Python's words.
+    /// The body is JSON, but not an object; its type, as Python calls it.
     NotAnObject(&'static str),
     /// A member occurs twice.
     DuplicateMember,
-    /// Nested deeper than 16.
+    /// The nesting is deeper than 16 levels.
     TooDeep,
-    /// More than 64 members.
+    /// The body has more than 64 members.
     TooManyMembers,
 }
 
-/// What is wrong with one field, in the order in which it is looked at.
+/// The problem of one field, in the order of the checks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FieldProblem {
-    /// It is not there.
+    /// The field is missing.
     Required,
-    /// It is `null`.
+    /// The field is `null`.
     Null,
-    /// It is empty.
+    /// The field is empty.
     Blank,
-    /// It is neither a string nor a number.
+    /// The field is neither a string nor a number.
     NotAString,
-    /// It is neither true nor false.
+    /// The field is neither true nor false.
     NotABoolean,
-    /// It has a NUL.
+    /// The field contains a NUL.
     NullCharacters,
-    /// It has half a surrogate pair: this one.
+    /// The field contains half a surrogate pair: this one.
     Surrogate(u16),
 }
 
@@ -90,7 +90,7 @@ impl Fields {
     /// Reads a body. An empty one has no fields, whatever its type.
     ///
     /// # Errors
-    /// What keeps it from having fields.
+    /// The reason why the body has no fields.
     pub fn parse(content_type: Option<&HeaderValue>, body: &[u8]) -> Result<Self, BodyProblem> {
         if body.is_empty() {
             return Ok(Self::default());
@@ -104,28 +104,29 @@ impl Fields {
         }
     }
 
-    /// Did it come as a form, which other sites' pages can send without asking?
+    /// Whether the body came as a form, which other sites' pages can send without a preflight.
     pub const fn is_form(&self) -> bool {
         self.form
     }
 
-    /// The field, byte for byte.
+    /// Returns the field, byte for byte.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The problem with the field.
     pub fn text(&self, name: &str) -> Result<&str, FieldProblem> {
         self.field(name, |text| text)
     }
 
-    /// The field without white space around it, as SimpleJWT takes user names, passwords and tokens.
+    /// Returns the field without surrounding white space, as SimpleJWT takes user names, passwords and tokens.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The problem with the field.
     pub fn trimmed(&self, name: &str) -> Result<&str, FieldProblem> {
         self.field(name, str::trim)
     }
 
-    /// Is the field set: `true`, or what a form's check box or a program says for it? One that is not there is not.
+    /// Whether the field is set: `true`, or the words that a form's check box or a program uses for it. A missing field is not
+    /// set.
     ///
     /// # Errors
     /// [`FieldProblem::NotABoolean`]
@@ -171,7 +172,7 @@ impl fmt::Debug for Fields {
 }
 
 impl BodyProblem {
-    /// What the client learns.
+    /// Returns the refusal that the client gets.
     pub const fn refusal(self) -> Refusal {
         match self {
             Self::NoContentType | Self::UnsupportedMediaType => Refusal::UnsupportedMediaType,
@@ -187,7 +188,7 @@ impl BodyProblem {
 }
 
 impl FieldProblem {
-    /// Django REST framework's words.
+    /// Returns Django REST framework's message.
     pub fn message(self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::Required => "This field is required.",
@@ -203,11 +204,11 @@ impl FieldProblem {
     }
 }
 
-/// The kinds of body that we read.
+/// The kinds of body that the gateway reads.
 enum MediaType<'h> {
     Json,
     Form,
-    /// With its boundary.
+    /// A form in parts, with its boundary.
     Multipart(&'h str),
 }
 
@@ -235,7 +236,7 @@ impl<'h> MediaType<'h> {
     }
 }
 
-/// The pairs of a form. Not `form_urlencoded`, which replaces what is no UTF-8 instead of refusing it.
+/// Returns the pairs of a form. It does not use `form_urlencoded`, which replaces invalid UTF-8 instead of refusing it.
 fn form_members(body: &[u8]) -> Result<Vec<(String, Member)>, BodyProblem> {
     let text = std::str::from_utf8(body).map_err(|_| BodyProblem::InvalidUtf8)?;
     let mut members = Vec::new();

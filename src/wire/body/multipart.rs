@@ -1,13 +1,13 @@
-//! `multipart/form-data` (RFC 7578), as a browser's `FormData` writes it: named texts, and nothing around them.
+//! Reads `multipart/form-data` (RFC 7578), as a browser's `FormData` writes it: named texts, and nothing around them.
 //!
-//! A reader for fields alone. No preamble, no nested parts, no transfer encodings; a file is a member that is no text.
+//! It reads fields only: no preamble, no nested parts, no transfer encodings; a file is a member that is not text.
 
 use super::{BodyProblem, Member, add};
 use crate::secret::Secret;
 
 const MALFORMED: BodyProblem = BodyProblem::MalformedMultipart;
 
-/// The boundary of a content type's parameters (RFC 2046 section 5.1.1).
+/// Returns the boundary from a content type's parameters (RFC 2046 section 5.1.1).
 pub(super) fn boundary<'p>(
     parameters: impl Iterator<Item = &'p str>,
 ) -> Result<&'p str, BodyProblem> {
@@ -21,7 +21,7 @@ pub(super) fn boundary<'p>(
     if is_boundary && !value.ends_with(' ') { Ok(value) } else { Err(MALFORMED) }
 }
 
-/// The parts of a body.
+/// Returns the parts of a body as members.
 pub(super) fn members(body: &[u8], boundary: &str) -> Result<Vec<(String, Member)>, BodyProblem> {
     let delimiter = format!("\r\n--{boundary}");
     let first = delimiter.as_bytes().get(2..).unwrap_or_default();
@@ -46,7 +46,7 @@ pub(super) fn members(body: &[u8], boundary: &str) -> Result<Vec<(String, Member
     }
 }
 
-/// The name of a part, and whether it is a file.
+/// Returns the name of a part, and whether the part is a file.
 fn disposition(head: &[u8]) -> Result<(String, bool), BodyProblem> {
     let head = std::str::from_utf8(head).map_err(|_| BodyProblem::InvalidUtf8)?;
     let mut found = None;
@@ -58,7 +58,7 @@ fn disposition(head: &[u8]) -> Result<(String, bool), BodyProblem> {
             return Err(MALFORMED);
         }
     }
-    // Browsers write `%22` for a quote within a name, and so no parameter is broken by one.
+    // Browsers write `%22` for a quote within a name, so a quote cannot end the parameter early.
     let mut parameters = found.ok_or(MALFORMED)?.split(';').map(str::trim);
     if !parameters.next().is_some_and(|kind| kind.eq_ignore_ascii_case("form-data")) {
         return Err(MALFORMED);
@@ -76,7 +76,7 @@ fn disposition(head: &[u8]) -> Result<(String, bool), BodyProblem> {
     Ok((name.ok_or(MALFORMED)?.to_owned(), is_file))
 }
 
-/// What is before and after the first `at`.
+/// Returns the bytes before and after the first `at`.
 fn split<'b>(bytes: &'b [u8], at: &[u8]) -> Option<(&'b [u8], &'b [u8])> {
     let start = bytes.windows(at.len()).position(|window| window == at)?;
     Some((bytes.get(..start)?, bytes.get(start + at.len()..)?))
@@ -168,7 +168,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read(value in "[^\0]{1,40}") {
             let written = part(NAME, &value);
-            // A value that holds the delimiter is one that no browser sends under it.
+            // No browser sends a value under a delimiter that the value contains.
             if !value.contains("\r\n--B") && !value.starts_with("--B") {
                 let written = written.unwrap();
                 prop_assert_eq!(written.text("username"), Ok(value.as_str()));

@@ -188,7 +188,7 @@ fn debug_shows_names_and_no_values() {
 }
 
 proptest! {
-    /// serde_json is the judge of what JSON is; only our own rules refuse more.
+    /// serde_json is the reference for what JSON is; only the gateway's own rules refuse more.
     #[test]
     fn what_serde_json_reads_is_read(body in r#"[\{\[]("[ab\\u0d8]{0,5}"|[\[\]{}:,]|1|-2\.5|true|null| ){0,10}[\}\]]?"#) {
         let reference: Result<serde_json::Value, _> = serde_json::from_str(&body);
@@ -196,7 +196,7 @@ proptest! {
             Ok(fields) => if let Ok(value) = reference {
                 prop_assert_eq!(fields.members.len(), value.as_object().unwrap().len());
             } else {
-                // What only we read has half a surrogate pair, in a value or in a name.
+                // Only this reader accepts half a surrogate pair, in a value or in a name.
                 prop_assert!(body.contains("\\ud8"), "{fields:?}");
             },
             Err(BodyProblem::Malformed) => prop_assert!(reference.is_err()),

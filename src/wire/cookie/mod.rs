@@ -1,9 +1,9 @@
-//! Cookies: reading ours, keeping it from the upstream, setting it, and keeping the upstream from setting it.
+//! Cookies: reads and sets the gateway's own, and stops it from reaching an upstream or being set by one.
 //!
-//! Servers read the header differently: the first of two equal names or the last, lines joined with `,` or `;`. So ours
-//! is found in all lines (HTTP/2 sends one per pair), two values of it are a conflict and never a choice, and what is
-//! forwarded is one line, in which the application's own cookies keep every byte. Names are compared byte for byte;
-//! spaces around them do not count, because Django and others do not count them.
+//! Servers read the header differently: the first of two equal names or the last, lines joined with `,` or `;`. So the
+//! gateway's cookie is searched for in all lines (HTTP/2 sends one per pair), two different values of it are a conflict
+//! and never a choice, and what is forwarded is one line, in which the application's own cookies are unchanged. Names
+//! are compared byte for byte; spaces around them do not count, because Django and others do not count them.
 
 use bytes::{BufMut, BytesMut};
 use http::header::{COOKIE, HeaderMap, HeaderValue};
@@ -17,23 +17,23 @@ mod tests;
 
 /// The most bytes of all Cookie lines together.
 const MAX_BYTES: usize = 16 * 1024;
-/// The most cookies. Browsers keep up to 180 for a site, and as many again in each partition.
+/// The most cookies of a request. Browsers store up to 180 for a site, and as many again in each partition.
 const MAX_PAIRS: usize = 400;
 
-/// What a request says for one cookie name.
+/// The value of one cookie name in a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CookieValue<'h> {
-    /// No such cookie.
+    /// The request has no such cookie.
     Absent,
-    /// One value, or several equal ones. Quotes belong to it.
+    /// The cookie has one value, or several equal ones. Quotes are part of it.
     One(&'h str),
-    /// Two values: whoever takes one takes the wrong one.
+    /// The cookie has two different values, and no choice between them would be safe.
     Conflicting,
     /// The header breaks a limit, has a control character, or the value is not visible ASCII.
     Malformed,
 }
 
-/// One cookie of a request, as some server might read it.
+/// One cookie of a request, in any way that a server might read it.
 #[derive(Clone, Copy, Debug)]
 pub struct Pair<'p>(&'p [u8]);
 
@@ -70,7 +70,7 @@ pub fn read<'h>(headers: &'h HeaderMap, name: &str) -> CookieValue<'h> {
     }
 }
 
-/// Every value of the cookie `name`, equal ones and odd ones too. Limits are for [`read`] to look at.
+/// Returns every value of the cookie `name`, equal and odd ones included. Limits are checked by [`read`].
 pub fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h [u8]> {
     let lines = headers.get_all(COOKIE).iter();
     lines
@@ -78,14 +78,14 @@ pub fn values<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'
         .filter_map(move |pair| value_of(pair, name))
 }
 
-/// The Cookie header for the upstream: all lines as one, without the cookies called `names`.
+/// Returns the Cookie header for the upstream: all lines as one, without the cookies called `names`.
 ///
-/// None if nothing is left. The other cookies stay byte-identical, with the spaces between them.
+/// It returns `None` if nothing is left. The other cookies stay byte-identical, with the spaces between them.
 pub fn strip(headers: &HeaderMap, names: &[&str]) -> Option<HeaderValue> {
     strip_where(headers, |pair| names.iter().any(|name| pair.is_called(name)))
 }
 
-/// As [`strip`], without the cookies that `is_taken` says.
+/// Does the same as [`strip`] for the cookies that `is_taken` selects.
 pub fn strip_where(
     headers: &HeaderMap,
     is_taken: impl Fn(Pair<'_>) -> bool,
@@ -112,24 +112,25 @@ pub fn strip_where(
     if kept.is_empty() {
         return None;
     }
-    // The parts come from header values, so the whole is one.
+    // The parts come from header values, so the whole is a legal one.
     HeaderValue::from_maybe_shared(kept.freeze()).ok()
 }
 
 impl<'p> Pair<'p> {
-    /// Would some server read it as the cookie `name`? Python takes Unicode's spaces off a name (a no-break space, say),
-    /// so here everything at its ends goes that no name has.
+    /// Whether some server would read it as the cookie `name`. Python trims Unicode spaces (a no-break space, say) off
+    /// a name, so everything that cannot be part of a name is trimmed here.
     pub fn is_called(self, name: &str) -> bool {
         let called = self.0.split(|byte| *byte == b'=').next().unwrap_or_default();
         graphic(called) == name.as_bytes()
     }
 
-    /// Its value if it is the cookie `name` for [`values`] too.
+    /// Returns the cookie's value if [`values`] would read it as the cookie `name` too.
     pub fn plain_value(self, name: &str) -> Option<&'p [u8]> {
         value_of(self.0, name)
     }
 
-    /// Its value as the most generous server reads it: without quotes, or anything else at its ends that no value has.
+    /// Returns the value as the most lenient server reads it: without quotes, and without bytes at its ends that no value can
+    /// have.
     pub fn value(self) -> &'p [u8] {
         let mut parts = self.0.splitn(2, |byte| *byte == b'=');
         let value = graphic(parts.nth(1).unwrap_or_default());
@@ -137,14 +138,14 @@ impl<'p> Pair<'p> {
     }
 }
 
-/// Less what is at its ends and no visible ASCII.
+/// Trims bytes at the ends that are not visible ASCII.
 fn graphic(text: &[u8]) -> &[u8] {
     let start = text.iter().position(u8::is_ascii_graphic).unwrap_or(text.len());
     let end = text.iter().rposition(u8::is_ascii_graphic).map_or(start, |last| last + 1);
     text.get(start..end).unwrap_or_default()
 }
 
-/// The value of `pair` if it is called `name`.
+/// Returns the value of `pair` if its name is `name`.
 fn value_of<'p>(pair: &'p [u8], name: &str) -> Option<&'p [u8]> {
     let rest = pair.trim_ascii_start().strip_prefix(name.as_bytes())?.trim_ascii_start();
     Some(rest.strip_prefix(b"=")?.trim_ascii())

@@ -1,4 +1,4 @@
-//! `Set-Cookie`, ours and the upstream's.
+//! `Set-Cookie` lines: writes the gateway's own, and reads the upstream's.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
-/// A cookie to be set: `Secure`, `HttpOnly`, `SameSite=Lax` and `Path=/` unless it says otherwise.
+/// A cookie to set: `Secure`, `HttpOnly`, `SameSite=Lax` and `Path=/` unless changed.
 ///
-/// These are what the `__Host-` prefix asks for (RFC 6265bis section 4.1.3.2), and so does having no `Domain`. A service's
-/// cookie may have one, and is only taken away under the one that it has.
+/// The `__Host-` prefix requires these (RFC 6265bis section 4.1.3.2), and no `Domain`. A service's cookie may have a
+/// `Domain`, and can only be deleted with the same one.
 #[derive(Clone, Copy, Debug)]
 pub struct SetCookie<'a> {
     name: &'a str,
@@ -23,20 +23,20 @@ pub struct SetCookie<'a> {
     partitioned: bool,
 }
 
-/// `SameSite`.
+/// The values of the `SameSite` attribute.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum SameSite {
-    /// With navigations from other sites, but with no other request of theirs.
+    /// Sent with navigations from other sites, but with none of their other requests.
     #[default]
     Lax,
-    /// With requests from the same site alone.
+    /// Sent only with requests from the same site.
     Strict,
-    /// With all requests.
+    /// Sent with all requests.
     None,
 }
 
 impl<'a> SetCookie<'a> {
-    /// A cookie that lives until the browser is closed.
+    /// Creates a cookie that lives until the browser is closed.
     pub const fn new(name: &'a str, value: &'a str) -> Self {
         Self {
             name,
@@ -51,61 +51,62 @@ impl<'a> SetCookie<'a> {
         }
     }
 
-    /// Takes the cookie of this name away.
+    /// Creates the line that deletes the cookie of this name.
     pub const fn removal(name: &'a str) -> Self {
         Self::new(name, "").max_age(Duration::ZERO)
     }
 
-    /// Lives this long, in whole seconds.
+    /// Sets the lifetime, in whole seconds.
     #[must_use]
     pub const fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
         self
     }
 
-    /// For this path and those below it.
+    /// Limits the cookie to this path and those below it.
     #[must_use]
     pub const fn path(mut self, path: &'a str) -> Self {
         self.path = path;
         self
     }
 
-    /// For this host and those below it.
+    /// Extends the cookie to this host and those below it.
     #[must_use]
     pub const fn domain(mut self, domain: &'a str) -> Self {
         self.domain = Some(domain);
         self
     }
 
-    /// Sent over TLS (and to localhost) alone?
+    /// Sets whether the cookie is sent only over TLS (and to localhost).
     #[must_use]
     pub const fn secure(mut self, secure: bool) -> Self {
         self.secure = secure;
         self
     }
 
-    /// Hidden from scripts?
+    /// Sets whether the cookie is hidden from scripts.
     #[must_use]
     pub const fn http_only(mut self, http_only: bool) -> Self {
         self.http_only = http_only;
         self
     }
 
-    /// When it goes with requests from other sites.
+    /// Sets when the cookie is sent with requests from other sites.
     #[must_use]
     pub const fn same_site(mut self, same_site: SameSite) -> Self {
         self.same_site = same_site;
         self
     }
 
-    /// Kept apart for each site under whose pages it was set (CHIPS)? Browsers that know no `Partitioned` pass over it.
+    /// Sets whether the cookie is stored apart for each top-level site (CHIPS). Browsers without support for `Partitioned`
+    /// ignore it.
     #[must_use]
     pub const fn partitioned(mut self, partitioned: bool) -> Self {
         self.partitioned = partitioned;
         self
     }
 
-    /// The header; none if name, value or path hold a character that would end them.
+    /// Returns the header value; `None` if name, value or path contain a character that would end them.
     pub fn header(&self) -> Option<HeaderValue> {
         // RFC 6265 section 4.1.1: a token, cookie-octets, and a path without controls and `;`.
         let octet = |byte: u8| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte);
@@ -145,10 +146,10 @@ impl<'a> SetCookie<'a> {
     }
 }
 
-/// The name under which a later request would bring this cookie back.
+/// Returns the name under which a later request would send this cookie back.
 ///
-/// A browser sends a nameless cookie as its bare value, so `=__Host-a=x` comes back as `__Host-a=x`: signs and spaces in
-/// front do not count. None if there is nothing.
+/// A browser sends a nameless cookie as its bare value, so `=__Host-a=x` comes back as `__Host-a=x`: leading equals
+/// signs and spaces do not count. It returns `None` if nothing is left.
 pub fn set_cookie_name(set_cookie: &HeaderValue) -> Option<&[u8]> {
     let pair = set_cookie.as_bytes().split(|byte| *byte == b';').next()?;
     let start = pair.iter().position(|byte| *byte != b'=' && !byte.is_ascii_whitespace())?;
@@ -156,19 +157,20 @@ pub fn set_cookie_name(set_cookie: &HeaderValue) -> Option<&[u8]> {
     Some(name.trim_ascii_end())
 }
 
-/// Does it set the cookie `name`, in any case? Browsers treat the `__Host-` prefix without regard to case.
+/// Whether the line sets the cookie `name`, in any case. Browsers treat the `__Host-` prefix without regard to case.
 pub fn sets_cookie(set_cookie: &HeaderValue, name: &str) -> bool {
     set_cookie_name(set_cookie).is_some_and(|set| set.eq_ignore_ascii_case(name.as_bytes()))
 }
 
-/// What an answer sets the cookie `name` to; as in a browser the last one counts. `Some(None)` if it takes it away, and
-/// `None` if it says nothing of it.
+/// Returns the value that an answer sets for the cookie `name`; as in a browser, the last line counts. `Some(None)`
+/// means that the answer deletes the cookie, and `None` that it does not mention it.
 pub fn last_set<'h>(headers: &'h HeaderMap, name: &str) -> Option<Option<&'h str>> {
     let all = headers.get_all(SET_COOKIE).iter();
     all.filter_map(|value| set_cookie_value(value, name)).next_back()
 }
 
-/// What it sets the cookie `name` to; `Some(None)` if it takes that cookie away, and `None` if it is about another.
+/// Returns the value that the line sets for the cookie `name`; `Some(None)` if it deletes that cookie, and `None` if it sets
+/// another.
 pub fn set_cookie_value<'v>(set_cookie: &'v HeaderValue, name: &str) -> Option<Option<&'v str>> {
     if set_cookie_name(set_cookie)? != name.as_bytes() {
         return None;

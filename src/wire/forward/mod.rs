@@ -1,11 +1,11 @@
-//! Header hygiene between client and upstream: what is taken out, and what is put in.
+//! Cleans headers between client and upstream: which ones are removed, and which are set.
 //!
-//! An application behind the gateway believes a few headers. So on every route, signed in or not, every copy of them
-//! that a client sent is removed before ours is set, in every spelling that some server folds into the same variable
+//! An application behind the gateway trusts a few headers. So on every route, signed in or not, every copy of them that a
+//! client sent is removed before the gateway's are set, in every spelling that some server folds into the same variable
 //! ([`fold`]): CGI-style servers turn `X-User-Id`, `X_User_Id` and `X.User.Id` into one `HTTP_X_USER_ID`. Apart from those
 //! ([`ProtectedNames`]) any name outside `[A-Za-z0-9-]` is dropped unless the route allows that very name.
 //!
-//! The proxy keeps headers in a collection of its own; [`EditHeaders`] is the little that these functions ask of it.
+//! The proxy stores headers in a collection of its own; [`EditHeaders`] is the interface that these functions need.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -26,7 +26,7 @@ pub use set::{Forwarding, forwarding_headers, request_id};
 
 /// A collection of header fields that can be edited.
 pub trait EditHeaders {
-    /// The fields as they are.
+    /// Returns the fields as they are.
     fn headers(&self) -> &HeaderMap;
 
     /// Removes all fields of this name.
@@ -35,12 +35,12 @@ pub trait EditHeaders {
     /// Replaces all fields of this name by one.
     fn set(&mut self, name: HeaderName, value: HeaderValue);
 
-    /// The same with a name that is part of the program.
+    /// Does the same as `set` with a static name.
     fn set_static(&mut self, name: &'static HeaderName, value: HeaderValue) {
         self.set(name.clone(), value);
     }
 
-    /// Adds a field beside those of this name.
+    /// Adds a field beside the existing ones of this name.
     fn append(&mut self, name: HeaderName, value: HeaderValue);
 }
 

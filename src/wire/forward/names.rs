@@ -1,31 +1,31 @@
-//! The names that a client must not send, however it spells them.
+//! The header names that a client must not send, in any spelling.
 
 use std::borrow::Cow;
 
 pub use super::table::NameClasses;
 use super::table::{NamePattern, ProtectedNameTable};
 
-/// The names that belong to the gateway: identity, forwarding, and what lets a client rewrite its own request; and those
-/// that belong to the proxies in front of it (`RESERVED`).
+/// The names that belong to the gateway: identity, forwarding, and those by which a client could rewrite its own
+/// request; and those that belong to the proxies in front of it (`RESERVED`).
 ///
 /// They are compared after [`fold`]ing. `http-NAME` counts as `NAME`: Django's ASGI path reads `META["HTTP_" + header]`
 /// where `header` already starts with `HTTP_`, so `Http-X-User-Id` signs in there.
 #[derive(Clone, Debug)]
 pub struct ProtectedNames {
     table: ProtectedNameTable,
-    /// Headers that carry a client's own credential, sorted: a client sends them, and no upstream gets them.
+    /// The headers that carry a client's own credential, sorted: a client may send them, but no upstream gets them.
     credentials: Vec<String>,
 }
 
-/// Every name that starts with one of these says who is calling, here or in other gateways.
+/// The prefixes of names that say who is calling, here or in other gateways.
 const IDENTITY_PREFIXES: [&str; 4] =
     ["x-user-", "x-auth-request-", "x-authenticated-", "x-doorwarden-"];
 
-/// Names besides the configured ones that applications take for an identity, or that change how a request is read.
+/// The names besides the configured ones that applications take for an identity, or that change how a request is read.
 /// Sorted.
 ///
-/// `x-http-method-override` and its like are here although an application may want them: the gateway judges the method
-/// of the request line, and a POST that becomes a DELETE behind it was never judged.
+/// `x-http-method-override` and similar names are here although an application may want them: the gateway judges the
+/// method of the request line, and a POST that an application turns into a DELETE was never judged as one.
 const DENIED: [&str; 27] = [
     "auth-user",
     "path-info",
@@ -56,7 +56,7 @@ const DENIED: [&str; 27] = [
     "x-webauth-user",
 ];
 
-/// Names that say where a request came from and how. The gateway sets its own. Sorted.
+/// The names that say where a request came from and how. The gateway sets its own. Sorted.
 pub(super) const FORWARDING: [&str; 21] = [
     "cf-connecting-ip",
     "client-ip",
@@ -81,9 +81,9 @@ pub(super) const FORWARDING: [&str; 21] = [
     "x-url-scheme",
 ];
 
-/// Names that edge proxies, load balancers and application servers set and services believe: the client's certificate and
-/// address, an identity that the platform has checked, a file to send in place of the answer. Only a trusted proxy may send
-/// them. A final `*` stands for any rest. docs/security.md says where each comes from. Sorted.
+/// The names that edge proxies, load balancers and application servers set and services trust: the client's certificate
+/// and address, an identity that the platform has checked, a file to send in place of the answer. Only a trusted proxy
+/// may send them. A final `*` stands for any rest. docs/security.md says where each comes from. Sorted.
 const RESERVED: [&str; 85] = [
     "akamai-*",
     "ali-cdn-*",
@@ -172,8 +172,8 @@ const RESERVED: [&str; 85] = [
     "x-webauth-*",
 ];
 
-/// Names that frame a request, say where it goes, or prove who sends it. A client may send them, but neither in another
-/// spelling (`Content_Length`) nor nominated by `Connection`.
+/// The names that frame a request, say where it goes, or prove who sends it. A client may send them, but not in another
+/// spelling (`Content_Length`), nor nominated by `Connection`.
 const CRITICAL: [&str; 9] = [
     "authorization",
     "content-length",
@@ -189,7 +189,7 @@ const CRITICAL: [&str; 9] = [
 const HYPHEN: u8 = 1;
 const OTHER: u8 = 2;
 
-/// What each byte is in a folded name; small letters and digits are 0.
+/// The kind of each byte in a folded name; lower-case letters and digits are 0.
 #[expect(clippy::indexing_slicing, reason = "the index is smaller than the length")]
 const KINDS: [u8; 256] = {
     let mut kinds = [OTHER; 256];
@@ -205,12 +205,12 @@ const KINDS: [u8; 256] = {
     kinds
 };
 
-/// The key under which the most liberal server files a header: lower case, each run of other characters one `-`, and none
-/// at the beginning or the end (`-X-User-Id`, `X--User_Id_`).
+/// Returns the key under which the most lenient server files a header: lower case, each run of other characters one
+/// `-`, and none at the beginning or the end (`-X-User-Id`, `X--User_Id_`).
 #[expect(clippy::indexing_slicing, reason = "there is a place for each byte")]
 pub fn fold(name: &str) -> Cow<'_, str> {
-    // Nearly every name is plain, so that is found out first, without a branch for each of its bytes: nothing but letters and
-    // digits, and single hyphens between them.
+    // Nearly every name is plain (only letters and digits, and single hyphens between them), so that is checked first,
+    // without a branch for each byte.
     let (mut unusual, mut before) = (0, HYPHEN);
     for byte in name.bytes() {
         let kind = KINDS[usize::from(byte)];
@@ -235,7 +235,7 @@ pub fn fold(name: &str) -> Cow<'_, str> {
 }
 
 impl ProtectedNames {
-    /// The fixed names and the configured identity headers.
+    /// Creates the set of the fixed names and the configured identity headers.
     pub fn new<'a>(identity: impl IntoIterator<Item = &'a str>) -> Self {
         let mut names = Self { table: ProtectedNameTable::default(), credentials: Vec::new() };
         for name in identity.into_iter().filter(|name| !name.is_empty()) {
@@ -255,7 +255,7 @@ impl ProtectedNames {
         names
     }
 
-    /// And these names, which only a trusted proxy may send; a final `*` stands for any rest.
+    /// Adds these names, which only a trusted proxy may send; a final `*` stands for any rest.
     #[must_use]
     pub fn and_reserved<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         for name in names {
@@ -264,7 +264,7 @@ impl ProtectedNames {
         self
     }
 
-    /// And these headers, in which clients present credentials (`Authorization` is known without being named).
+    /// Adds these headers, in which clients present credentials (`Authorization` is always known).
     #[must_use]
     pub fn and_credentials<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         let folded = names.into_iter().map(|name| fold(name).into_owned());
@@ -277,51 +277,51 @@ impl ProtectedNames {
         self
     }
 
-    /// All that the folded name is.
+    /// Returns all classes of the folded name.
     pub fn classes(&self, folded: &str) -> NameClasses {
         self.table.classes(bare(folded))
     }
 
-    /// Is it, in its plain spelling, a header in which clients present credentials? That is removed like all that
-    /// is spoofable, but nobody poses as anything by it.
+    /// Whether the name, in its plain spelling, is a header in which clients present credentials. It is removed like
+    /// every spoofable header, but a client does not impersonate anybody by it.
     pub fn is_credential(&self, name: &str) -> bool {
         self.credentials.binary_search_by(|one| one.as_str().cmp(name)).is_ok()
     }
 
-    /// Does the folded name tell an upstream who is calling, or change how it reads the request?
+    /// Whether the folded name tells an upstream who is calling, or changes how it reads the request.
     pub fn is_spoofable(&self, folded: &str) -> bool {
         self.classes(folded).are_spoofable()
     }
 
-    /// Does the folded name say who is calling: a configured header, or one of the identity prefixes?
+    /// Whether the folded name says who is calling: a configured header, or one of the identity prefixes.
     pub fn is_identity(&self, folded: &str) -> bool {
         self.classes(folded).has(NameClasses::IDENTITY)
     }
 
-    /// May only a trusted proxy send the folded name? What is spoofable or forwarding, it may not send either.
+    /// Whether only a trusted proxy may send the folded name. Even that proxy may not send spoofable or forwarding names.
     pub fn is_reserved(&self, folded: &str) -> bool {
         self.classes(folded).has(NameClasses::RESERVED)
     }
 
-    /// Does the folded name say where the request came from?
+    /// Whether the folded name says where the request came from.
     pub fn is_forwarding(&self, folded: &str) -> bool {
         self.classes(folded).has(NameClasses::FORWARDING)
     }
 
-    /// Must the folded name neither be spelled otherwise nor be nominated by `Connection`?
+    /// Whether the folded name must not be spelled otherwise, nor be nominated by `Connection`.
     pub fn is_critical(&self, folded: &str) -> bool {
         self.classes(folded) != NameClasses::NONE
     }
 }
 
-/// Is it another spelling of a name that frames a request, says where it goes or proves who sends it (`Content_Length`,
-/// `-Content-Length`)? The name is in lower case, as [`http::HeaderName`] has it.
+/// Whether this is another spelling of a name that frames a request, says where it goes or proves who sends it
+/// (`Content_Length`, `-Content-Length`). The name is in lower case, as in [`http::HeaderName`].
 pub(super) fn is_respelled(name: &str) -> bool {
     let folded = fold(name);
     folded != name && CRITICAL.binary_search(&bare(&folded)).is_ok()
 }
 
-/// Without any `http-` in front.
+/// Removes every leading `http-`.
 fn bare(mut folded: &str) -> &str {
     while let Some(rest) = folded.strip_prefix("http-") {
         folded = rest;

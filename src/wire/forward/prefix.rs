@@ -1,8 +1,8 @@
-//! Puts a path prefix that was taken off a request back into the answer.
+//! Puts a path prefix that was stripped from a request back into the answer.
 //!
-//! A service below `/shop/` that does not know so redirects to `/cart` and sets cookies for `/`. What it says of paths on
-//! the host that was asked for gets the prefix; what it says of other hosts, and relative paths, which the browser resolves
-//! below the prefix by itself, stay.
+//! A service that is reached below `/shop/` without knowing it redirects to `/cart` and sets cookies for `/`. Its paths
+//! on the host that the client asked for get the prefix. URLs on other hosts stay as they are, and so do relative
+//! paths, which the browser resolves below the prefix by itself.
 
 use http::header::{CONTENT_LOCATION, LOCATION, SET_COOKIE};
 use http::{HeaderName, HeaderValue};
@@ -10,8 +10,8 @@ use http::{HeaderName, HeaderValue};
 use super::EditHeaders;
 use crate::wire::host::Host;
 
-/// Puts `prefix` in front of the paths in `Location`, `Content-Location` and the `Path` of each cookie. `host` is the one that
-/// the client asked for.
+/// Puts `prefix` in front of the paths in `Location`, `Content-Location` and the `Path` of each cookie. `host` is the
+/// one that the client asked for.
 pub fn restore_prefix<H: EditHeaders>(headers: &mut H, prefix: &str, host: &Host) {
     let prefix = prefix.trim_end_matches('/');
     for name in [LOCATION, CONTENT_LOCATION] {
@@ -20,8 +20,8 @@ pub fn restore_prefix<H: EditHeaders>(headers: &mut H, prefix: &str, host: &Host
     replace(headers, &SET_COOKIE, |value| with_cookie_path(value, prefix));
 }
 
-/// Puts the origin that the client asked for in place of `internal`, under which the service knows itself, in `Location` and
-/// `Content-Location`.
+/// Replaces `internal`, the origin that the service knows itself by, with the origin that the client asked for, in
+/// `Location` and `Content-Location`.
 pub fn restore_host<H: EditHeaders>(headers: &mut H, internal: &str, origin: &str) {
     for name in [LOCATION, CONTENT_LOCATION] {
         replace(headers, &name, |value| {

@@ -1,4 +1,4 @@
-//! What is taken out of a request before ours is put in.
+//! Removes headers from a request before the gateway sets its own.
 
 use std::borrow::Cow;
 
@@ -8,21 +8,21 @@ use http::{HeaderMap, HeaderName};
 use super::names::is_respelled;
 use super::{EditHeaders, NameClasses, ProtectedNames, fold};
 
-/// How many fields were removed.
+/// The numbers of fields that were removed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stripped {
-    /// Fields that would have told the upstream who is calling, or changed how it reads the request.
+    /// The fields that would have told the upstream who is calling, or changed how it reads the request.
     pub spoofed: u32,
-    /// Other fields whose name has a character outside `[A-Za-z0-9-]`, or is another spelling of a critical one.
+    /// The other fields whose name has a character outside `[A-Za-z0-9-]`, or is another spelling of a critical one.
     pub unusual: u32,
 }
 
-/// Removes all copies of protected names in every spelling, and unusual names but for those in `allowed`; from a client that
-/// is no trusted proxy also what is reserved for one.
+/// Removes all copies of protected names in every spelling, and unusual names except those in `allowed`; from a client
+/// that is not a trusted proxy also the names reserved for one.
 ///
 /// `allowed` are the route's own exceptions, compared without regard to case; no other spelling of a protected or
-/// critical name can be among them.
-/// Forwarding headers in their plain spelling stay for [`super::forwarding_headers`], which replaces them.
+/// critical name can be among them. Forwarding headers in their plain spelling stay for [`super::forwarding_headers`],
+/// which replaces them.
 pub fn strip_request<H: EditHeaders>(
     headers: &mut H,
     protected: &ProtectedNames,
@@ -32,7 +32,7 @@ pub fn strip_request<H: EditHeaders>(
     let mut stripped = Stripped::default();
     let mut remove: Vec<HeaderName> = Vec::new();
     for name in headers.headers().keys() {
-        // One look at each name: nearly all are plain, and nothing to the gateway.
+        // Each name is looked up once: nearly all are plain, and in no class.
         let folded = fold(name.as_str());
         let is_folded = matches!(folded, Cow::Borrowed(_));
         let classes = protected.classes(&folded);
@@ -66,13 +66,13 @@ pub fn strip_request<H: EditHeaders>(
     stripped
 }
 
-/// Removes all copies of protected names in every spelling, and nothing else; says how many fields that were.
+/// Removes all copies of protected names in every spelling, and nothing else; returns the number of removed fields.
 pub fn strip_spoofed<H: EditHeaders>(headers: &mut H, protected: &ProtectedNames) -> u32 {
     strip(headers, |name| protected.is_spoofable(&fold(name)))
 }
 
-/// Removes what some server takes for a name that frames a request, says where it goes or proves who sends it, without
-/// being that name. On a connection that clients share, a request could end where another begins.
+/// Removes names that some server takes for one that frames a request, says where it goes or proves who sends it. On a
+/// connection that clients share, a request could otherwise end where another begins.
 pub fn strip_respelled<H: EditHeaders>(headers: &mut H) -> u32 {
     strip(headers, is_respelled)
 }
@@ -87,10 +87,10 @@ fn strip<H: EditHeaders>(headers: &mut H, is_unwanted: impl Fn(&str) -> bool) ->
     u32::try_from(before.saturating_sub(headers.headers().len())).unwrap_or(u32::MAX)
 }
 
-/// Does `Connection` nominate a header of identity, forwarding, credentials or framing?
+/// Whether `Connection` nominates a header of identity, forwarding, credentials or framing.
 ///
-/// A proxy has to remove what `Connection` nominates (RFC 9110 section 7.6.1), so a client could have the identity taken
-/// out that the gateway put in. Nobody does that in earnest.
+/// A proxy has to remove the headers that `Connection` nominates (RFC 9110 section 7.6.1), so a client could have the
+/// gateway's identity headers removed. No honest client does that.
 pub fn connection_nominates(headers: &HeaderMap, protected: &ProtectedNames) -> bool {
     headers.get_all(CONNECTION).iter().any(|line| {
         line.as_bytes().split(|byte| *byte == b',').any(|option| {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a client sends, nothing is left that folds into an identity header.
+        /// Whatever a client sends, no field is left that folds into an identity header.
         #[test]
         fn nothing_left_folds_into_an_identity(names in prop::collection::vec(
             "(http[-_])?x[-_.!]{1,2}user[-_.!]{1,2}id[_a-z]{0,2}|[a-z_.-]{1,6}", 0..8,

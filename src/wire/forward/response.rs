@@ -1,4 +1,4 @@
-//! What an upstream's answer must not carry.
+//! Removes what an upstream's answer must not carry.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
@@ -8,9 +8,10 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use super::{EditHeaders, ProtectedNames, fold};
 use crate::wire::cookie::sets_cookie;
 
-/// Removes identity headers, and every `Set-Cookie` of our cookies in any case; says how many fields that were.
+/// Removes identity headers, and every `Set-Cookie` of the gateway's cookies in any case; returns the number of removed
+/// fields.
 ///
-/// An upstream that could set our cookie could sign a browser in as somebody else.
+/// An upstream that could set the gateway's cookie could sign a browser in as somebody else.
 pub fn strip_response<H: EditHeaders>(
     headers: &mut H,
     protected: &ProtectedNames,
@@ -35,9 +36,9 @@ pub fn strip_identity<H: EditHeaders>(headers: &mut H, protected: &ProtectedName
     }
 }
 
-/// Takes the framing of the connection that an answer came on out of it, which says nothing about ours: what `Connection`
-/// nominates (RFC 9110 section 7.6.1), lengths and codings of answers that have no body (RFC 9112 section 6.1, RFC 9110
-/// section 8.6), and all but one of equal lengths (RFC 9112 section 6.3).
+/// Removes from an answer the framing of its upstream connection, which does not apply to the client's: headers that
+/// `Connection` nominates (RFC 9110 section 7.6.1), lengths and codings of answers that have no body (RFC 9112 section
+/// 6.1, RFC 9110 section 8.6), and all but one of equal lengths (RFC 9112 section 6.3).
 ///
 /// # Errors
 /// [`DifferentLengths`]
@@ -88,19 +89,19 @@ pub fn strip_hop_by_hop<H: EditHeaders>(
     Ok(())
 }
 
-/// An upstream's answer says two lengths: where it ends is anybody's guess.
+/// An upstream's answer has two different lengths, so its end is unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DifferentLengths;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
-/// Nominated by a server that means no harm, these would cut the answer or its cookies off; the framework writes the first
-/// ones itself.
+/// If a careless server nominates these, removing them would truncate the answer or lose its cookies; the framework
+/// writes the first ones itself.
 const END_TO_END: [HeaderName; 7] =
     [CONNECTION, UPGRADE, CONTENT_LENGTH, TRANSFER_ENCODING, CONTENT_TYPE, SET_COOKIE, LOCATION];
 
-/// Removes every `Set-Cookie` of our cookies in any case.
+/// Removes every `Set-Cookie` of these cookies, in any case.
 pub fn strip_set_cookies<H: EditHeaders>(headers: &mut H, own_cookies: &[&str]) {
     let ours = |value: &&HeaderValue| own_cookies.iter().any(|name| sets_cookie(value, name));
     let cookies = headers.headers().get_all(SET_COOKIE);

@@ -1,9 +1,9 @@
-//! The forwarding headers, which the gateway alone sets.
+//! Sets the forwarding headers, which only the gateway sets.
 //!
-//! All names of the kind are removed first, from trusted peers too: what a trusted proxy said is already in
-//! [`ClientAddress`], and a second opinion (`X-Forwarded-Ssl` beside `X-Forwarded-Proto`) makes servers refuse the
-//! request or believe the wrong one. `X-Forwarded-For` holds the client and the trusted proxies, nothing that the client
-//! wrote.
+//! All names of the kind are removed first, from trusted peers too: what a trusted proxy reported is already in
+//! [`ClientAddress`], and a contradicting header (`X-Forwarded-Ssl` beside `X-Forwarded-Proto`) makes servers refuse
+//! the request or trust the wrong one. `X-Forwarded-For` holds the client and the trusted proxies, and nothing that the
+//! client wrote.
 
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port"
 static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// What an upstream is told about the way that a request came.
+/// The facts about a request's origin that an upstream is given.
 #[derive(Clone, Copy, Debug)]
 pub struct Forwarding<'a> {
     /// The client and the trusted proxies.
@@ -35,7 +35,7 @@ pub struct Forwarding<'a> {
     pub scheme: Scheme,
     /// The host that the client asked for.
     pub host: &'a Host,
-    /// See [`request_id`].
+    /// The request's id, see [`request_id`].
     pub request_id: &'a str,
 }
 
@@ -43,7 +43,7 @@ pub struct Forwarding<'a> {
 /// `X-Real-IP`, `Forwarded` (RFC 7239) and `X-Request-Id`.
 ///
 /// # Errors
-/// If the request id is no legal header value; nothing else can be illegal.
+/// If the request id is not a legal header value; nothing else can be illegal.
 pub fn forwarding_headers<H: EditHeaders>(
     headers: &mut H,
     protected: &ProtectedNames,
@@ -60,8 +60,8 @@ pub fn forwarding_headers<H: EditHeaders>(
         headers.remove(name);
     }
 
-    // One buffer for all of them, so that a request pays for one allocation and not for six. Addresses and names are written
-    // once, and copied.
+    // All of them share one buffer, so that a request costs one allocation instead of six. Addresses and names are
+    // written once, and copied.
     let mut text = String::with_capacity(256);
     let client = part(&mut text, |text| push_ip(text, forwarding.client.ip()));
     let chain = match forwarding.client.has_proxies() {
@@ -98,14 +98,14 @@ pub fn forwarding_headers<H: EditHeaders>(
     Ok(())
 }
 
-/// Can the name be a forwarding header in some spelling? All of them begin with one of these letters, or with `http-`, and
-/// what is no letter at the beginning says nothing.
+/// Whether the name can be a forwarding header in some spelling. All of those begin with one of these letters or with
+/// `http-`; a name that does not begin with a letter may be one too.
 fn may_be_forwarding(name: &str) -> bool {
     !matches!(name.as_bytes().first(), Some(b'a'..=b'z'))
         || name.starts_with(['c', 'f', 't', 'x', 'h'])
 }
 
-/// The request's id: that of a trusted proxy if it is one plain word, else `fresh`.
+/// Returns the request's id: that of a trusted proxy if it is one plain word, else `fresh`.
 pub fn request_id(headers: &HeaderMap, client: &ClientAddress, fresh: String) -> String {
     if !client.through_trusted_proxy() {
         return fresh;
@@ -126,7 +126,8 @@ fn part(text: &mut String, write: impl FnOnce(&mut String)) -> Range<usize> {
     start..text.len()
 }
 
-/// One element for each hop; host and scheme belong to the last, which is ours. `host` is where the text has it already.
+/// Writes one element for each hop; host and scheme belong to the last, which is the gateway's. `host` is where the text
+/// already has the host.
 fn write_forwarded(text: &mut String, forwarding: &Forwarding<'_>, host: Range<usize>) {
     for (index, ip) in forwarding.client.chain().enumerate() {
         text.push_str(if index > 0 { ", for=" } else { "for=" });
@@ -134,7 +135,7 @@ fn write_forwarded(text: &mut String, forwarding: &Forwarding<'_>, host: Range<u
         push_ip(text, ip);
         text.push_str(if ip.is_ipv6() { "]\"" } else { "" });
     }
-    // A host with a colon is no token and has to be quoted.
+    // A host with a colon is not a token, so it has to be quoted.
     let is_token = text.get(host.clone()).is_some_and(|host| !host.contains(':'));
     let quote = if is_token { "" } else { "\"" };
     text.push_str(";host=");
@@ -205,7 +206,7 @@ mod tests {
         );
     }
 
-    /// Whatever is added to the names, none is passed over because of how it begins.
+    /// Whatever names are added, no forwarding name is missed because of its first letter.
     #[test]
     fn every_forwarding_name_is_looked_at_in_every_spelling() {
         for name in crate::wire::forward::names::FORWARDING {

@@ -1,12 +1,12 @@
-//! What each protected name is, found in one look.
+//! Finds the classes of a protected name with one look-up.
 //!
-//! Every header of every request is looked up, and nearly none is protected. So names are told apart by the two letters that they
-//! begin with (behind `x-`, where half of the protected ones begin), and each is compared with the few that begin so: most
-//! with none.
+//! Every header of every request is looked up, and nearly none is protected. So names are put into buckets by their
+//! first two letters (behind `x-`, where half of the protected ones begin), and each name is compared only with those
+//! of its bucket: mostly with none.
 
 use super::fold;
 
-/// What a name is to the gateway: a set.
+/// The set of classes of a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct NameClasses(u8);
 
@@ -14,11 +14,11 @@ pub struct NameClasses(u8);
 #[derive(Clone, Debug)]
 pub(super) struct ProtectedNameTable {
     patterns: Vec<(NamePattern, NameClasses)>,
-    /// The patterns that a name of each [`bucket`] can be, by index.
+    /// The patterns that can match a name of each [`bucket`], by index.
     buckets: Vec<Vec<usize>>,
 }
 
-/// A folded name, or the beginning of names.
+/// A pattern of names: a folded name, or a prefix.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct NamePattern {
     text: String,
@@ -26,35 +26,35 @@ pub(super) struct NamePattern {
 }
 
 impl NameClasses {
-    /// It is nothing to it.
+    /// The name is in no class.
     pub const NONE: Self = Self(0);
-    /// It says who is calling.
+    /// The name says who is calling.
     pub const IDENTITY: Self = Self(1);
-    /// A client's own credential comes in it.
+    /// The header carries a client's own credential.
     pub const CREDENTIAL: Self = Self(2);
-    /// It changes how a request is read, or other applications take it for an identity.
+    /// The name changes how a request is read, or other applications take it for an identity.
     pub const DENIED: Self = Self(4);
-    /// It says where a request came from.
+    /// The name says where a request came from.
     pub const FORWARDING: Self = Self(8);
-    /// Only a trusted proxy may send it.
+    /// Only a trusted proxy may send the name.
     pub const RESERVED: Self = Self(16);
-    /// It frames a request, says where it goes or proves who sends it.
+    /// The name frames a request, says where it goes or proves who sends it.
     pub const CRITICAL: Self = Self(32);
 
-    /// Is it one of these?
+    /// Whether the set contains one of these.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Does it tell an upstream who is calling, or change how it reads the request?
+    /// Whether the name tells an upstream who is calling, or changes how it reads the request.
     pub const fn are_spoofable(self) -> bool {
         self.has(Self(Self::IDENTITY.0 | Self::CREDENTIAL.0 | Self::DENIED.0))
     }
 }
 
-/// Letters, and one for all other bytes, and for none.
+/// The number of letters, with one more for all other bytes and for the end.
 const LETTERS: usize = 27;
-/// Of names that do not begin with `x-`; as many again of those that do.
+/// The number of buckets for names that do not begin with `x-`; those that do have as many again.
 const PAIRS: usize = LETTERS * LETTERS;
 
 impl Default for ProtectedNameTable {
@@ -64,7 +64,7 @@ impl Default for ProtectedNameTable {
 }
 
 impl ProtectedNameTable {
-    /// And these names.
+    /// Adds the names of a pattern.
     pub(super) fn add(&mut self, pattern: NamePattern, class: NameClasses) {
         let index = self.patterns.len();
         for (at, bucket) in self.buckets.iter_mut().enumerate() {
@@ -75,7 +75,7 @@ impl ProtectedNameTable {
         self.patterns.push((pattern, class));
     }
 
-    /// All that this name is.
+    /// Returns all classes of this name.
     pub(super) fn classes(&self, name: &str) -> NameClasses {
         let mut classes = NameClasses::NONE;
         for index in self.buckets.get(bucket(name)).into_iter().flatten() {
@@ -89,7 +89,7 @@ impl ProtectedNameTable {
     }
 }
 
-/// Where a name belongs: by its first two letters, or by those behind `x-`.
+/// Returns the bucket of a name: by its first two letters, or by those behind `x-`.
 fn bucket(name: &str) -> usize {
     match name.as_bytes() {
         [b'x', b'-', rest @ ..] => PAIRS + pair(rest),
@@ -109,25 +109,25 @@ const fn letter(byte: Option<&u8>) -> usize {
 }
 
 impl NamePattern {
-    /// A final `*` stands for any rest.
+    /// Parses a pattern; a final `*` stands for any rest.
     pub(super) fn new(text: &str) -> Self {
         let Some(name) = text.strip_suffix('*') else {
             return Self::exact(fold(text).into_owned());
         };
         let mut folded = fold(name).into_owned();
-        // The hyphen before the `*` is part of the prefix: `cf-*` is no `cfx`.
+        // The hyphen before the `*` is part of the prefix: `cf-*` does not match `cfx`.
         if name.ends_with(|last: char| !last.is_ascii_alphanumeric()) {
             folded.push('-');
         }
         Self::prefix(folded)
     }
 
-    /// This name.
+    /// Creates the pattern of one name.
     pub(super) const fn exact(text: String) -> Self {
         Self { text, is_prefix: false }
     }
 
-    /// Every name that begins so.
+    /// Creates the pattern of every name with this prefix.
     pub(super) const fn prefix(text: String) -> Self {
         Self { text, is_prefix: true }
     }
@@ -136,7 +136,7 @@ impl NamePattern {
         if self.is_prefix { name.starts_with(&self.text) } else { name == self.text }
     }
 
-    /// Can a name of this bucket be one of these? A short prefix reaches several.
+    /// Whether a name of this bucket can match. A short prefix reaches several buckets.
     fn reaches(&self, at: usize) -> bool {
         if !self.is_prefix {
             return at == bucket(&self.text);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     proptest! {
-        /// The look finds what comparing with every pattern finds.
+        /// The look-up finds the same as a comparison with every pattern.
         #[test]
         fn no_pattern_is_missed(
             patterns in prop::collection::vec("(x-?)?[a-c9]{0,2}-?[a-c]{0,2}\\*?", 0..12),

@@ -1,12 +1,12 @@
-//! The head of a request: framing, limits, and headers that may occur once.
+//! Checks the head of a request: framing, limits, and headers that may occur only once.
 //!
 //! HTTP libraries repair what RFC 9112 lets them repair: a `Content-Length` beside `Transfer-Encoding` vanishes, equal
-//! lengths are merged, codings are dropped, bare line feeds are taken. Each repair is a reading that the next server may
-//! not share, which is what request smuggling is made of. So the bytes of an HTTP/1 head are looked at as they came, and
-//! whatever two servers could read differently is refused. HTTP/2 has no such bytes; its fields pass the same rules on
-//! values and repetition ([`check_fields`]).
+//! lengths are merged, codings are dropped, bare line feeds are accepted. Each repair is a reading that the next server
+//! may not share, which makes request smuggling possible. So the bytes of an HTTP/1 head are checked as they came, and
+//! everything that two servers could read differently is refused. HTTP/2 has no such bytes; its fields pass the same
+//! rules on values and repetition ([`check_fields`]).
 //!
-//! The target is only measured here; [`super::path`] reads it.
+//! The target is only measured here; [`super::path`] parses it.
 
 use http::header::COOKIE;
 use http::{HeaderMap, Method};
@@ -17,22 +17,22 @@ use crate::refusal::Refusal;
 #[cfg(test)]
 mod tests;
 
-/// What is too much.
+/// The limits of a head.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HeadLimits {
-    /// Bytes of the head, request line and line ends included.
+    /// The most bytes of the head, request line and line ends included.
     pub head_bytes: usize,
-    /// Header fields.
+    /// The most header fields.
     pub headers: usize,
-    /// Bytes of the target.
+    /// The most bytes of the target.
     pub target_bytes: usize,
 }
 
-/// The methods that are let in: the usual seven, and those that a route lists.
+/// The methods that are accepted: the usual seven, and those that a route lists.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Methods(Vec<Method>);
 
-/// What is wrong with a head.
+/// The problem with a head.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FramingProblem {
     /// More bytes than the limit.
@@ -43,13 +43,13 @@ pub enum FramingProblem {
     TargetTooLong,
     /// The request line is not `method SP target SP HTTP/1.x`.
     BadRequestLine,
-    /// A line that ends with a line feed alone, or has a carriage return inside.
+    /// A line ends with a line feed alone, or has a carriage return inside.
     BareLineEnd,
     /// A field without a colon or name, with space before the colon, with NUL, or continued on the next line.
     BadHeaderLine,
     /// Both `Content-Length` and `Transfer-Encoding`.
     LengthAndChunked,
-    /// `Content-Length` twice, as a list, or no plain number.
+    /// `Content-Length` twice, as a list, or not a plain number.
     BadLength,
     /// `Transfer-Encoding` twice, on HTTP/1.0, or anything but `chunked`.
     BadTransferEncoding,
@@ -59,16 +59,16 @@ pub enum FramingProblem {
     RepeatedHost,
     /// `Authorization`, `Origin` or `Content-Type` twice.
     RepeatedHeader,
-    /// `Expect` that is not `100-continue`.
+    /// An `Expect` that is not `100-continue`.
     BadExpectation,
-    /// A method that is not let in.
+    /// A method that is not accepted.
     Method,
-    /// `#` in the target, which clients never send and parsers cut off.
+    /// A `#` in the target, which clients never send and parsers cut off.
     Fragment,
 }
 
 impl Methods {
-    /// What a route takes that lists no method (R7).
+    /// The methods that a route without a list of methods takes (R7).
     pub const USUAL: [Method; 7] = [
         Method::GET,
         Method::HEAD,
@@ -79,21 +79,22 @@ impl Methods {
         Method::OPTIONS,
     ];
 
-    /// The usual seven and these. `CONNECT` and `TRACE` never get in: one is a tunnel, the other an echo of credentials.
+    /// Returns the usual seven and these. `CONNECT` and `TRACE` are never accepted: one is a tunnel, the other an echo of
+    /// credentials.
     pub fn with(extra: impl IntoIterator<Item = Method>) -> Self {
         let mut methods: Vec<Method> = extra.into_iter().collect();
         methods.retain(|method| *method != Method::CONNECT && *method != Method::TRACE);
         Self(methods)
     }
 
-    /// Is it let in? Methods are case-sensitive.
+    /// Whether the method is accepted. Methods are case-sensitive.
     pub fn contains(&self, method: &[u8]) -> bool {
         Self::USUAL.iter().chain(&self.0).any(|one| one.as_str().as_bytes() == method)
     }
 }
 
 impl FramingProblem {
-    /// For the log.
+    /// Returns the name for the log.
     pub const fn name(self) -> &'static str {
         match self {
             Self::HeadTooLarge => "head-too-large",
@@ -114,7 +115,7 @@ impl FramingProblem {
         }
     }
 
-    /// Does it leave unclear where the request ends, and the next begins?
+    /// Whether the problem leaves it unclear where the request ends and the next begins.
     pub const fn is_of_length(self) -> bool {
         match self {
             Self::HeadTooLarge
@@ -135,7 +136,7 @@ impl FramingProblem {
         }
     }
 
-    /// What the client learns.
+    /// Returns the refusal that the client gets.
     pub const fn refusal(self) -> Refusal {
         match self {
             Self::HeadTooLarge | Self::TooManyHeaders => Refusal::HeadTooLarge,
@@ -157,8 +158,8 @@ impl FramingProblem {
 /// Checks the bytes of an HTTP/1 head, from the request line to the empty line.
 ///
 /// # Errors
-/// The first problem that leaves it unclear where the body ends ([`FramingProblem::is_of_length`]); if there is none, the
-/// first problem. So a request that is refused for anything else is one behind which the next can be found.
+/// The first problem that leaves it unclear where the body ends ([`FramingProblem::is_of_length`]); if there is none,
+/// the first problem. So after a request that is refused for any other reason, the next one can be found.
 pub fn check_head(
     head: &[u8],
     limits: &HeadLimits,
@@ -176,7 +177,7 @@ pub fn check_head(
         }
     };
     let (http_1_0, mut problem) = check_request_line(request_line, limits, methods)?;
-    // Looked for once, because hardly any head has one; in which line it is matters then.
+    // One search for the whole head is enough, because hardly any head has a NUL; only then does its line matter.
     let has_nul = memchr(0, head).is_some();
     let mut seen = Seen::default();
     for line in lines {
@@ -222,7 +223,7 @@ pub fn check_fields(
     if target.len() > limits.target_bytes {
         return Err(FramingProblem::TargetTooLong);
     }
-    // A client may send each cookie as a field of its own, which are one field (RFC 9113 section 8.2.3).
+    // A client may send each cookie as a field of its own; together they count as one field (RFC 9113 section 8.2.3).
     let crumbs = headers.get_all(COOKIE).iter().count();
     if headers.len() - crumbs.saturating_sub(1) > limits.headers {
         return Err(FramingProblem::TooManyHeaders);
@@ -239,7 +240,7 @@ pub fn check_fields(
     Ok(())
 }
 
-/// What was met so far of the fields that may occur once.
+/// The fields seen so far that may occur only once.
 #[derive(Default)]
 struct Seen {
     headers: usize,
@@ -299,9 +300,9 @@ const fn once(seen: &mut bool, problem: FramingProblem) -> Result<(), FramingPro
     Ok(())
 }
 
-/// The lines of a head, each without its CRLF; a head that was cut at a read's end may lack the last one.
+/// The lines of a head, each without its CRLF; a head that was cut at the end of a read may lack the last one.
 ///
-/// Every byte of every request passes here, so many are looked at in one step.
+/// Every byte of every request passes here, so many bytes are checked in one step.
 struct Lines<'h>(&'h [u8]);
 
 impl<'h> Iterator for Lines<'h> {
@@ -323,7 +324,7 @@ impl<'h> Iterator for Lines<'h> {
     }
 }
 
-/// Checks `method SP target SP HTTP/1.x`; says whether it is HTTP/1.0, and what is wrong with method or target.
+/// Checks `method SP target SP HTTP/1.x`; returns whether the version is HTTP/1.0, and the problem of method or target.
 fn check_request_line(
     line: &[u8],
     limits: &HeadLimits,
@@ -354,9 +355,9 @@ fn check_request_line(
     Ok((http_1_0, problem))
 }
 
-/// Name and value without white space around it, of a line without NUL.
+/// Returns the name and the value, without surrounding white space, of a line without NUL.
 fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), FramingProblem> {
-    // A line that starts with white space continues the one before; both readings of it are in use.
+    // A line that starts with white space may continue the one before; servers differ on this.
     let ends_name = |byte: &u8| *byte == b':' || byte.is_ascii_whitespace();
     let end = line.iter().position(ends_name).ok_or(FramingProblem::BadHeaderLine)?;
     let (name, rest) = line.split_at_checked(end).unwrap_or_default();
@@ -364,7 +365,7 @@ fn split_header(line: &[u8]) -> Result<(&[u8], &[u8]), FramingProblem> {
     if name.is_empty() {
         return Err(FramingProblem::BadHeaderLine);
     }
-    // SP and HT alone are optional white space; `trim_ascii` would take a vertical tab's neighbours along.
+    // Only SP and HT are optional white space; `trim_ascii` would also trim other characters.
     let is_blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
     let start = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
     let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(start, |last| last + 1);

@@ -10,7 +10,7 @@ fn check(head: &str) -> Result<(), Problem> {
     check_head(head.as_bytes(), &LIMITS, &Methods::default())
 }
 
-/// A request with these lines after `Host`.
+/// Checks a request with these lines after `Host`.
 fn with(lines: &str) -> Result<(), Problem> {
     check(&format!("POST /login HTTP/1.1\r\nHost: app\r\n{lines}\r\n"))
 }
@@ -73,7 +73,7 @@ fn what_two_servers_could_frame_differently_is_refused() {
     );
 }
 
-/// Whatever else is wrong, and wherever it stands: only a request whose end is known leaves a next one to be read.
+/// An unclear length is reported first, whatever else is wrong and wherever: after it no next request can be read.
 #[test]
 fn an_unclear_length_is_told_of_before_anything_else() {
     use FramingProblem::*;
@@ -93,7 +93,7 @@ fn an_unclear_length_is_told_of_before_anything_else() {
             }
         }
     }
-    // Otherwise the first problem is the one.
+    // Otherwise the first problem is reported.
     assert_eq!(check("ODD /#a HTTP/1.1\r\nExpect: x\r\n\r\n"), Err(Fragment));
 }
 
@@ -188,7 +188,7 @@ fn fields_without_a_head_pass_the_same_rules() {
         check("GET", &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]),
         Err(Problem::TooManyHeaders)
     );
-    // RFC 9113 section 8.2.3: cookies in fields of their own are one field.
+    // Cookies in fields of their own count as one field (RFC 9113 section 8.2.3).
     let crumbs = [("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3"), ("cookie", "d=4")];
     assert_eq!(check("GET", &crumbs), Ok(()));
     let others = [("cookie", "a=1"), ("cookie", "b=2"), ("x", "1"), ("y", "2"), ("z", "3")];
@@ -201,7 +201,7 @@ proptest! {
         let _ = check_head(&head, &LIMITS, &Methods::default());
     }
 
-    /// What passes has at most one length and one coding, however the lines are ordered and spelled.
+    /// A request that passes has at most one length and one coding, however the lines are ordered and spelled.
     #[test]
     fn what_passes_is_framed_in_one_way(lines in prop::collection::vec(prop::sample::select(vec![
         "Content-Length: 5", "content-length:5", "CONTENT-LENGTH: 5, 5", "Content-Length : 5", "Transfer-Encoding: chunked",

@@ -11,15 +11,15 @@ pub enum Ambiguity {
     DoubleSlash,
     /// `;` or `%3B`: part of the segment here, path parameters for Java servers.
     Semicolon,
-    /// `%2E` in a segment that is no dot segment: a `.` for all servers but those that never decode.
+    /// `%2E` in a segment that is not a dot segment: a `.` for all servers but those that never decode.
     EncodedDot,
     /// `%252F`, an escape that decodes to another one: text here, a separator for servers that decode twice.
     DoubleEscape,
     /// `%5C`: part of the segment here, a separator for Windows servers and URL parsers.
     EncodedBackslash,
-    /// Escapes that are no UTF-8 (file names in EUC-KR or Latin-1): bytes here, text in some other encoding behind.
+    /// Escapes that are not UTF-8 (file names in EUC-KR or Latin-1): bytes here, text in some other encoding at the upstream.
     InvalidUtf8,
-    /// Characters beyond ASCII that are not escaped, in the path or the query: RFC 3986 has none, so servers differ.
+    /// Unescaped characters outside ASCII, in the path or the query: RFC 3986 has none, so servers differ.
     RawUtf8,
 }
 
@@ -28,7 +28,7 @@ pub enum Ambiguity {
 pub struct Tolerance(u8);
 
 impl Ambiguity {
-    /// Every one.
+    /// All ambiguities.
     pub const ALL: [Self; 8] = [
         Self::EncodedSlash,
         Self::DoubleSlash,
@@ -40,7 +40,7 @@ impl Ambiguity {
         Self::RawUtf8,
     ];
 
-    /// As `route.allow_ambiguous_path` spells it.
+    /// Returns the name that `route.allow_ambiguous_path` uses.
     pub const fn name(self) -> &'static str {
         match self {
             Self::EncodedSlash => "encoded-slash",
@@ -54,7 +54,7 @@ impl Ambiguity {
         }
     }
 
-    /// The one of this name.
+    /// Returns the ambiguity of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.name() == name)
     }
@@ -76,21 +76,21 @@ impl Ambiguity {
 impl Tolerance {
     /// The empty set.
     pub const NONE: Self = Self(0);
-    /// All of them.
+    /// All ambiguities.
     pub const ALL: Self = Self(u8::MAX);
 
-    /// With one more.
+    /// Returns the set with one more.
     #[must_use]
     pub const fn with(self, ambiguity: Ambiguity) -> Self {
         Self(self.0 | ambiguity.bit())
     }
 
-    /// Is it in the set?
+    /// Whether the ambiguity is in the set.
     pub const fn contains(self, ambiguity: Ambiguity) -> bool {
         self.0 & ambiguity.bit() != 0
     }
 
-    /// Is there none?
+    /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }

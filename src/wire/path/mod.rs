@@ -1,21 +1,21 @@
-//! The request target: one canonical path, for the decision and for forwarding.
+//! Parses the request target into one canonical path, for the decision and for forwarding.
 //!
-//! A gateway that decides about one reading of a path while the application routes another protects nothing. So there
-//! is one function that reads a target, its result is a type that nothing else can make, routing matches on that type,
-//! and the upstream receives its text. Whatever has two readings is refused rather than repaired.
+//! A gateway that decides on one reading of a path while the application routes another protects nothing. So one
+//! function parses a target, only that function can make its result type, routing matches on that type, and the
+//! upstream receives its text. Targets with two readings are refused rather than repaired.
 //!
 //! Canonical means: escapes of unreserved characters are decoded, other escapes stay with upper-case hex, visible
-//! characters that RFC 3986 does not allow in a path (`|`, `{`, ...) are escaped, case is kept. Canonicalising twice
+//! characters that RFC 3986 does not allow in a path (`|`, `{`, ...) are escaped, case is preserved. Canonicalising twice
 //! changes nothing.
 //!
 //! **Never allowed**: a dot segment, a leading `//` (URL parsers take what follows for a host), NUL or another control
 //! character, in any reading that a server can make of the path (`readings`); a raw backslash; `#`; a broken escape; an
 //! escape that is still one after three decodings; any form but `/path?query`.
 //!
-//! **Refused unless the route tolerates them** ([`Ambiguity`]): paths that servers read in several ways. `/app%2Fx` is one
-//! segment here and two elsewhere. Such a target is forwarded byte for byte as it came, and only if every one of its
-//! readings leads to the same route ([`Target::readings`], which the gate asks about), so that no reading reaches what
-//! another route guards. The route is known only after parsing, so a target records its ambiguities and the gate asks
+//! **Refused unless the route tolerates them** ([`Ambiguity`]): paths that servers read in several ways. `/app%2Fx` is
+//! one segment here and two elsewhere. Such a target is forwarded byte for byte, and only if every one of its readings
+//! leads to the same route (the gate checks [`Target::readings`]), so that no reading reaches what another route
+//! guards. The route is known only after parsing, so a target records its ambiguities and the gate calls
 //! [`Target::tolerated_by`].
 
 use std::fmt;
@@ -34,7 +34,7 @@ mod tests;
 pub use ambiguity::{Ambiguity, Tolerance};
 pub use pattern::{PathMatch, PathPattern, PatternProblem, Segment};
 
-/// A path with one reading. Made by [`Target::parse`] and [`CanonicalPath::parse`] alone.
+/// A path with one reading. Only [`Target::parse`] and [`CanonicalPath::parse`] create it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct CanonicalPath(String);
 
@@ -44,26 +44,26 @@ pub struct Target {
     path: CanonicalPath,
     query: Option<String>,
     ambiguities: Tolerance,
-    /// None for a path without ambiguities, which nearly every path is.
+    /// `None` for a path without ambiguities, like nearly every path.
     ambiguous: Option<Box<Ambiguous>>,
 }
 
-/// What is kept of a path with several readings.
+/// The data of a path with several readings.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Ambiguous {
-    /// As it came.
+    /// The path as it came.
     raw: String,
     readings: Vec<CanonicalPath>,
 }
 
-/// Why a target has no single reading.
+/// The reason why a target has no single reading.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TargetProblem {
-    /// It does not start with `/`: absolute form, authority form, `*`.
+    /// The target does not start with `/`: absolute form, authority form, `*`.
     NotOriginForm,
     /// A control character or space, raw or (controls only) escaped.
     ControlCharacter,
-    /// Raw bytes above 0x7F that are no UTF-8.
+    /// Raw bytes above 0x7F that are not UTF-8.
     NotAscii,
     /// `%` without two hexadecimal digits.
     BadEscape,
@@ -79,15 +79,15 @@ pub enum TargetProblem {
     NestedEscape,
     /// A query where only a path can be (route prefixes, own paths).
     Query,
-    /// A harmless one that is not tolerated here.
+    /// A harmless ambiguity that is not tolerated here.
     Ambiguous(Ambiguity),
 }
 
 impl Target {
-    /// Reads a request target; ambiguities outside `tolerated` are refused, those inside are recorded.
+    /// Parses a request target; ambiguities outside `tolerated` are refused, those inside are recorded.
     ///
     /// # Errors
-    /// What keeps it from having one reading.
+    /// The reason why the target has no single reading.
     pub fn parse(raw: impl AsRef<[u8]>, tolerated: Tolerance) -> Result<Self, TargetProblem> {
         let raw = raw.as_ref();
         let mut parts = raw.splitn(2, |byte| *byte == b'?');
@@ -110,17 +110,17 @@ impl Target {
         Ok(target)
     }
 
-    /// The path.
+    /// Returns the path.
     pub const fn path(&self) -> &CanonicalPath {
         &self.path
     }
 
-    /// The query without its `?`, byte for byte; `Some("")` for a bare `?`.
+    /// Returns the query without its `?`, byte for byte; `Some("")` for a bare `?`.
     pub fn query(&self) -> Option<&str> {
         self.query.as_deref()
     }
 
-    /// What the last parameter of the query says, if it has this name, and the target without it, byte for byte.
+    /// Returns the value of the query's last parameter, if that has this name, and the target without it, byte for byte.
     pub fn split_last_parameter(&self, name: &str) -> Option<(&str, Self)> {
         let query = self.query.as_deref()?;
         let (rest, last) = match query.rsplit_once('&') {
@@ -131,15 +131,15 @@ impl Target {
         Some((value, Self { query: rest.map(str::to_owned), ..self.clone() }))
     }
 
-    /// The harmless ambiguities that it has.
+    /// Returns the harmless ambiguities of the target.
     pub const fn ambiguities(&self) -> Tolerance {
         self.ambiguities
     }
 
-    /// Does `tolerated` hold all its ambiguities?
+    /// Checks that `tolerated` contains all its ambiguities.
     ///
     /// # Errors
-    /// The first one that it does not hold.
+    /// The first ambiguity that is not tolerated.
     pub fn tolerated_by(&self, tolerated: Tolerance) -> Result<(), TargetProblem> {
         match Ambiguity::ALL
             .into_iter()
@@ -150,21 +150,22 @@ impl Target {
         }
     }
 
-    /// What servers can take the path for, where it is ambiguous; the path itself is not among them.
+    /// Returns the paths that servers can read an ambiguous path as, without the path itself.
     pub fn readings(&self) -> &[CanonicalPath] {
         self.ambiguous.as_ref().map_or(&[], |ambiguous| &ambiguous.readings)
     }
 
-    /// As it is forwarded: the canonical path, or an ambiguous one byte for byte as it came; less a prefix.
+    /// Returns the forwarded form: the canonical path, or an ambiguous one byte for byte as it came, without the prefix
+    /// `strip`.
     ///
-    /// None if it is not below the prefix, or if what is left begins with `//`.
+    /// It returns `None` if the path is not below the prefix, or if the rest begins with `//`.
     pub fn forwarded(&self, strip: Option<&CanonicalPath>) -> Option<String> {
         let path = match (&self.ambiguous, strip) {
             (None, None) => self.path.0.clone(),
             (None, Some(prefix)) => self.path.strip_prefix(prefix)?.0,
             (Some(ambiguous), None) => ambiguous.raw.clone(),
             (Some(ambiguous), Some(prefix)) => {
-                // Readings were looked at as a whole; below the prefix there may be another beginning.
+                // Readings were checked for the whole path; below the prefix it may begin differently.
                 let rest = self.path.strip_prefix(prefix)?;
                 match below(&ambiguous.raw, prefix) {
                     Some("") => "/".to_owned(),
@@ -181,7 +182,7 @@ impl Target {
 }
 
 impl fmt::Display for Target {
-    /// The canonical path and the query.
+    /// Writes the canonical path and the query.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.path.0)?;
         match &self.query {
@@ -192,10 +193,10 @@ impl fmt::Display for Target {
 }
 
 impl CanonicalPath {
-    /// Reads a path of the operator's: a route's prefix, an own path. Nothing is tolerated.
+    /// Parses a path from the configuration: a route's prefix, an own path. Nothing is tolerated.
     ///
     /// # Errors
-    /// What keeps it from having one reading.
+    /// The reason why the path has no single reading.
     pub fn parse(raw: impl AsRef<[u8]>) -> Result<Self, TargetProblem> {
         let target = Target::parse(raw, Tolerance::NONE)?;
         if target.query.is_some() {
@@ -204,27 +205,27 @@ impl CanonicalPath {
         Ok(target.path)
     }
 
-    /// The text, as it is matched and forwarded.
+    /// Returns the text, as it is matched and forwarded.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The segments in order: `/a/b` has two, `/a/` has `a` and an empty one, `/` has one empty one.
+    /// Returns the segments in order: `/a/b` has two, `/a/` has `a` and an empty one, `/` has one empty one.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('/').skip(1)
     }
 
-    /// Is it `prefix` or below it, by whole segments? `/app` holds `/app` and `/app/x`, never `/application`.
+    /// Whether the path is `prefix` or below it, by whole segments. `/app` contains `/app` and `/app/x`, never `/application`.
     ///
-    /// A final slash of the prefix says nothing: `/static/` holds `/static` too. Many applications answer both alike, and
-    /// a rule for `/admin/` that `/admin` escapes is worse than one that takes it along.
+    /// A final slash of the prefix makes no difference: `/static/` contains `/static` too. Many applications answer
+    /// both alike, and a rule for `/admin/` that `/admin` escapes is worse than one that includes it.
     pub fn starts_with_segments(&self, prefix: &Self) -> bool {
         self.below(prefix).is_some()
     }
 
-    /// What is left below `prefix`: `/app/x` below `/app` is `/x`, `/app` is `/`.
+    /// Returns the rest below `prefix`: `/app/x` below `/app` is `/x`, `/app` is `/`.
     ///
-    /// None if it is not below it, or if what is left is no canonical path by itself (`/app//x`).
+    /// It returns `None` if the path is not below the prefix, or if the rest is not a canonical path by itself (`/app//x`).
     #[must_use]
     pub fn strip_prefix(&self, prefix: &Self) -> Option<Self> {
         let rest = match self.below(prefix)? {
@@ -247,7 +248,7 @@ fn below<'a>(path: &'a str, prefix: &CanonicalPath) -> Option<&'a str> {
 }
 
 impl Default for CanonicalPath {
-    /// `/`
+    /// Returns `/`.
     fn default() -> Self {
         Self("/".to_owned())
     }
@@ -260,7 +261,7 @@ impl fmt::Display for CanonicalPath {
 }
 
 impl TargetProblem {
-    /// For the log.
+    /// Returns the name for the log.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NotOriginForm => "not-origin-form",
@@ -277,7 +278,7 @@ impl TargetProblem {
         }
     }
 
-    /// What the client learns.
+    /// Returns the refusal that the client gets.
     pub const fn refusal(self) -> Refusal {
         Refusal::BadTarget
     }
@@ -291,7 +292,7 @@ impl fmt::Display for TargetProblem {
 
 impl std::error::Error for TargetProblem {}
 
-/// The query is the application's to read: only what no client sends is refused.
+/// Checks the query, which is the application's to parse: only bytes that no client sends are refused.
 fn check_query(raw: &[u8]) -> Result<String, TargetProblem> {
     for byte in raw {
         match byte {
@@ -358,7 +359,7 @@ fn canonicalize(raw: &[u8]) -> Result<(String, Tolerance), TargetProblem> {
             _ => push_escape(&mut path, byte),
         }
     }
-    // Looked at only where there may be something to find: most paths pass by all three.
+    // Each check runs only where it may find something: most paths skip all three.
     if odd_segments {
         ambiguities = check_segments(&path, ambiguities)?;
     }
@@ -380,7 +381,7 @@ fn canonicalize(raw: &[u8]) -> Result<(String, Tolerance), TargetProblem> {
     Ok((path, ambiguities))
 }
 
-/// Looks at the segments as they are spelled. What they are in other readings is looked at where there are any.
+/// Checks the segments as they are spelled. Other readings are checked where there are any.
 fn check_segments(path: &str, mut found: Tolerance) -> Result<Tolerance, TargetProblem> {
     let mut segments = path.split('/').skip(1).peekable();
     let mut first = true;
@@ -397,7 +398,7 @@ fn check_segments(path: &str, mut found: Tolerance) -> Result<Tolerance, TargetP
     Ok(found)
 }
 
-/// Would decoding it more than once, as some stacks do, show a character that changes the path?
+/// Whether decoding it more than once, as some stacks do, would show a character that changes the path.
 fn hides_escape(path: &str) -> Result<bool, TargetProblem> {
     let mut decoded: Vec<u8> = percent_decode_str(path).collect();
     let mut hides = false;
@@ -416,7 +417,7 @@ fn hides_escape(path: &str) -> Result<bool, TargetProblem> {
             .any(|byte| matches!(byte, b'.' | b'/' | b'\\' | b'%' | b';' | 0..=0x1F | 0x7F..));
         decoded = percent_encoding::percent_decode(&decoded).collect();
     }
-    // Deeper than that nothing is sent in earnest, and the work must end.
+    // No honest client nests escapes deeper than that, and the work must end.
     Err(TargetProblem::NestedEscape)
 }
 

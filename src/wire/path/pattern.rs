@@ -1,33 +1,33 @@
-//! The paths that a rule of the operator's takes: a route, an alias, a path at which a service signs people in.
+//! Patterns for the paths of an operator's rule: a route, an alias, a path at which a service signs people in.
 //!
-//! A pattern is a path in which `*` as a whole segment stands for any one segment. It takes what is spelled like it and no
-//! more, since a public route with a pattern must not open anything beside it: `*` never takes an empty segment, nor one
-//! that another server may split (`%2F`) or read as empty (`;x`), not even where a route tolerates those readings. Dot
-//! segments are in no canonical path.
+//! A pattern is a path in which `*` as a whole segment stands for any one segment. It matches only what it spells,
+//! since a public route with a pattern must not open anything else: `*` never matches an empty segment, nor one that
+//! another server may split (`%2F`) or read as empty (`;x`), not even where a route tolerates those readings. Canonical
+//! paths have no dot segments.
 //!
-//! - [`PathMatch::Prefix`] takes what is below as well. The final slash says nothing, as with
-//!   [`CanonicalPath::starts_with_segments`], and the last segment is no `*`: `/admin/*` reads as all that is below
+//! - [`PathMatch::Prefix`] matches everything below as well. The final slash makes no difference, as with
+//!   [`CanonicalPath::starts_with_segments`], and the last segment is not `*`: `/admin/*` looks like everything below
 //!   `/admin/` and would leave out `/admin/` itself.
-//! - [`PathMatch::Exact`] takes these segments and no others; the final slash counts.
+//! - [`PathMatch::Exact`] matches these segments and no others; the final slash counts.
 //!
-//! [`PathPattern::segments`] is what the route table sorts by: without the final slash of a prefix, so that two spellings
-//! of one pattern are one place in it.
+//! The route table is ordered by [`PathPattern::segments`]: without the final slash of a prefix, so that two spellings
+//! of one pattern have one place in it.
 
 use std::fmt;
 
 use super::{CanonicalPath, TargetProblem};
 
-/// How far below its path a pattern reaches.
+/// How far below its path a pattern extends.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub enum PathMatch {
-    /// The path and all that is below it.
+    /// The path and everything below it.
     #[default]
     Prefix,
-    /// The path alone.
+    /// Only the path itself.
     Exact,
 }
 
-/// A path in which a segment can be any.
+/// A path in which `*` stands for any segment.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct PathPattern {
     path: CanonicalPath,
@@ -37,16 +37,16 @@ pub struct PathPattern {
 /// One segment of a pattern.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Segment<'p> {
-    /// This one.
+    /// A segment with this text.
     Literal(&'p str),
-    /// Any one.
+    /// Any one segment.
     Any,
 }
 
-/// Why a text is no pattern.
+/// The reason why a text is not a pattern.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum PatternProblem {
-    /// It is no path.
+    /// The text is not a path.
     Path(TargetProblem),
     /// `*` is only a part of a segment.
     PartOfSegment,
@@ -55,10 +55,10 @@ pub enum PatternProblem {
 }
 
 impl PathPattern {
-    /// Reads a pattern of the operator's.
+    /// Parses a pattern from the configuration.
     ///
     /// # Errors
-    /// What keeps it from being one.
+    /// The reason why the text is not a pattern.
     pub fn parse(raw: &str, extent: PathMatch) -> Result<Self, PatternProblem> {
         let path = CanonicalPath::parse(raw).map_err(PatternProblem::Path)?;
         if path.segments().any(|segment| segment.contains('*') && segment != ANY) {
@@ -71,44 +71,44 @@ impl PathPattern {
         Ok(pattern)
     }
 
-    /// The text, as it was written.
+    /// Returns the text, as it was written.
     pub fn as_str(&self) -> &str {
         self.path.as_str()
     }
 
-    /// How far it reaches.
+    /// Returns how far the pattern extends.
     pub const fn matching(&self) -> PathMatch {
         self.extent
     }
 
-    /// Is there no `*` in it?
+    /// Whether the pattern has no `*`.
     pub fn is_literal(&self) -> bool {
         self.segments().all(|segment| segment != Segment::Any)
     }
 
-    /// Does it take this path?
+    /// Whether the pattern matches this path.
     pub fn takes(&self, path: &CanonicalPath) -> bool {
         let mut theirs = path.segments();
         let fits = self.segments().all(|ours| theirs.next().is_some_and(|it| ours.takes(it)));
         fits && (self.extent == PathMatch::Prefix || theirs.next().is_none())
     }
 
-    /// Does it take the path that the other one is written with?
+    /// Whether the pattern matches the path that the other one is written with.
     pub fn takes_path_of(&self, other: &Self) -> bool {
         self.path == other.path || (other.is_literal() && self.takes(&other.path))
     }
 
-    /// Do they take the same paths?
+    /// Whether both match the same paths.
     pub fn is_same(&self, other: &Self) -> bool {
         self.extent == other.extent && self.segments().eq(other.segments())
     }
 
-    /// Does it begin with these segments, none of which is `*`?
+    /// Whether the pattern begins with these segments, none of which is `*`.
     pub fn starts_with_segments(&self, prefix: &CanonicalPath) -> bool {
         !prefix.segments().any(|segment| segment == ANY) && self.path.starts_with_segments(prefix)
     }
 
-    /// The segments in order; those of a prefix without its final slash, which says nothing.
+    /// Returns the segments in order; those of a prefix without its final slash, which makes no difference.
     pub fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
         let text = self.path.as_str();
         let text = match self.extent {
@@ -124,7 +124,7 @@ impl Segment<'_> {
         if text == ANY { Segment::Any } else { Segment::Literal(text) }
     }
 
-    /// Does it take this segment of a canonical path?
+    /// Whether it matches this segment of a canonical path.
     pub fn takes(self, segment: &str) -> bool {
         match self {
             Self::Literal(text) => text == segment,
@@ -135,7 +135,7 @@ impl Segment<'_> {
 
 const ANY: &str = "*";
 
-/// Is it one segment for every server, and not an empty one?
+/// Whether the text is one segment for every server, and not an empty one.
 fn is_one_segment(segment: &str) -> bool {
     let is_empty = segment.is_empty() || segment.starts_with(';') || segment.starts_with("%3B");
     !is_empty && !segment.contains("%2F")
@@ -174,7 +174,7 @@ mod tests {
         PathPattern::parse(text, PathMatch::Exact).unwrap()
     }
 
-    /// A request's path, whatever its ambiguities.
+    /// Returns a request's path, whatever its ambiguities.
     fn path(text: &str) -> CanonicalPath {
         Target::parse(text, Tolerance::ALL).unwrap().path().clone()
     }
@@ -258,7 +258,7 @@ mod tests {
         assert!(!exact("/a/b/").takes_path_of(&exact("/a/*/")));
     }
 
-    /// Few letters, so that patterns and paths meet.
+    /// There are few letters, so that patterns and paths often match.
     fn segments(any: bool) -> impl Strategy<Value = Vec<&'static str>> {
         let texts: &[&str] = if any {
             &["a", "b", "*", "x;y"]
@@ -269,7 +269,7 @@ mod tests {
     }
 
     proptest! {
-        /// What every server makes of a path that a pattern takes is spelled like the pattern.
+        /// Every server's reading of a path that a pattern matches is spelled like the pattern.
         #[test]
         fn no_pattern_takes_more_than_it_says(
             pattern in segments(true), theirs in segments(false), is_exact in any::<bool>(),

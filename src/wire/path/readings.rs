@@ -1,21 +1,21 @@
-//! Every path that a server could take an ambiguous one for.
+//! Computes every path that a server could read an ambiguous one as.
 //!
 //! Servers differ in how often they decode escapes, whether a backslash separates, whether `;parameters` belong to a
-//! segment, whether empty segments count, and what they make of bytes that are no UTF-8. Each combination is a reading.
-//! They are compared with the routes' paths, so each is in canonical form itself.
+//! segment, whether empty segments count, and how they treat bytes that are not UTF-8. Each combination is a reading.
+//! Readings are compared with the routes' paths, so each is in canonical form itself.
 
 use super::{Ambiguity, TargetProblem, Tolerance, is_unreserved, push_escape};
 
-/// How often a server decodes at the most.
+/// The most times that a server decodes.
 pub(super) const MAX_DECODINGS: usize = 3;
 
-/// A change that some servers make and others do not.
+/// A change to a path that some servers make and others do not.
 type PathChange = fn(&[u8]) -> Vec<u8>;
 
-/// The readings of a canonical path with these ambiguities, without the path itself.
+/// Returns the readings of a canonical path with these ambiguities, without the path itself.
 ///
 /// # Errors
-/// A reading that no server may be given the chance to make: a dot segment, a leading `//`, a control character.
+/// A reading that no server may be given: a dot segment, a leading `//`, a control character.
 pub(super) fn readings(path: &str, ambiguities: Tolerance) -> Result<Vec<String>, TargetProblem> {
     let decodings = if ambiguities.contains(Ambiguity::DoubleEscape) { MAX_DECODINGS } else { 1 };
     let mut texts: Vec<Vec<u8>> = vec![path.as_bytes().to_vec()];
@@ -39,7 +39,7 @@ pub(super) fn readings(path: &str, ambiguities: Tolerance) -> Result<Vec<String>
     // The first is the path as it is spelled.
     let spelled = texts.first().map(|text| canonical(text, true));
     for (index, text) in texts.iter().enumerate().skip(1) {
-        // Only what was not decoded still has escapes in it.
+        // Only the text that was not decoded still has escapes.
         let is_escaped = index % (decodings + 1) == 0;
         let reading = canonical(text, is_escaped);
         if Some(&reading) != spelled.as_ref() && !readings.contains(&reading) {
@@ -49,7 +49,7 @@ pub(super) fn readings(path: &str, ambiguities: Tolerance) -> Result<Vec<String>
     Ok(readings)
 }
 
-/// Each text as it is, and behind them all as `change` leaves them.
+/// Appends to the texts what `change` makes of each, if it changes any.
 fn add(texts: &mut Vec<Vec<u8>>, change: PathChange) {
     let changed: Vec<Vec<u8>> = texts.iter().map(|text| change(text)).collect();
     if changed != *texts {
@@ -76,7 +76,7 @@ fn check(text: &[u8]) -> Result<(), TargetProblem> {
     Ok(())
 }
 
-/// In the spelling that routes have: bytes that need an escape have one.
+/// Returns the text in the spelling of routes: bytes that need an escape have one.
 fn canonical(text: &[u8], is_escaped: bool) -> String {
     let mut path = String::with_capacity(text.len());
     for &byte in text {
@@ -96,7 +96,7 @@ fn backslashes_as_slashes(text: &[u8]) -> Vec<u8> {
     text.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect()
 }
 
-/// Without what follows a `;` in each segment, as servlet containers route.
+/// Returns the text without everything that follows a `;` in each segment, as servlet containers route.
 fn without_parameters(text: &[u8]) -> Vec<u8> {
     let mut in_parameters = false;
     text.iter()
@@ -118,7 +118,7 @@ fn slashes_merged(text: &[u8]) -> Vec<u8> {
     merged
 }
 
-/// As decoders read that do not refuse a character in more bytes than it needs: `C0 AF` is `/`.
+/// Decodes overlong forms, as decoders do that accept a character in more bytes than it needs: `C0 AF` is `/`.
 fn overlong_forms_decoded(text: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -145,7 +145,7 @@ fn overlong_forms_decoded(text: &[u8]) -> Vec<u8> {
     }
 }
 
-/// As decoders read that leave out what they do not understand: `.` `FF` `.` is `..`.
+/// Drops invalid bytes, as decoders do that skip what they do not understand: `.` `FF` `.` is `..`.
 fn without_invalid_bytes(text: &[u8]) -> Vec<u8> {
     text.utf8_chunks().flat_map(|chunk| chunk.valid().bytes()).collect()
 }

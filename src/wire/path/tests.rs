@@ -230,7 +230,7 @@ fn an_operators_path_has_no_query() {
     assert!(CanonicalPath::parse("/a;b").is_err());
 }
 
-/// Targets made of what attackers combine.
+/// Generates targets from pieces that attackers combine.
 fn hostile() -> impl Strategy<Value = String> {
     let pieces = prop::sample::select(vec![
         "/",
@@ -295,7 +295,7 @@ proptest! {
         }
     }
 
-    /// Whatever is tolerated, and however many times an upstream decodes, it never leaves the directory.
+    /// Whatever is tolerated, and however many times an upstream decodes, the path never leaves the directory.
     #[test]
     fn no_number_of_decodings_shows_a_dot_segment(raw in hostile()) {
         if let Ok(target) = Target::parse(&raw, Tolerance::ALL) {
