@@ -1,16 +1,17 @@
-//! Accepting clients' connections: how many, from where, and their TLS handshakes.
+//! Accepts clients' connections: limits their number and sources, and makes their TLS handshakes.
 //!
 //! The framework's own loop has no limit, waits a minute for a handshake, logs every port scan as an error, and resets the
 //! connections that wait in the socket's queue when it stops (pingora-core 0.9.1, services/listening.rs:186-240). Here a
-//! connection beyond a limit is closed before anything is read from it, a handshake has the time that a head has, what comes
-//! to nothing is counted with its reason, and a gateway that stops first takes what its clients have connected to already.
+//! connection beyond a limit is closed before anything is read from it, a handshake has the same time as a head, failed
+//! connections are counted with their reason, and a gateway that stops first accepts the connections that its clients have
+//! already made.
 //!
-//! On a listener that requires the PROXY protocol, its header comes before all that (`proxied`): the address in it is the
-//! client's for every purpose from then on, the limit of an address included. Until it is there, the connection counts among
-//! all of them, and among nobody's.
+//! On a listener that requires the PROXY protocol, its header comes before all that (`proxied`): from then on the
+//! address in it is the client's for every purpose, the limit for each address included. Until the header has come, the
+//! connection counts in the total, and for no address.
 //!
-//! The addresses of trusted proxies are many people's: only the limit on all connections holds for them. An IPv6 client has a
-//! whole /64 to choose from, which counts as one address.
+//! Trusted proxies' addresses are shared by many clients: only the limit on all connections holds for them. An IPv6
+//! client can choose from a whole /64, which counts as one address.
 
 use std::collections::HashMap;
 use std::io;
@@ -34,56 +35,56 @@ use super::proxied;
 use crate::telemetry::ConnectionFailure;
 use crate::wire::client_ip::{TrustedProxies, network_32_or_64};
 
-/// Connections that may wait to be accepted.
+/// The connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
-/// Connections that may wait when no more are to come.
+/// The connections that may wait when no more will be accepted.
 const LAST_BACKLOG: u32 = 0;
-/// How long to wait before accepting again when there is no file descriptor for it.
+/// How long to wait before accepting again when no file descriptor is free.
 const OUT_OF_FILES: Duration = Duration::from_millis(200);
 /// The first byte of a TLS client's first record.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// What serves the connections of all listeners.
+/// Accepts the connections of all listeners.
 pub(super) struct Acceptance<A> {
     pub(super) app: Arc<A>,
     pub(super) observer: Observer,
-    /// For the limits, and the time that a handshake has.
+    /// For the limits, and the time allowed for a handshake.
     pub(super) current: Arc<Current>,
     pub(super) places: ConnectionPlaces,
     pub(super) stop: watch::Receiver<bool>,
-    /// How many connections are open, from their acceptance on.
+    /// The number of open connections, counted from their acceptance on.
     pub(super) open: watch::Sender<usize>,
 }
 
-/// What a listener takes.
+/// The kind of connections that a listener accepts.
 #[derive(Clone)]
 pub(super) struct ListenerKind {
-    /// As the configuration has it.
+    /// The address in the configuration.
     pub(super) listener: SocketAddr,
-    /// For TLS.
+    /// The TLS settings, on a TLS listener.
     pub(super) tls: Option<Arc<Acceptor>>,
 }
 
-/// A connection that is not served.
+/// A connection that is not served, with the reason.
 struct NotServed {
     failure: ConnectionFailure,
     client: IpAddr,
     cause: &'static str,
 }
 
-/// An open connection.
+/// An open connection; it is counted until this is dropped.
 struct OpenConnection(watch::Sender<usize>);
 
-/// How many connections there may be.
+/// The limits on the number of connections.
 pub(super) struct ConnectionLimits {
     pub(super) most: usize,
-    /// Zero is no limit.
+    /// The most connections of one address; zero is no limit.
     pub(super) most_of_address: usize,
-    /// Addresses of many people.
+    /// Addresses that many clients share.
     pub(super) shared: TrustedProxies,
 }
 
-/// The connections that there are.
+/// The counts of the present connections.
 #[derive(Default)]
 pub(super) struct ConnectionPlaces(Mutex<ConnectionCounts>);
 
@@ -93,10 +94,10 @@ struct ConnectionCounts {
     by_address: HashMap<IpNet, usize>,
 }
 
-/// A place among the connections.
+/// A place among the connections; it is free again when this is dropped.
 struct ConnectionPlace<'a> {
     places: &'a ConnectionPlaces,
-    /// Whose it is, once that is known.
+    /// The client's address, once it is known.
     address: Option<IpNet>,
 }
 
@@ -112,7 +113,7 @@ impl ConnectionPlaces {
 }
 
 impl ConnectionPlace<'_> {
-    /// It is a client's at this address.
+    /// Counts the connection for this client address.
     fn is_of(
         &mut self,
         limits: &ConnectionLimits,
@@ -158,7 +159,7 @@ impl Drop for ConnectionPlace<'_> {
     }
 }
 
-/// A bound socket that can be accepted from.
+/// Makes a bound socket ready to accept.
 pub(super) fn listen(socket: std::net::TcpListener) -> io::Result<TcpListener> {
     // Listening again changes the length of the queue, which the standard library sets to 128.
     listen_with(socket, BACKLOG)
@@ -172,8 +173,8 @@ impl<A> Acceptance<A>
 where
     A: ServerApp + Send + Sync + 'static,
 {
-    /// Accepts until the gateway stops, or this listener does. What waits in the queue of an inherited socket is left to whoever
-    /// listens on it next.
+    /// Accepts until the gateway or this listener stops. Connections in the queue of an inherited socket are left to
+    /// the process that listens on it next.
     pub(super) async fn run(
         self: Arc<Self>,
         listener: TcpListener,
@@ -201,8 +202,9 @@ where
         if is_inherited {
             return;
         }
-        // What clients see as connected is served before the socket is closed: closing resets it. A queue without places
-        // lets nobody in between the last look and the close; a client tries again, and meets who listens next.
+        // Connections that clients see as established are served before the socket is closed, because closing resets them. A
+        // queue without places lets nobody in between the last check and the close; a client tries again, and reaches the next
+        // listener.
         let shortened = listener.into_std().and_then(|socket| listen_with(socket, LAST_BACKLOG));
         let Ok(listener) = shortened.and_then(TcpListener::into_std) else { return };
         while let Ok((socket, peer)) = listener.accept() {
@@ -225,7 +227,7 @@ where
         });
     }
 
-    /// Serves a connection, if it may be one.
+    /// Serves a connection, if the limits allow it.
     async fn admit(
         &self,
         mut socket: TcpStream,
@@ -251,7 +253,8 @@ where
     }
 
     async fn serve(&self, socket: TcpStream, peer: SocketAddr, tls: Option<&Acceptor>) {
-        // Without it, small answers wait for the client's acknowledgement; the connection is of use without it.
+        // Without this option, small answers wait for the client's acknowledgement; the connection works even if setting it
+        // fails.
         let _ = socket.set_nodelay(true);
         let stream: Stream = match tls {
             None => Box::new(with_digest(socket, peer)),
@@ -296,14 +299,14 @@ async fn handshake(
 
 fn with_digest(socket: TcpStream, peer: SocketAddr) -> L4Stream {
     let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
-    // It is new, and so empty.
+    // The digest is new, so its address is unset.
     let _ = digest.peer_addr.set(Some(peer.into()));
     let mut stream = L4Stream::from(socket);
     stream.set_socket_digest(digest);
     stream
 }
 
-/// The client went away while its connection waited; nothing is wrong with the listener.
+/// Whether the error concerns only one connection, whose client went away while it waited, and not the listener.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

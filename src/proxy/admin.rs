@@ -1,7 +1,7 @@
-//! The admin listener: `/live`, `/ready`, `/metrics`, the operator's page and API. Never on a public port.
+//! The admin listener: `/live`, `/ready`, `/metrics`, the operator's page and API. It must never be on a public port.
 //!
-//! `/live` says that the process answers; `/ready` that the store can be read and it is not stopping. Neither tells anything
-//! else, so neither asks for the operator's token.
+//! `/live` says that the process answers; `/ready` that the store can be read and the gateway is not stopping. Neither
+//! reveals anything else, so neither requires the operator's token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +28,13 @@ use crate::wire::reply::Reply;
 /// The most bytes of an operator's request body.
 const MAX_BODY: usize = 16 * 1024;
 
-/// The most bytes of a question: a head of the largest size, with its escapes.
+/// The most bytes of a request to `/explain`: a head of the largest size, with its escapes.
 const MAX_QUESTION: usize = 256 * 1024;
 
 /// How long an operator's request body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the admin listener serves.
+/// Serves the admin listener.
 pub(super) struct Admin {
     pub(super) operator: Operator,
     pub(super) current: Arc<Current>,
@@ -126,7 +126,7 @@ impl Admin {
         }
     }
 
-    /// What would become of a request. It is none, so nothing is told of it.
+    /// Explains what would happen to a request. The request is not a real one, so nothing is reported about it.
     async fn explain(
         &self,
         method: &Method,
@@ -162,7 +162,7 @@ impl Admin {
         Reply::json(status, &reloaded.to_json())
     }
 
-    /// The store answers, and we are not stopping.
+    /// Whether the store answers, and the gateway is not stopping.
     async fn ready(&self) -> Reply {
         let nobody = crate::caller::SessionId::new("");
         let asked = self.sessions.find(SessionBy::Id(&nobody), self.clock.now()).await;

@@ -1,7 +1,8 @@
 //! `GET /maintenance` and `POST /maintenance` on the admin listener: which routes are down.
 //!
-//! `{"route": NAME, "maintenance": "on"}` takes a route down, `"off"` lets it up, and `"as-configured"` takes back what was
-//! said of it; without a route, all of them. It holds over reloads, until it is taken back or the gateway is started again.
+//! `{"route": NAME, "maintenance": "on"}` takes a route down, `"off"` puts it up, and `"as-configured"` withdraws the
+//! override; without a route, this applies to all of them. An override survives reloads, until it is withdrawn or the gateway
+//! restarts.
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -14,7 +15,7 @@ use crate::wire::reply::Reply;
 const SWITCHES: [(&str, Switch); 3] =
     [("on", Switch::On), ("off", Switch::Off), ("as-configured", Switch::AsConfigured)];
 
-/// Answers an operator who has been let in.
+/// Answers an operator who has been authenticated.
 pub(super) fn serve(generation: &Generation, method: &Method, body: &[u8]) -> Reply {
     match *method {
         Method::GET => list(generation),

@@ -7,7 +7,7 @@ use super::generation::Generation;
 use crate::refusal::Refusal;
 use crate::wire::reply::Reply;
 
-/// Answers an operator who has been let in; none if the path is another one.
+/// Answers an operator who has been authenticated; `None` if the path is another one.
 pub(super) fn serve(
     generation: &Generation,
     method: &Method,

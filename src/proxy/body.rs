@@ -1,4 +1,4 @@
-//! Reading a request's body whole: for our own paths, and for upstreams that cannot read a chunked one.
+//! Reads a request's whole body: for own paths, and for upstreams that cannot read a chunked one.
 //!
 //! The framework has no limit on size, and for HTTP/2 none on time; both are set here.
 
@@ -17,13 +17,13 @@ use crate::refusal::Refusal;
 /// How long a client may take for a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum BodyTimeout {
-    /// For all of it.
+    /// For the whole body.
     All(Duration),
-    /// For each part of it, as where it is forwarded unread.
+    /// For each part of the body, as when it is forwarded without being read.
     EachPart(Duration),
 }
 
-/// The most bytes of a body for one of our own paths. The form of a sign-in has the target in it that its person wanted to
+/// Returns the most bytes of a body for an own path. The form of a sign-in contains the target that its user wanted to
 /// go to.
 pub(super) fn own_limit(listen: &Listen, own: OwnPath, headers: &HeaderMap) -> usize {
     let form: &[u8] = b"application/x-www-form-urlencoded";
@@ -38,7 +38,7 @@ pub(super) fn own_limit(listen: &Listen, own: OwnPath, headers: &HeaderMap) -> u
     }
 }
 
-/// Reads a body of at most `limit` bytes within `within`; what the client took for it is added to `waited`.
+/// Reads a body of at most `limit` bytes within `within`; the time that the client took is added to `waited`.
 pub(super) async fn read(
     session: &mut Session,
     limit: usize,
@@ -69,11 +69,11 @@ async fn read_all(session: &mut Session, limit: usize, within: Duration) -> Resu
     limited(within, all).await
 }
 
-/// Reads a body into the framework's buffer for repeated attempts, from where it is forwarded as it came. Gives its parts
-/// to `see`; the answer is its length. What the client took for it is added to `waited`.
+/// Reads a body into the framework's buffer for retries, from which it is forwarded unchanged. Passes its parts to
+/// `see`, and returns its length. The time that the client took is added to `waited`.
 ///
 /// # Errors
-/// `too_long` for more than `limit` bytes, or than the framework can keep.
+/// `too_long` for more than `limit` bytes, or than the framework can store.
 pub(super) async fn buffer(
     session: &mut Session,
     limit: usize,
@@ -137,7 +137,7 @@ async fn limited<T>(
     tokio::time::timeout(within, read).await.unwrap_or(Err(Refusal::BodyTimeout))
 }
 
-/// The framework leaves `Expect: 100-continue` to whoever reads the body.
+/// Answers `Expect: 100-continue`, which the framework leaves to the reader of the body.
 async fn answer_expectation(session: &mut Session) -> Result<(), Refusal> {
     if session.get_header(EXPECT).is_some() {
         session.write_continue_response().await.map_err(|_| Refusal::BadFraming)?;

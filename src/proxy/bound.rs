@@ -1,10 +1,10 @@
 //! Upstream connections that belong to one client.
 //!
-//! NTLM and Negotiate (RFC 4559 section 6) authenticate a connection, not a request: what comes on it later without any
-//! credential is taken for the same user. On a connection that clients share, the next stranger would be that user. So from
-//! the first request with such a credential on, a client connection has an upstream connection of its own, which nobody
-//! else gets from the pool. Where one client connection can carry several people's requests (HTTP/2, and what trusted
-//! proxies send), each request has one, which is never used again; there only the schemes' single-request forms work.
+//! NTLM and Negotiate (RFC 4559 section 6) authenticate a connection, not a request: later requests on it without a credential
+//! count as the same user's. On a connection that clients share, the next stranger would be that user. So from the first
+//! request with such a credential on, a client connection has an upstream connection of its own, which nobody else gets from
+//! the pool. Where one client connection can carry several users' requests (HTTP/2, and connections of trusted proxies), each
+//! request has its own upstream connection, which is never reused; there only the schemes' single-request forms work.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,11 +22,11 @@ pub(super) struct BoundConnection {
     reusable: bool,
 }
 
-/// Far from the keys of connections that everybody may use (0) and of WebSockets, which are counted from 1.
+/// The next key, far from the keys of shared connections (0) and of WebSockets, which are counted from 1.
 static NEXT: AtomicU64 = AtomicU64::new(1 << 63);
 
 impl BoundConnection {
-    /// The connection of the client at the other end of `orders`.
+    /// Returns the connection of the client at the other end of `orders`, and creates it if needed.
     pub(super) fn of_client(orders: &Orders) -> Self {
         let key = orders.upstream().unwrap_or_else(|| {
             let key = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -36,17 +36,17 @@ impl BoundConnection {
         Self { key, reusable: true }
     }
 
-    /// The connection that a client has by an earlier request.
+    /// Returns the connection that a client has from an earlier request.
     pub(super) fn had_by(orders: &Orders) -> Option<Self> {
         orders.upstream().map(|key| Self { key, reusable: true })
     }
 
-    /// A connection for one request.
+    /// Returns a connection for one request.
     pub(super) fn never_reused() -> Self {
         Self { key: NEXT.fetch_add(1, Ordering::Relaxed), reusable: false }
     }
 
-    /// Makes the pool keep the peer's connection under this key alone.
+    /// Makes the pool file the peer's connection under this key alone.
     pub(super) fn bind(self, peer: &mut HttpPeer) {
         peer.group_key = self.key;
         if !self.reusable {
@@ -55,7 +55,7 @@ impl BoundConnection {
     }
 }
 
-/// Does the request bring a credential of a scheme that authenticates connections?
+/// Whether the request carries a credential of a scheme that authenticates connections.
 pub(super) fn authenticates_connections(headers: &HeaderMap) -> bool {
     headers.get_all(AUTHORIZATION).iter().any(|value| {
         let scheme = value.as_bytes().split(|byte| *byte == b' ').next().unwrap_or_default();

@@ -1,10 +1,10 @@
 //! The certificates of the TLS listeners, read again whenever their files change.
 //!
-//! A client is served the first certificate that is for the name which it asks for (SNI, RFC 6066 section 3), and the first
-//! of all if there is none: an exact name before a wildcard, which stands for one label (RFC 9525 section 6.3).
+//! A client is served the first certificate for the name that it asks for (SNI, RFC 6066 section 3), and the first of
+//! all if there is none: an exact name before a wildcard, which stands for one label (RFC 9525 section 6.3).
 //!
-//! Who renews certificates should not have to tell the gateway. The files are looked at every few seconds, off the request
-//! path; connections that are open keep what they were made with.
+//! Renewing certificates should not require notifying the gateway. The files are checked every few seconds, off the
+//! request path; open connections are not affected.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -21,24 +21,24 @@ use rustls::sign::CertifiedKey;
 use super::server::ListenError;
 use crate::config::TlsFiles;
 
-/// All certificates, each with its key, read and found to belong together.
+/// All certificates, each with its key, read and checked to match.
 pub struct Tls(ArcSwap<Vec<CertificatePair>>);
 
 /// One certificate with its key.
 #[derive(Clone)]
 struct CertificatePair {
     files: TlsFiles,
-    /// For which names it is, in lower case.
+    /// The names that the certificate is for, in lower case.
     names: Vec<String>,
     key: Arc<CertifiedKey>,
-    /// What the files were when they were last looked at.
+    /// The state of the files when they were last checked.
     seen: [CertificateFileState; 2],
 }
 
-/// Certificates that are ready to take the place of those that are served.
+/// Certificates that are ready to replace those that are served.
 pub(super) struct Pairs(Vec<CertificatePair>);
 
-/// What tells a file from the one that was there before: who renews certificates replaces them or writes into them.
+/// The state by which a changed file is recognized: renewal replaces a file or writes into it.
 type CertificateFileState = Option<(u64, u64, SystemTime)>;
 
 impl Tls {
@@ -60,8 +60,8 @@ impl Tls {
         self.0.store(Arc::new(pairs.0));
     }
 
-    /// Reads those files again that have changed. A pair that cannot be used, as while one of the two is still the old one,
-    /// leaves the present one in use until the files change again.
+    /// Reads changed files again. A pair that cannot be used, as while only one of the two has been replaced, leaves
+    /// the present one in use until the files change again.
     pub(super) fn reread(&self) {
         let mut pairs = Vec::clone(&self.0.load());
         let mut has_changed = false;
@@ -96,7 +96,7 @@ impl Tls {
         Ok(settings.build())
     }
 
-    /// The certificate for whoever asks for this name.
+    /// Returns the certificate for a client that asks for this name.
     fn key_for(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
         let pairs = self.0.load();
         let of = |wanted: &str| pairs.iter().find(|pair| pair.names.iter().any(|n| n == wanted));
@@ -124,7 +124,7 @@ impl ResolvesServerCert for Tls {
 
 impl CertificatePair {
     fn read(files: &TlsFiles) -> Result<Self, ListenError> {
-        // Before the files are read: what changes meanwhile is seen at the next look.
+        // This comes before reading the files, so that a change in between is noticed by the next check.
         let seen = states(files);
         let key = read(files)?;
         let names = key.end_entity_cert().ok().and_then(|end| {
@@ -160,7 +160,7 @@ fn read(files: &TlsFiles) -> Result<Arc<CertifiedKey>, ListenError> {
     Ok(Arc::new(key))
 }
 
-/// Unlike our own keys it is not refused: tools that renew certificates choose its mode.
+/// Warns if everybody can read the key. It is not refused, unlike the gateway's own keys: renewal tools choose its mode.
 fn warn_if_all_can_read(key: &Path) {
     let mode = std::fs::metadata(key).map_or(0, |metadata| metadata.permissions().mode() & 0o7777);
     if mode & 0o007 != 0 {

@@ -1,6 +1,6 @@
-//! Between the framework's request and reply and ours.
+//! Converts between the framework's requests and replies and the gateway's.
 //!
-//! A head is read once, in this order: framing and limits on the bytes as they came, `Connection`, the client's address, the
+//! A head is checked once, in this order: framing and limits on the raw bytes, `Connection`, the client's address, the
 //! host, the target. The first problem refuses it; nothing is repaired.
 
 use std::borrow::Cow;
@@ -24,36 +24,36 @@ use crate::wire::path::{Target, TargetProblem, Tolerance};
 use crate::wire::reply::Reply;
 use crate::wire::scheme::Scheme;
 
-/// What reading a head needs to know.
+/// The rules for reading a head.
 pub(super) struct HeadRules {
     pub(super) limits: HeadLimits,
-    /// Where people sign in: such a target holds another one, with everything in it escaped twice.
+    /// The paths where people sign in: such a target contains another one, with everything in it escaped twice.
     pub(super) login_paths: Vec<String>,
     pub(super) methods: Methods,
     pub(super) trusted: TrustedProxies,
     pub(super) protected: ProtectedNames,
 }
 
-/// Where a request came from, as the connection has it.
+/// The source of a request, as seen by the connection.
 #[derive(Clone, Copy)]
 pub(super) struct ConnectionInfo {
     /// The address at the other end.
     pub(super) peer: IpAddr,
-    /// Over TLS that ends here?
+    /// Whether the connection uses TLS that ends here.
     pub(super) tls: bool,
 }
 
-/// A head that is refused, and why, for the operator.
+/// A head that is refused, with the reason for the operator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct RejectedHead {
     pub(super) refusal: Refusal,
     pub(super) why: &'static str,
-    /// Where the next request begins is not known for certain.
+    /// Whether the connection has to end, because the start of the next request is not known for certain.
     pub(super) ends_connection: bool,
 }
 
 impl ConnectionInfo {
-    /// As this session's connection says.
+    /// Reads them from this session's connection.
     pub(super) fn of(session: &Session) -> Self {
         Self { peer: peer(session), tls: is_tls(session) }
     }
@@ -84,7 +84,7 @@ impl From<TargetProblem> for RejectedHead {
     }
 }
 
-/// The address that the connection came from.
+/// Returns the address that the connection came from.
 pub(super) fn peer(session: &Session) -> IpAddr {
     session
         .client_addr()
@@ -92,7 +92,7 @@ pub(super) fn peer(session: &Session) -> IpAddr {
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |address| address.ip())
 }
 
-/// Did the request come over TLS that ends here?
+/// Whether the request came over TLS that ends here.
 pub(super) fn is_tls(session: &Session) -> bool {
     session.digest().is_some_and(|digest| digest.ssl_digest.is_some())
 }
@@ -130,7 +130,7 @@ pub(super) fn arrival(
         .forwarded_host(&request.headers)
         .unwrap_or(named)
         .at_port(client.forwarded_port(&request.headers, scheme), scheme);
-    // The route is not known yet, so what a route may tolerate is noted and judged by the gate.
+    // The route is not known yet, so ambiguities that a route may tolerate are recorded for the gate to judge.
     let target = Target::parse(origin_form(request)?, Tolerance::ALL)?;
     let request_id = if client.through_trusted_proxy() {
         Arc::from(forward::request_id(&request.headers, &client, request_id.to_string()))
@@ -154,10 +154,11 @@ pub(super) fn arrival(
 }
 
 impl HeadRules {
-    /// How many bytes one byte of a target can become in the `next` of a sign-in's: `[` is `%5B` there, and that `%255B`.
+    /// The most bytes that one byte of a target becomes in the `next` of a sign-in: `[` is `%5B` there, and that becomes
+    /// `%255B`.
     pub(super) const NEXT_INFLATION: usize = 5;
 
-    /// The limits of a head with this target.
+    /// Returns the limits of a head with this target.
     fn limits(&self, target: &[u8]) -> HeadLimits {
         let mut limits = self.limits;
         let is_login = |path: &String| {
@@ -170,13 +171,13 @@ impl HeadRules {
     }
 }
 
-/// Is it `OPTIONS *`, which asks about the server as a whole (RFC 9110 section 9.3.7)?
+/// Whether the request is `OPTIONS *`, which asks about the server as a whole (RFC 9110 section 9.3.7).
 pub(super) fn asks_about_the_server(request: &RequestHeader) -> bool {
     request.method == Method::OPTIONS && request.raw_path() == b"*"
 }
 
-/// The target in origin form (RFC 9112 section 3.2.1). An absolute one (section 3.2.2) must name the host that `Host`
-/// names; `*` stands for the root where it may occur at all.
+/// Returns the target in origin form (RFC 9112 section 3.2.1). An absolute one (section 3.2.2) must name the same host
+/// as `Host`; `*` stands for the root where it may occur at all.
 fn origin_form(request: &RequestHeader) -> Result<Cow<'_, [u8]>, RejectedHead> {
     let target = request.raw_path();
     if asks_about_the_server(request) {
@@ -197,7 +198,7 @@ fn origin_form(request: &RequestHeader) -> Result<Cow<'_, [u8]>, RejectedHead> {
     Ok(if path.starts_with(b"/") { Cow::Borrowed(path) } else { Cow::Owned([b"/", path].concat()) })
 }
 
-/// `Host`, or `:authority` in HTTP/2; where both are there, they agree (RFC 9113 section 8.3.1).
+/// Returns `Host`, or `:authority` in HTTP/2; if both are present, they must agree (RFC 9113 section 8.3.1).
 fn asked_host(request: &RequestHeader) -> Result<Host, RejectedHead> {
     let mut named = request.headers.get_all(HOST).iter();
     let field = named.next().map(HeaderValue::as_bytes);
@@ -240,7 +241,7 @@ fn is_websocket(headers: &HeaderMap) -> bool {
         .is_some_and(|upgrade| upgrade.as_bytes().trim_ascii().eq_ignore_ascii_case(b"websocket"))
 }
 
-/// The framework's form of one of our answers; what it says of the names' spelling is how it would write these names anyway.
+/// Returns the framework's form of a reply. The framework writes these names in their usual spelling anyway.
 pub(super) fn response_head(reply: &mut Reply) -> ResponseHeader {
     let (mut parts, ()) = http::Response::new(()).into_parts();
     parts.status = reply.status;
@@ -251,7 +252,7 @@ pub(super) fn response_head(reply: &mut Reply) -> ResponseHeader {
     ResponseHeader::from(parts)
 }
 
-/// The framework keeps the spelling of header names beside the fields, so its collections are edited through it.
+/// Edits the framework's header collections through the framework, which stores the spelling of names beside the fields.
 pub(super) struct Edited<'a, H>(pub(super) &'a mut H);
 
 macro_rules! edit_through_the_framework {
@@ -266,12 +267,12 @@ macro_rules! edit_through_the_framework {
             }
 
             fn set(&mut self, name: HeaderName, value: HeaderValue) {
-                // Name and value are typed and therefore legal: the framework's error cannot happen.
+                // Name and value are typed and therefore legal, so the framework's error cannot happen.
                 let _ = self.0.insert_header(name, value);
             }
 
             fn set_static(&mut self, name: &'static HeaderName, value: HeaderValue) {
-                // The framework keeps the name beside the field: this one needs no memory.
+                // The framework stores the name beside the field: this one needs no allocation.
                 let _ = self.0.insert_header(name.as_str(), value);
             }
 

@@ -1,15 +1,15 @@
-//! The time that a route gives its service (`[route.timeouts]`), where the framework's own time-outs do not say it.
+//! The time that a route gives its service (`[route.timeouts]`), where the framework's own timeouts cannot express it.
 //!
-//! The framework has one time for every read from a server. So the longer of a route's two times is given to it, and what is
-//! shorter, and the whole, run against a [`Countdown`] of the request's task. When that has run out, two things happen:
+//! The framework has one timeout for every read from a server. So it gets the longer of a route's two timeouts, and the
+//! shorter one, and the total, run against a [`Countdown`] in the request's task. When that has run out, two things happen:
 //!
-//! - A connection that was made for such a route (`upstream::dial`) fails its next read. The request then ends as
-//!   with any server that does not answer: 504 before the head of an answer, and a broken-off answer after it.
-//! - What has not ended by itself [`GRACE`] later is dropped with its connections, as when its session ends: a stream of
-//!   HTTP/2 to a server is on a connection that others use, and cannot be failed by itself. (Before the head, the framework's
-//!   time is that of the first byte there: `check` refuses what could not be kept.)
+//! - A connection that was made for such a route (`upstream::dial`) fails its next read. The request then ends as with
+//!   any server that does not answer: 504 before the head of an answer, and a broken-off answer after it.
+//! - A request that has not ended by itself [`GRACE`] later is dropped with its connections, as when its session ends:
+//!   an HTTP/2 stream to a server is on a connection that others use, and cannot be failed by itself. (Before the head,
+//!   the framework's timeout is that of the first byte there: `check` refuses settings that this cannot satisfy.)
 //!
-//! A WebSocket has a time of its own (`upstream.websocket_timeout`), and none of these. A request of a route without
+//! A WebSocket has a timeout of its own (`upstream.websocket_timeout`), and none of these. A request of a route without
 //! `[route.timeouts]` has no clock.
 
 use std::pin::Pin;
@@ -21,52 +21,52 @@ use tokio::time::Sleep;
 
 use crate::config::{HttpVersion, RouteTimeouts, Upstream};
 
-/// How long what is late may take to end by itself.
+/// How long a late request may take to end by itself.
 const GRACE: Duration = Duration::from_secs(1);
-/// The least that is left of a time.
+/// The smallest timeout that is set.
 const LEAST: Duration = Duration::from_millis(1);
 
-/// How long one request's service may take.
+/// The limits on the time that a service may take for one request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ServiceTimes {
     connect: Duration,
     first_byte: Duration,
     between_bytes: Duration,
-    /// When the answer must be there as a whole.
+    /// When the answer must be complete.
     end: Option<Instant>,
 }
 
 /// The clock of one request.
 pub(super) struct Countdown {
-    /// When the next byte must be there.
+    /// When the next byte must have arrived.
     next: Option<Instant>,
     end: Option<Instant>,
     late: Option<ExpiredTimeout>,
     sleep: Pin<Box<Sleep>>,
 }
 
-/// Which time was over.
+/// The timeout that has expired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ExpiredTimeout {
     /// The server sent nothing for too long.
     Silent,
-    /// The whole took too long, whoever's fault that is.
+    /// The whole exchange took too long, whether the server or the client was slow.
     Whole,
 }
 
-/// What a look at the clock says.
+/// The result of checking the clock.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Tick {
-    /// There is time.
+    /// There is time left.
     Goes,
-    /// It has run out just now.
+    /// The time has run out just now.
     RunsOut,
-    /// It ran out, and nothing came of it.
+    /// The time ran out, and the request did not end within the grace time.
     Over,
 }
 
 impl ServiceTimes {
-    /// Of a request that began then; none if its route says nothing of it.
+    /// Returns the limits for a request that began then; `None` if its route sets none.
     pub(super) fn of(times: &RouteTimeouts, upstream: &Upstream, begun: Instant) -> Option<Self> {
         if *times == RouteTimeouts::default() {
             return None;
@@ -80,12 +80,12 @@ impl ServiceTimes {
         })
     }
 
-    /// Is the whole time over before the server is asked?
+    /// Whether the total time is over before the server is asked.
     pub(super) fn is_over(&self) -> bool {
         self.end.is_some_and(|end| end <= Instant::now())
     }
 
-    /// Tells a connection of them.
+    /// Sets the timeouts on a connection.
     pub(super) fn set_on(&self, peer: &mut HttpPeer, http: HttpVersion) {
         let left = |time: Duration| match self.end {
             Some(end) => time.min(end.saturating_duration_since(Instant::now())).max(LEAST),
@@ -96,12 +96,12 @@ impl ServiceTimes {
         options.total_connection_timeout = Some(left(self.connect));
         options.read_timeout = Some(match http {
             HttpVersion::One => left(self.first_byte.max(self.between_bytes)),
-            // The clock cannot fail one stream of many, so the first byte is the framework's.
+            // The clock cannot fail one stream of many, so the framework limits the first byte.
             HttpVersion::Two | HttpVersion::Negotiated => left(self.first_byte),
         });
     }
 
-    /// Does a read have to fail when the clock has run out?
+    /// Whether a read has to fail when the clock has run out.
     pub(super) fn fails_reads(&self, http: HttpVersion) -> bool {
         self.needs_a_clock() && http == HttpVersion::One
     }
@@ -110,7 +110,7 @@ impl ServiceTimes {
         self.end.is_some() || self.first_byte != self.between_bytes
     }
 
-    /// The clock while the head of an answer is waited for.
+    /// Starts the clock, which waits for the head of an answer first.
     pub(super) fn clock(&self) -> Countdown {
         let next = (self.first_byte < self.between_bytes).then(|| Instant::now() + self.first_byte);
         let at = next.into_iter().chain(self.end).min().unwrap_or_else(Instant::now);
@@ -120,22 +120,22 @@ impl ServiceTimes {
 }
 
 impl Countdown {
-    /// A part of an answer came.
+    /// Restarts the clock for the next part of an answer.
     pub(super) fn came(&mut self, limits: &ServiceTimes) {
         let is_shorter = limits.between_bytes < limits.first_byte;
         self.next = is_shorter.then(|| Instant::now() + limits.between_bytes);
-        // Where the time of the next byte is the earlier one now, nothing wakes us for it but this.
+        // If the next byte's time is now the earliest, only this wakes the task for it.
         if let Some(next) = self.next.filter(|next| *next < self.sleep.deadline().into_std()) {
             self.sleep.as_mut().reset(next.into());
         }
     }
 
-    /// Which time was over, if one was.
+    /// Returns the timeout that has expired, if any.
     pub(super) const fn late(&self) -> Option<ExpiredTimeout> {
         self.late
     }
 
-    /// Looks at it; whoever serves the request is woken for the next look.
+    /// Checks the clock, and arranges a wake-up for the next check.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Tick {
         loop {
             if self.late.is_none() && self.due().is_none() {
@@ -157,7 +157,7 @@ impl Countdown {
         }
     }
 
-    /// What is due next.
+    /// Returns the next deadline.
     fn due(&self) -> Option<(Instant, ExpiredTimeout)> {
         let next = self.next.map(|next| (next, ExpiredTimeout::Silent));
         let end = self.end.map(|end| (end, ExpiredTimeout::Whole));
@@ -254,7 +254,7 @@ mod tests {
             (tick(&mut clock).await, clock.late()),
             (Tick::RunsOut, Some(ExpiredTimeout::Silent))
         );
-        // And where the first byte had the shorter one, there is no more to wait for.
+        // If the first byte had the shorter timeout, there is no deadline after it.
         let limits = of(20, 9_000, 0);
         let mut clock = limits.clock();
         clock.came(&limits);

@@ -1,5 +1,5 @@
-//! From a request's head to what becomes of it: the gate is asked, what is ours to answer is answered, and what goes on is
-//! made ready for its upstream.
+//! Decides about a request from its head: asks the gate, answers what the gateway answers itself, and prepares the rest
+//! for its upstream.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,7 +28,7 @@ use crate::wire::reply::Reply;
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 impl ProxyService {
-    /// Reads the head, decides, and answers what is ours to answer. `true`: answered.
+    /// Reads the head, decides, and answers if the gateway is to answer. Returns whether it was answered.
     pub(super) async fn arrive(&self, session: &mut Session, ctx: &mut Ctx) -> Result<bool> {
         let came = ConnectionInfo::of(session);
         let arrival = match convert::arrival(
@@ -55,7 +55,7 @@ impl ProxyService {
         if convert::asks_about_the_server(session.req_header()) {
             return self.answer(session, ctx, ctx.generation.endpoints.about_the_server()).await;
         }
-        // It is kept from here on: whatever becomes of the decision, what happened is told at the end.
+        // It is stored from here on: whatever the decision, the events are reported at the end.
         let arrival = ctx.arrival.insert(arrival);
         let decision = ctx.generation.gate.decide(arrival).await;
         let guard = &ctx.generation.guard;
@@ -104,7 +104,7 @@ impl ProxyService {
         }
     }
 
-    /// Makes the request ready for its upstream.
+    /// Prepares the request for its upstream.
     pub(super) async fn permit(
         &self,
         session: &mut Session,
@@ -135,7 +135,7 @@ impl ProxyService {
                 Err(refusal) => {
                     let mut denial = Denial::new(refusal, Some(route));
                     if refusal == Refusal::SessionEnded {
-                        // The service has ended its session, or the user is gone: so is ours.
+                        // The service has ended its session, or the user is gone, so the gateway's session ends too.
                         let had_cookie = self.end(permit.caller(), ctx).await;
                         denial.dead_cookie = had_cookie.then_some(Proof::SessionCookie);
                     }
@@ -199,7 +199,7 @@ impl ProxyService {
         Ok(false)
     }
 
-    /// Ends the session of a caller. Did they come with its cookie?
+    /// Ends the session of a caller, and returns whether the caller sent its cookie.
     pub(super) async fn end(&self, caller: &Caller, ctx: &Ctx) -> bool {
         let (Some(known), Some(arrival)) = (caller.known(), &ctx.arrival) else { return false };
         let Some(session) = &known.session else { return false };
@@ -208,14 +208,14 @@ impl ProxyService {
             return false;
         }
         let which = SessionSelection::Session(session.clone());
-        // A store that fails is told by its own name; the next request meets the same end.
+        // A store failure is reported by the store itself; the next request ends the session.
         let sessions = ctx.generation.sessions();
         let _ = sessions.end(&which, EndReason::SignedOut, ctx.at, &arrival.events).await;
         known.proof == Proof::SessionCookie
     }
 
-    /// Before the head of a final answer, which says whether it is the connection's last (RFC 9112 section 9.6): if the
-    /// gateway stops, and after an upgrade that was refused, because what the client may have sent already is no request.
+    /// Prepares the head of a final answer, which says whether it is the connection's last (RFC 9112 section 9.6): it is if
+    /// the gateway stops, and after a refused upgrade, because bytes that the client may have sent already are not a request.
     pub(super) fn final_answer(&self, session: &mut Session) {
         if *self.stopping.borrow() || is_refused_tunnel(session) {
             session.set_keepalive(None);
@@ -225,7 +225,7 @@ impl ProxyService {
         }
     }
 
-    /// Writes an answer of our own.
+    /// Writes a reply of the gateway.
     pub(super) async fn answer(
         &self,
         session: &mut Session,
@@ -233,7 +233,7 @@ impl ProxyService {
         mut reply: Reply,
     ) -> Result<bool> {
         ctx.answered();
-        // An answer to a head that could not be read too: a front end that may read answers can say what was wrong.
+        // This also applies to a head that could not be parsed: a front end that may read answers can then show the problem.
         ctx.generation.endpoints.cors().decorate(&session.req_header().headers, &mut reply.headers);
         if let Ok(id) = http::HeaderValue::from_str(&ctx.request_id) {
             reply.headers.insert(&X_REQUEST_ID, id);
@@ -250,7 +250,7 @@ impl ProxyService {
         }
         let bodiless = reply.body.is_empty() || session.req_header().method == Method::HEAD;
         if bodiless && session.req_header().version == Version::HTTP_2 {
-            // The stream ends with the head: gRPC's clients take an empty frame behind it for a fault.
+            // The stream ends with the head: gRPC clients take an empty frame after it for an error.
             session.write_response_tasks(vec![HttpTask::Header(Box::new(head), true)]).await?;
         } else {
             session.write_response_header(Box::new(head), bodiless).await?;

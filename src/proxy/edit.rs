@@ -1,7 +1,7 @@
-//! What changes between the request that arrived and the one that is forwarded, and in the answer on its way back.
+//! Edits the request before it is forwarded, and the answer on its way back.
 //!
-//! All of it happens after the framework has taken out what `Connection` nominates: what was set before could be removed by
-//! a client that names it there.
+//! All of this happens after the framework has removed the headers that `Connection` nominates: a client could have
+//! headers that were set before removed by naming them there.
 
 use std::iter;
 use std::sync::Arc;
@@ -32,35 +32,35 @@ use crate::wire::cookie;
 use crate::wire::forward::{self, EditHeaders, ProtectedNames};
 use crate::wire::path::CanonicalPath;
 
-/// At most so many fields say where a request came from, below which path, and how long a body is that was kept back.
+/// The most fields that the gateway sets about a request's origin, its path prefix, and the length of a buffered body.
 const FIELDS_OF_OURS: usize = 10;
 
 const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
-/// What editing needs to know.
+/// The rules for editing.
 pub(super) struct EditRules {
     pub(super) identity: IdentityHeaders,
     pub(super) forms: Arc<IdentityForms>,
     pub(super) protected: ProtectedNames,
     /// The names of the gateway's session cookie.
     pub(super) cookies: CookieNames,
-    /// The cookies that are issuers' credentials.
+    /// The names of cookies that are issuers' credentials.
     pub(super) issued_cookies: Vec<String>,
-    /// By route: what it does not look at.
+    /// The credentials that each route does not read, by route.
     pub(super) left: Vec<UnreadCredentials>,
     pub(super) unchanged: UnchangedRules,
 }
 
-/// What is edited even where nothing is.
+/// The edits that apply even on shadowed routes.
 pub(super) struct UnchangedRules {
-    /// Names that services believe because they are there.
+    /// The headers that services trust because they are present.
     pub(super) believed: ProtectedNames,
-    /// By route: does another one that is not shadowed lead to the same upstream?
+    /// By route: whether another route that is not shadowed leads to the same upstream.
     pub(super) shares_upstream: Vec<bool>,
 }
 
 impl EditRules {
-    /// Makes the upstream's request; says how many identity headers the client had sent.
+    /// Makes the upstream's request; returns how many identity headers the client had sent.
     pub(super) fn request(
         &self,
         request: &mut RequestHeader,
@@ -85,7 +85,7 @@ impl EditRules {
         keep_authority(request);
         let mut parts = without_spellings(request);
         let (version, headers) = (parts.version, &mut parts.headers);
-        // One place for all that is set: a map that grows little by little moves all of its fields each time.
+        // One reservation covers all fields that are set: a map that grows step by step moves all of its fields each time.
         let more = self.identity.names().count() + forwarding.given.headers.len();
         headers.try_reserve(more + FIELDS_OF_OURS).map_err(|_| Refusal::Internal)?;
         let trusted = arrival.client.through_trusted_proxy();
@@ -96,10 +96,10 @@ impl EditRules {
             EditHeaders::append(headers, name.clone(), value.clone());
         }
 
-        // Crumbs of HTTP/2 become one field (RFC 9113 section 8.2.3); ours is taken out of it.
+        // HTTP/2 cookie fields are joined into one (RFC 9113 section 8.2.3), without the gateway's own.
         let passing = self.passing(forwarding);
         let kept = cookie::strip_where(&arrival.headers, |pair| {
-            // Under the name of one that was looked at, what was not looked at stays here.
+            // If a checked cookie passes, unchecked cookies of the same name do not.
             let passes =
                 passing.iter().any(|name| CookieNames::is_the_one(&arrival.headers, name, pair));
             let is_taken = || {
@@ -111,7 +111,7 @@ impl EditRules {
                         .any(|name| pair.is_called(name))
             };
             let is_ours = || {
-                // An alias can set a token of the gateway's own where its service's is.
+                // An alias can put a token of the gateway's own where its service's token belongs.
                 self.issued_cookies.iter().any(|name| pair.is_called(name))
                     && looks_like_ours(pair.value())
             };
@@ -130,7 +130,7 @@ impl EditRules {
         say_prefix(headers, route)?;
         let known = forwarding.permit.caller().known();
         apply(&route.handling.request_headers, known, headers);
-        // A chain of iterators costs less to run to its end than to be asked for one thing after another.
+        // Running a chain of iterators to its end costs less than asking it for one item after another.
         let identity = self.identity.fields(forwarding.permit.caller());
         identity.for_each(|(name, value)| headers.set(name.clone(), value));
         for (name, value) in &forwarding.given.headers {
@@ -153,8 +153,8 @@ impl EditRules {
         Ok(stripped.spoofed)
     }
 
-    /// The service's session cookies that were looked at and go on: the caller's own, where a form would give them one,
-    /// and those in which nobody is signed in. One that its route leaves to the service was not looked at.
+    /// Returns the service's session cookies that were checked and are forwarded: the caller's own, where a form would
+    /// set it, and those in which nobody is signed in. Cookies that the route leaves to the service were not checked.
     fn passing<'a>(&'a self, forwarding: &'a ForwardPlan) -> Vec<&'a str> {
         let (permit, given) = (&forwarding.permit, &forwarding.given);
         let issued: &[String] = match permit.kept_cookies() {
@@ -174,7 +174,7 @@ impl EditRules {
             .collect()
     }
 
-    /// Makes the request of a shadowed route: what changes in it is listed in `gate::shadow`.
+    /// Makes the request of a shadowed route; `gate::shadow` lists its changes.
     fn unchanged(
         &self,
         request: &mut RequestHeader,
@@ -203,7 +203,7 @@ impl EditRules {
         say_host(&mut headers, forwarding);
         let version = headers.0.version;
         say_that_trailers_are_read(&mut headers, version, arrival);
-        // Where no prefix is taken off, the target stays as the bytes that came, in origin form.
+        // Where no prefix is stripped, the target is forwarded byte for byte, in origin form.
         let is_origin_form = headers.0.raw_path().starts_with(b"/");
         if route.strip_prefix.is_some() || !is_origin_form {
             let path = forwarded_path(arrival, route.strip_prefix.as_ref())?;
@@ -248,10 +248,10 @@ impl EditRules {
 
     /// Makes the client's answer.
     ///
-    /// Whoever was signed in by the service gets its cookie (`followed`).
+    /// A user whom the service has signed in gets its cookie (`followed`).
     ///
-    /// Under an alias' name the service may have sessions of its own, for who is not signed in. It cannot take ours away
-    /// with one, nor make a browser come with a session of ours.
+    /// Under an alias' name the service may have sessions of its own, for users who are not signed in. It can neither
+    /// delete the gateway's cookie by that, nor make a browser send a session of the gateway.
     pub(super) fn response(
         &self,
         response: &mut ResponseHeader,
@@ -269,13 +269,13 @@ impl EditRules {
         forward::strip_identity(&mut headers, &self.protected);
         restore_host(&mut headers, arrival, forwarding);
         restore_prefix(&mut headers, arrival, route);
-        // R63: what was made for one person is not for a shared cache, unless the upstream says so itself.
+        // R63: an answer made for one user is not for a shared cache, unless the upstream says so itself.
         if known && !headers.headers().contains_key(CACHE_CONTROL) {
             headers.set(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
     }
 
-    /// The cookies that the service does not set.
+    /// Returns the cookies that the service must not set.
     fn not_theirs<'a>(
         &'a self,
         answer: &HeaderMap,
@@ -303,7 +303,7 @@ impl EditRules {
     }
 }
 
-/// Applies a route's changes. Where a value says something of its caller and there is none, no such field goes on.
+/// Applies a route's changes. A field whose value depends on the caller is left out if there is none.
 pub(super) fn apply(edits: &HeaderEdits, known: Option<&Known>, headers: &mut impl EditHeaders) {
     if edits.is_empty() {
         return;
@@ -311,7 +311,7 @@ pub(super) fn apply(edits: &HeaderEdits, known: Option<&Known>, headers: &mut im
     let user = known.map(|known| &*known.identity);
     let set = edits.set.iter().map(|(name, _)| name);
     for name in edits.remove.iter().chain(set) {
-        // In each spelling that some server takes for this name.
+        // This removes every spelling that some server takes for this name.
         let all =
             headers.headers().keys().filter(|one| forward::fold(one.as_str()) == name.as_str());
         for one in all.cloned().collect::<Vec<_>>() {
@@ -325,7 +325,7 @@ pub(super) fn apply(edits: &HeaderEdits, known: Option<&Known>, headers: &mut im
     }
 }
 
-/// The host that the service is asked for, where that is not the client's.
+/// Returns the host that the service is asked for, where it is not the client's.
 fn host_of(forwarding: &ForwardPlan) -> Option<&HeaderValue> {
     match &forwarding.permit.route().handling.host {
         ServiceHost::Preserve => None,
@@ -340,7 +340,7 @@ fn say_host(headers: &mut impl EditHeaders, forwarding: &ForwardPlan) {
     }
 }
 
-/// Tells the service below which path it stands (`X-Forwarded-Prefix`). What a client said of it has been removed.
+/// Tells the service its path prefix (`X-Forwarded-Prefix`). The client's own field has been removed.
 fn say_prefix(headers: &mut impl EditHeaders, route: &Route) -> Result<(), Refusal> {
     if let Some(prefix) = &route.strip_prefix {
         let prefix = prefix.as_str().trim_end_matches('/');
@@ -350,11 +350,11 @@ fn say_prefix(headers: &mut impl EditHeaders, route: &Route) -> Result<(), Refus
     Ok(())
 }
 
-/// Forgets how the client wrote each name, which the framework keeps beside the fields. Names have no case (RFC 9110 section
-/// 5.1), over HTTP/2 none arrives in another one than lower, and a second map of them, which is copied with the fields and
-/// must follow each change, costs as much again as they do.
+/// Drops the client's spelling of each name, which the framework stores beside the fields. Names have no case (RFC 9110
+/// section 5.1), in HTTP/2 they are always lower case, and a second map of them, which is copied with the fields and
+/// must follow each change, costs as much again as the fields.
 pub(super) fn forget_spellings(request: &mut RequestHeader) {
-    // In another form than the origin's, what came is more than the parts say; there it is left to `without_spellings`.
+    // A target that is not in origin form is more than the parts contain; that is left to `without_spellings`.
     let is_in_parts = request.raw_path().starts_with(b"/") && request.raw_path_is_utf8();
     if is_in_parts && request.has_case() {
         *request = RequestHeader::from(without_spellings(request));
@@ -367,14 +367,15 @@ fn without_spellings(request: &mut RequestHeader) -> Parts {
     std::mem::replace(request, RequestHeader::from(nothing)).into()
 }
 
-/// Is this the target that the framework would write of itself?
+/// Whether this is the target that the framework would write by itself.
 fn is_origin_form_of(uri: &Uri, target: &str) -> bool {
     uri.authority().is_none()
         && uri.scheme().is_none()
         && uri.path_and_query().is_some_and(|own| own.as_str() == target)
 }
 
-/// From HTTP/2 to HTTP/2, the authority is in the target alone, which is written anew; the framework makes one of `Host` again.
+/// Copies the authority into `Host`: from HTTP/2 to HTTP/2 only the target contains it, and the target is rewritten. The
+/// framework makes an authority of `Host` again.
 fn keep_authority(request: &mut RequestHeader) {
     if request.headers.contains_key(HOST) {
         return;
@@ -385,7 +386,8 @@ fn keep_authority(request: &mut RequestHeader) {
     }
 }
 
-/// Over HTTP/2, `TE: trailers` is about the message (RFC 9113 section 8.2.2), and some servers of gRPC insist on it.
+/// Sets `TE: trailers` over HTTP/2 if the client sent it: it concerns the message (RFC 9113 section 8.2.2), and some gRPC
+/// servers require it.
 fn say_that_trailers_are_read(headers: &mut impl EditHeaders, version: Version, arrival: &Arrival) {
     headers.remove(&TE);
     let says = arrival.headers.get_all(TE).iter().any(|value| {
@@ -396,7 +398,7 @@ fn say_that_trailers_are_read(headers: &mut impl EditHeaders, version: Version, 
     }
 }
 
-/// Takes out of an answer's trailers what its header section could not say either.
+/// Removes from an answer's trailers the fields that its head may not have either.
 pub(super) fn strip_trailers(trailers: &mut HeaderMap, protected: &ProtectedNames) {
     forward::strip_response(trailers, protected, &[]);
     for name in [SET_COOKIE, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION] {
@@ -404,7 +406,7 @@ pub(super) fn strip_trailers(trailers: &mut HeaderMap, protected: &ProtectedName
     }
 }
 
-/// A service that is asked for another host redirects to that one.
+/// Replaces the service's host in redirects: a service that is asked for another host redirects to that one.
 fn restore_host(headers: &mut impl EditHeaders, arrival: &Arrival, forwarding: &ForwardPlan) {
     if let Some(host) = host_of(forwarding).and_then(|host| host.to_str().ok()) {
         forward::restore_host(headers, host, &arrival.origin());
@@ -417,7 +419,7 @@ fn restore_prefix(headers: &mut impl EditHeaders, arrival: &Arrival, route: &Rou
     }
 }
 
-/// The cookies of a route's forms, and those that this caller was given.
+/// Returns the cookies of a route's forms, and those that this caller was given.
 fn cookies_of<'a>(
     clears: Option<&'a RemovedCredentials>,
     given: &'a FormIdentity,
@@ -427,7 +429,7 @@ fn cookies_of<'a>(
     theirs.iter().chain(given).map(String::as_str)
 }
 
-/// The client's cookies, and after them those that were given: Django takes the last of two equal names.
+/// Returns the client's cookies followed by the given ones: Django takes the last of two equal names.
 fn cookies(
     kept: Option<HeaderValue>,
     given: &FormIdentity,
@@ -447,7 +449,7 @@ fn cookies(
     Ok(Some(line))
 }
 
-/// The very path that was judged, less the route's prefix.
+/// Returns the very path that was judged, without the route's prefix.
 fn forwarded_path(arrival: &Arrival, strip: Option<&CanonicalPath>) -> Result<String, Refusal> {
     arrival.target.forwarded(strip).ok_or(Refusal::BadTarget)
 }
@@ -481,7 +483,7 @@ mod tests {
                 (target.as_bytes(), &Method::PATCH)
             );
         }
-        // The parts do not say all that there is of these.
+        // The parts do not contain all of these targets.
         for target in ["http://app.test/a", "*"] {
             let mut kept = request(target);
             forget_spellings(&mut kept);

@@ -1,4 +1,4 @@
-//! What the framework's session says of one exchange, and what its errors mean.
+//! Reads the framework's session of one exchange, and translates its errors.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use crate::gate::{Permit, ReturnedAnswers};
 use crate::refusal::Refusal;
 use crate::wire::arrival::Arrival;
 
-/// The way to speak to the connection below; none over HTTP/2, where it is not one request's.
+/// Returns the orders of the connection below; `None` over HTTP/2, where it belongs to no single request.
 pub(super) fn orders(session: &Session) -> Option<&Arc<Orders>> {
     session.as_http1().and_then(|http1| ClientStream::orders_of(http1.stream()))
 }
 
-/// The upstream connection that a client must not share, if it has one or is about to authenticate one.
+/// Returns the upstream connection that a client must not share, if it has one or is about to authenticate one.
 pub(super) fn bound_connection(
     session: &Session,
     arrival: Option<&Arrival>,
@@ -36,7 +36,7 @@ pub(super) fn bound_connection(
     }
 }
 
-/// What follows the head of an HTTP/1 request (RFC 9112 section 6.3), as the framework reads it too.
+/// Returns the kind of body that follows the head of an HTTP/1 request (RFC 9112 section 6.3), as the framework reads it too.
 pub(super) fn follows(session: &Session) -> Follows {
     let headers = &session.req_header().headers;
     if headers.contains_key(TRANSFER_ENCODING) {
@@ -50,15 +50,15 @@ pub(super) fn follows(session: &Session) -> Follows {
     }
 }
 
-/// An upgrade that the service did not accept. `h2c` is what some clients ask for with every first request, without sending
-/// anything before its 101 (RFC 7540 section 3.2); others may have.
+/// Whether the service refused an upgrade that may have been used already. Some clients ask for `h2c` with every first
+/// request, without sending anything before its 101 (RFC 7540 section 3.2); others may have sent bytes.
 pub(super) fn is_refused_tunnel(session: &Session) -> bool {
     session.is_upgrade_req()
         && session.req_header().headers.get_all(UPGRADE).iter().any(|upgrade| upgrade != "h2c")
 }
 
-/// Our answer was written whole in place of the upstream's: if the request was read whole too, what the head said of the
-/// connection is kept.
+/// Keeps the connection open as the head said, if the request was read completely: the gateway's answer was written in
+/// place of the upstream's.
 pub(super) fn keep(session: &mut Session) {
     if session.get_keepalive().is_some()
         && session.is_body_done()
@@ -68,19 +68,19 @@ pub(super) fn keep(session: &mut Session) {
     }
 }
 
-/// The head that ends the exchange; the framework keeps interim ones (100, 103) in the same place.
+/// Returns the head that ends the exchange; the framework stores interim ones (100, 103) in the same place.
 pub(super) fn final_head(session: &Session) -> Option<&ResponseHeader> {
     session
         .response_written()
         .filter(|head| !head.status.is_informational() || is_upgrade(head.status))
 }
 
-/// The one interim status after which no other comes.
+/// Whether the status is the one interim status after which no other comes.
 pub(super) fn is_upgrade(status: StatusCode) -> bool {
     status == StatusCode::SWITCHING_PROTOCOLS
 }
 
-/// A body without a length: chunked in HTTP/1, and in HTTP/2 wherever `content-length` is absent.
+/// Whether the body has no length: chunked in HTTP/1, and without `content-length` in HTTP/2.
 pub(super) fn chunked(session: &Session, arrival: Option<&Arrival>) -> bool {
     let headers = &session.req_header().headers;
     headers.contains_key(TRANSFER_ENCODING)
@@ -89,14 +89,14 @@ pub(super) fn chunked(session: &Session, arrival: Option<&Arrival>) -> bool {
             && !headers.contains_key(CONTENT_LENGTH))
 }
 
-/// An error that carries a refusal through the framework to `fail_to_proxy`.
+/// Returns an error that carries a refusal through the framework to `fail_to_proxy`.
 pub(super) fn refused(ctx: &mut Ctx, refusal: Refusal, why: &'static str) -> Box<Error> {
     ctx.refusal = Some(refusal);
     Error::explain(ErrorType::HTTPStatus(refusal.status().as_u16()), why)
 }
 
-/// Is it an interim answer? What one sets is followed by nobody, and some clients would keep it (RFC 6265 section 3), so that
-/// it sets no cookie.
+/// Whether the answer is an interim one. The gateway does not track cookies of interim answers, and some clients would
+/// store them (RFC 6265 section 3), so they are removed.
 pub(super) fn is_interim(response: &mut ResponseHeader) -> bool {
     let is_interim = response.status.is_informational() && !is_upgrade(response.status);
     if is_interim {
@@ -105,7 +105,7 @@ pub(super) fn is_interim(response: &mut ResponseHeader) -> bool {
     is_interim
 }
 
-/// Why this final answer does not go to the client, if it does not.
+/// Returns why this final answer does not go to the client, if it does not.
 pub(super) fn held_back(
     generation: &Generation,
     arrival: &Arrival,
@@ -130,13 +130,13 @@ pub(super) fn held_back(
     }
 }
 
-/// Who meets a refusal that is about the account that they are signed in with.
+/// Returns the caller, if the refusal concerns the account that they are signed in with.
 pub(super) fn whose(refusal: Refusal, ctx: &Ctx) -> Option<Known> {
     let forwarding = ctx.forwarding().filter(|_| refusal == Refusal::AccountNotAllowed)?;
     forwarding.permit.caller().known().cloned()
 }
 
-/// What an error of the framework means to the client; none if the client is gone.
+/// Returns the refusal for an error of the framework; `None` if the client is gone.
 pub(super) fn refusal_of(session: &Session, error: &Error) -> Option<Refusal> {
     if orders(session).is_some_and(|orders| orders.is_broken()) {
         return Some(Refusal::BadFraming);

@@ -1,8 +1,8 @@
-//! Everything by which requests are decided and carried, from one checked configuration.
+//! Everything that decides about requests and carries them, from one checked configuration.
 //!
-//! A [`Generation`] never changes. Each request pins the one that was served when it arrived and goes by it to its end, so
-//! that no request sees half of one configuration and half of another; a WebSocket may go by one that is long gone. What
-//! outlives them is in the parts of which they are made.
+//! A [`Generation`] never changes. Each request pins the one that was served when it arrived and uses it to its end, so
+//! that no request sees half of one configuration and half of another; a WebSocket may use one that was replaced long
+//! ago. State that outlives generations is in the parts of which they are made.
 
 use std::sync::Arc;
 
@@ -40,39 +40,39 @@ pub struct Generation {
     pub(super) head: HeadRules,
     pub(super) edit: EditRules,
     pub(super) pools: Vec<Arc<Pool>>,
-    /// `[[sign_in.observe]]`
+    /// The settings of `[[sign_in.observe]]`.
     pub(super) observed: Vec<Arc<Observed>>,
-    /// Who is sent to and fro by the service's login page.
+    /// Detects callers whom the service's login page sends to and fro.
     pub(super) redirect_loops: RedirectLoops,
     pub(super) listen: Listen,
     pub(super) limits: ConnectionLimits,
-    /// What keeps requests from a service although they may pass.
+    /// Maintenance and rate limits, which can stop requests that may pass.
     pub(super) guard: RouteGuard,
     pub(super) error_pages: ErrorPages,
-    /// What answers over TLS say of it (R61).
+    /// The HSTS header of answers over TLS (R61).
     pub(super) hsts: Option<HeaderValue>,
     pub(super) labels: Labels,
 }
 
-/// What a [`Generation`] is made of.
+/// The parts of a [`Generation`].
 pub struct GenerationParts<'a> {
     /// The checked configuration.
     pub config: &'a Config,
-    /// Who is calling.
+    /// Finds out who is calling.
     pub issuers: Arc<Issuers>,
-    /// Takes what people answer to letters.
+    /// Handles people's answers to letters about incidents.
     pub answers: IncidentQuestions,
-    /// Takes wishes for mailed links and codes.
+    /// Handles requests for mailed links and codes.
     pub letters: RequestedLetters,
-    /// Tells the upstream who is calling.
+    /// Tells the upstream who is calling, in headers.
     pub identity: IdentityHeaders,
-    /// Tells it in the service's own forms.
+    /// Tells the upstream who is calling, in the service's own forms.
     pub forms: Arc<IdentityForms>,
-    /// Pages of the operator's own.
+    /// The operator's own error pages.
     pub error_pages: ErrorPages,
-    /// What is counted of its routes and upstreams.
+    /// The metric labels of its routes and upstreams.
     pub labels: Labels,
-    /// The one that is served until this one is. Upstreams that are in both keep their addresses and their turn.
+    /// The generation that this one replaces. Upstreams that are in both keep their addresses and their turn.
     pub before: Option<&'a Generation>,
 }
 
@@ -80,7 +80,7 @@ pub struct GenerationParts<'a> {
 pub struct Current(ArcSwap<Generation>);
 
 impl Generation {
-    /// Puts it together.
+    /// Builds the generation from its parts.
     ///
     /// # Errors
     /// If a file for TLS to servers cannot be used.
@@ -175,7 +175,7 @@ impl Generation {
         join_all(self.pools.iter().map(|pool| pool.look_up())).await;
     }
 
-    /// Brings the metrics of all upstreams' servers up to date, and which routes are down.
+    /// Updates the metrics of all upstreams' servers, and of routes in maintenance.
     pub fn measure_servers(&self) {
         self.pools.iter().for_each(|pool| pool.measure());
         for route in self.guard.maintenance.list() {
@@ -183,45 +183,45 @@ impl Generation {
         }
     }
 
-    /// 1 for the one of the start, and one more for each that took its place.
+    /// Returns the generation's number: 1 at the start, and one more for each replacement.
     pub const fn number(&self) -> u64 {
         self.number
     }
 
-    /// Who is calling.
+    /// Returns the issuers, which find out who is calling.
     pub const fn issuers(&self) -> &Arc<Issuers> {
         &self.issuers
     }
 
-    /// Our own sessions.
+    /// Returns the gateway's own sessions.
     pub fn sessions(&self) -> &SessionManager {
         self.issuers.sessions()
     }
 
-    /// What is counted of its routes and upstreams.
+    /// Returns the metric labels of its routes and upstreams.
     pub const fn labels(&self) -> &Labels {
         &self.labels
     }
 }
 
 impl Current {
-    /// Serves this one first.
+    /// Starts with this generation.
     pub fn new(generation: Generation) -> Arc<Self> {
         Arc::new(Self(ArcSwap::from_pointee(generation)))
     }
 
-    /// The one that is served now.
+    /// Returns the generation that is served now.
     pub fn load(&self) -> Arc<Generation> {
         self.0.load_full()
     }
 
-    /// Serves this one from now on. Requests that have begun go on by the one that they began with.
+    /// Serves this generation from now on. Requests that have begun keep the one that they began with.
     pub fn serve(&self, generation: Generation) {
         self.0.store(Arc::new(generation));
     }
 }
 
-/// What answers over TLS tell browsers. Other hosts below this one are not ours to speak for, so they are left out.
+/// Returns the HSTS header of answers over TLS. It leaves out subdomains, which may not belong to the gateway.
 fn hsts(max_age: std::time::Duration) -> Option<HeaderValue> {
     if max_age.is_zero() {
         return None;

@@ -1,8 +1,8 @@
-//! Whether a request is kept from its route's service although it may pass: maintenance, and how often somebody may ask.
+//! Stops requests that may pass: routes in maintenance, and rate limits.
 //!
-//! Both are for all requests of a route, those that the gate refuses too: who is not let in asks as often, and learns first
-//! that the service is down. A shadowed route is limited in nothing; it can be down. Own paths and the admin listener with
-//! its `/live` and `/ready` belong to no route, and neither do preflights that the gateway answers.
+//! Both apply to all requests of a route, including those that the gate refuses: unauthorized clients count too, and
+//! are told first that the service is down. A shadowed route has no rate limits; it can be down. Own paths and the
+//! admin listener with its `/live` and `/ready` belong to no route, and neither do preflights that the gateway answers.
 
 use std::sync::Arc;
 use std::sync::LazyLock;
@@ -20,27 +20,27 @@ use crate::wire::forward::EditHeaders;
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
-/// What is remembered from one configuration to the next.
+/// The state that survives a change of configuration.
 #[derive(Clone, Default)]
 pub(super) struct GuardMemory {
     pub(super) rates: Arc<RateLimits>,
     pub(super) switches: Arc<Switches>,
 }
 
-/// What guards the routes of one configuration.
+/// Guards the routes of one configuration.
 pub(super) struct RouteGuard {
     pub(super) remembered: GuardMemory,
     pub(super) maintenance: Maintenance,
 }
 
-/// Since the process began: a clock that nobody sets back.
+/// Returns the time since the process began, by a clock that nobody sets back.
 fn now() -> Duration {
     static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
-    // Never zero, which means that nobody has asked.
+    // It is never zero, which means that nobody has sent a request.
     BEGINNING.elapsed().saturating_add(Duration::from_secs(1))
 }
 
-/// Why a request does not go on, if it does not.
+/// Returns why a request is stopped, if it is.
 pub(super) fn keeps(
     guard: &RouteGuard,
     quotas: &mut Vec<Quota>,
@@ -69,7 +69,7 @@ pub(super) fn keeps(
     taken.exceeded.and_then(|wait| refuse(Refusal::RateLimited, wait))
 }
 
-/// Tells a client what is left to it (draft-ietf-httpapi-ratelimit-headers-10): a policy and a limit for each.
+/// Tells a client its quotas (draft-ietf-httpapi-ratelimit-headers-10): a policy and a limit for each.
 pub(super) fn tell(quotas: &[Quota], headers: &mut impl EditHeaders) {
     for quota in quotas {
         let Quota { name, requests, per, remaining, reset } = quota;
@@ -77,7 +77,7 @@ pub(super) fn tell(quotas: &[Quota], headers: &mut impl EditHeaders) {
         let reset = reset.as_millis().div_ceil(1000);
         let limit = format!("\"{name}\";r={remaining};t={reset}");
         for (field, text) in [(POLICY, policy), (LIMIT, limit)] {
-            // A name is of letters and digits, and so is the rest.
+            // The name and the rest consist of letters and digits.
             if let Ok(value) = HeaderValue::try_from(text) {
                 headers.append(field, value);
             }

@@ -1,27 +1,27 @@
-//! How many requests are in flight, so that a stopping gateway knows when the last one is done.
+//! Counts the requests in flight, so that a stopping gateway knows when the last one is done.
 //!
-//! Every request counts here, and only the end of the gateway asks: counting is one atomic addition, and nobody is woken
-//! while somebody is in flight.
+//! Every request is counted, and only the end of the gateway asks for the count: counting is one atomic addition, and
+//! it wakes nobody while a request is in flight.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// The count.
+/// The number of requests in flight.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     count: AtomicUsize,
-    /// Told at each time that the count becomes zero.
+    /// Notified each time that the count becomes zero.
     none: Notify,
 }
 
-/// Counts one request for as long as it lives.
+/// Counts one request until it is dropped.
 #[derive(Debug)]
 pub(super) struct Counted(Arc<InFlight>);
 
 impl InFlight {
-    /// One more.
+    /// Counts one more request.
     pub(super) fn begin(self: &Arc<Self>) -> Counted {
         self.count.fetch_add(1, Ordering::SeqCst);
         Counted(Arc::clone(self))
@@ -31,10 +31,10 @@ impl InFlight {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Waits until there is none.
+    /// Waits until no request is in flight.
     pub(super) async fn none(&self) {
         loop {
-            // It hears of what happens from here on, and so misses nothing between the look and the wait.
+            // It is notified of everything from here on, so nothing is missed between the check and the wait.
             let told = self.none.notified();
             if self.count() == 0 {
                 return;

@@ -1,8 +1,8 @@
-//! Credentials that go on to the service as they came: those that a route leaves to it (`route.credentials`), and those that
-//! hold and that their issuer forwards (`issuer.forward`).
+//! Credentials that are forwarded unchanged: those that a route leaves to its service (`route.credentials`), and valid
+//! ones that their issuer forwards (`issuer.forward`).
 //!
-//! What stands where a form of the route puts something goes all the same, and so does a token of the gateway's own,
-//! wherever it is.
+//! A field that a form of the route sets is removed all the same, and so is a token of the gateway's own, wherever it
+//! is.
 
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
@@ -11,19 +11,19 @@ use crate::config::{Config, CredentialPlace, IssuerSettings, Route};
 use crate::session::looks_like_ours;
 use crate::wire::arrival::Arrival;
 
-/// Where what a route does not look at comes.
+/// The places of credentials that a route does not read, or that are forwarded.
 #[derive(Debug, Default)]
 pub(super) struct UnreadCredentials {
-    /// Headers besides `Authorization`, which the gate decides about.
+    /// The headers besides `Authorization`, which the gate decides about.
     headers: Vec<HeaderName>,
-    /// Headers besides `Authorization` in which a caller's own credential can go on, each with its issuer.
+    /// The headers besides `Authorization` in which a caller's own credential can be forwarded, each with its issuer.
     forwarded: Vec<(usize, HeaderName)>,
     /// Cookies.
     pub(super) cookies: Vec<String>,
 }
 
 impl UnreadCredentials {
-    /// Of this route.
+    /// Returns the places of this route.
     pub(super) fn of(route: &Route, config: &Config) -> Self {
         let forms = || route.identity.all().filter_map(|index| config.forms.get(index));
         let is_set = |name: &str| {
@@ -69,7 +69,8 @@ impl UnreadCredentials {
         left
     }
 
-    /// The fields of such headers, but for the gateway's own tokens; of `goes_on` those that the request's issuers forward.
+    /// Returns the fields of such headers, without the gateway's own tokens; `goes_on` are the issuers whose credentials are
+    /// forwarded.
     pub(super) fn fields<'a>(
         &'a self,
         arrival: &'a Arrival,
@@ -80,7 +81,7 @@ impl UnreadCredentials {
         };
         let all = |name| arrival.headers.get_all(name).iter().map(move |value| (name, value));
         let own = self.forwarded.iter().enumerate().filter(|(at, (issuer, name))| {
-            // Two issuers' tokens can come in one header.
+            // Tokens of two issuers can be in one header.
             let before = self.forwarded.iter().take(*at);
             let is_first =
                 before.clone().all(|(one, other)| other != name || !goes_on.contains(one));

@@ -1,8 +1,8 @@
-//! The listeners of clients: bound before anything else starts, and changed while the gateway runs.
+//! The clients' listeners: bound before anything else starts, and changed while the gateway runs.
 //!
-//! A reload binds what is new before anything changes, so that an address which cannot be had leaves everything as it was. A
-//! listener that is taken away is closed when it has accepted what was connected to it; its connections live on. Which
-//! addresses there are is told from the configuration's: port 0 stays the port that the system gave.
+//! A reload binds new addresses before anything changes, so that an address that cannot be bound leaves everything as
+//! it was. A removed listener is closed when it has accepted the connections in its queue; its connections live on.
+//! Addresses are compared as they are in the configuration: port 0 stays the port that the system gave.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use crate::config::Listen;
 pub struct Listening {
     tls: Arc<Tls>,
     state: Mutex<ListenerState>,
-    /// For a later configuration.
+    /// The inherited sockets, for a later configuration.
     inherited: Mutex<Inherited>,
 }
 
 struct ListenerState {
     open: Vec<Listener>,
-    /// Accepts from a socket; none before serving has begun.
+    /// Accepts from a socket; `None` before serving has begun.
     accept: Option<Accept>,
 }
 
@@ -39,22 +39,22 @@ pub(super) type Accepting = Result<JoinHandle<()>, std::io::Error>;
 
 struct Listener {
     wanted: WantedListener,
-    /// With the real port.
+    /// The address with the real port.
     address: SocketAddr,
-    /// Until it is accepted from.
+    /// The socket, until it is accepted from.
     socket: Option<Socket>,
     close: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
 }
 
-/// An address of the configuration.
+/// An address of the configuration, and whether it uses TLS.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct WantedListener {
     address: SocketAddr,
     is_tls: bool,
 }
 
-/// Listeners and certificates that are ready to take the place of those that are served.
+/// Listeners and certificates that are ready to replace those that are served.
 pub struct Prepared {
     wanted: Vec<WantedListener>,
     new: Vec<Listener>,
@@ -62,7 +62,7 @@ pub struct Prepared {
 }
 
 impl Listening {
-    /// Reads all certificates and binds all addresses that were not handed over.
+    /// Reads all certificates and binds all addresses that were not inherited.
     ///
     /// # Errors
     /// [`ListenError`]
@@ -73,14 +73,14 @@ impl Listening {
         Ok(Arc::new(Self { tls, state: Mutex::new(state), inherited: Mutex::new(inherited) }))
     }
 
-    /// Where it listens, over TLS or without.
+    /// Returns the addresses with TLS or without.
     pub fn addresses(&self, is_tls: bool) -> Vec<SocketAddr> {
         let state = self.state.lock();
         let of_kind = state.open.iter().filter(|one| one.wanted.is_tls == is_tls);
         of_kind.map(|one| one.address).collect()
     }
 
-    /// Binds what another configuration has more, and reads its certificates.
+    /// Binds the additional addresses of another configuration, and reads its certificates.
     ///
     /// # Errors
     /// [`ListenError`]; nothing has changed.
@@ -96,7 +96,7 @@ impl Listening {
         Ok(Prepared { wanted, new, pairs })
     }
 
-    /// Listens there from now on, and nowhere else.
+    /// Listens on these addresses from now on, and on no others.
     pub fn serve(&self, prepared: Prepared) {
         let Prepared { wanted, new, pairs } = prepared;
         self.tls.serve(pairs);
@@ -144,7 +144,7 @@ impl Listening {
         }
     }
 
-    /// The tasks that accept, to wait for them at the end.
+    /// Returns the tasks that accept, to wait for them at the end.
     pub(super) fn take_tasks(&self) -> Vec<JoinHandle<()>> {
         self.state.lock().open.iter_mut().filter_map(|one| one.task.take()).collect()
     }

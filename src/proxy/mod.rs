@@ -1,12 +1,12 @@
-//! How does the framework carry it?
+//! Carries requests with the framework.
 //!
-//! The only folder in which the framework's name occurs. It converts at both ends (`convert`), asks the gate, and puts
-//! into practice what the gate decided (`service`); it decides nothing itself.
+//! This is the only folder in which the framework's name occurs. It converts at both ends (`convert`), asks the gate,
+//! and carries out the gate's decision (`service`); it decides nothing itself.
 //!
-//! What the framework does by default and is changed here, with the reason beside each: connections without a limit on their
-//! number (`accept`), kept ones without a time limit, one message read into the next (`connection`), a tunnel closed by a
-//! fast upstream (`upstream::dial`), header limits of a megabyte, 64 KiB of buffer for each idle connection, retries of binding a
-//! port, a fixed wait at the end.
+//! These defaults of the framework are changed here, with the reason at each place: connections without a limit on
+//! their number (`accept`), persistent ones without a time limit, one message read into the next (`connection`), a
+//! tunnel closed by a fast upstream (`upstream::dial`), header limits of a megabyte, 64 KiB of buffer for each idle
+//! connection, retries of binding a port, a fixed wait at the end.
 
 mod accept;
 mod admin;
@@ -64,29 +64,29 @@ use crate::clock::Clock;
 use crate::secret::NoRandomness;
 use crate::store::Sessions;
 
-/// All that serving needs beside the generation.
+/// The parts that serving needs besides the generation.
 pub struct ProxyParts {
-    /// What is served.
+    /// The generation that is served.
     pub current: Arc<Current>,
-    /// For upkeep and readiness.
+    /// The session store, for upkeep and readiness.
     pub sessions: Arc<dyn Sessions>,
     /// Answers operators.
     pub operator: Operator,
     /// Reads the configuration again.
     pub reload: Arc<dyn Reload>,
-    /// Where clients connect.
+    /// The clients' listeners.
     pub listening: Arc<Listening>,
-    /// Where operators do.
+    /// The operators' listener.
     pub admin: Bound,
-    /// Tells what happened.
+    /// Reports events.
     pub observer: Observer,
-    /// Hears of the end of sessions.
+    /// The open exchanges, which are cut when their session ends.
     pub open: Arc<OpenExchanges>,
-    /// Tells the time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
-/// How often the framework may ask for a server for one request.
+/// How often the framework may choose a server for one request.
 const MAX_RETRIES: usize = 1024;
 
 /// A serving proxy.
@@ -101,7 +101,7 @@ pub struct Serving {
 /// Starts serving; must be called within a runtime.
 ///
 /// # Errors
-/// If the system gives no randomness.
+/// If the system provides no randomness.
 pub async fn serve(parts: ProxyParts) -> Result<Serving, ServeError> {
     let ProxyParts {
         current,
@@ -128,7 +128,7 @@ pub async fn serve(parts: ProxyParts) -> Result<Serving, ServeError> {
         in_flight: Arc::clone(&in_flight),
         stopping: stopped.clone(),
     };
-    // Each server is tried once (`fail_to_connect`); what is left is for kept connections that were just being closed.
+    // Each server is tried once (`fail_to_connect`); the other retries are for kept connections that were just being closed.
     let conf = ServerConf { max_retries: MAX_RETRIES, ..ServerConf::default() };
     let accepted = server::Accepted {
         current: Arc::clone(&current),
@@ -161,7 +161,7 @@ pub async fn serve(parts: ProxyParts) -> Result<Serving, ServeError> {
     Ok(Serving { stop, in_flight, open, listening, tasks })
 }
 
-/// Why serving could not start.
+/// The reason why serving could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// Request ids need a random start.
@@ -170,18 +170,18 @@ pub enum ServeError {
 }
 
 impl Serving {
-    /// Takes no new connection, and waits until the last request in flight is answered, or `within` is over.
+    /// Accepts no new connections, and waits until the last request in flight is answered, or `within` is over.
     pub async fn stop(self, within: std::time::Duration) {
         let mut open = self.open.subscribe();
         self.stop.send_replace(true);
         let finished = async {
-            // What clients have connected to is counted as open once it is accepted.
+            // Connections that clients have made are counted as open once they are accepted.
             for task in self.listening.take_tasks() {
                 let _ = task.await;
             }
-            // A client's next request may be under way: its connection is kept for a moment. HTTP/2 clients are told with
-            // two GOAWAYs (RFC 9113 section 6.8), between which they have a round trip for what they have begun. Errors
-            // would mean that nothing can be open or in flight any more.
+            // A client's next request may be under way, so its connection stays open for a moment. HTTP/2 clients get
+            // two GOAWAYs (RFC 9113 section 6.8), between which they have a round trip for requests that they have
+            // begun. Errors would mean that nothing can be open or in flight any more.
             let closed = open.wait_for(|count| *count == 0);
             let _ = tokio::time::timeout(connection::LAST_REQUEST * 2, closed).await;
             self.in_flight.none().await;

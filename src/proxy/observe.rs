@@ -1,4 +1,4 @@
-//! From what the framework and our stages know of a request to the one [`Record`] that telemetry reads.
+//! Turns the knowledge of the framework and of the stages about a request into the one [`Record`] that telemetry reads.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,20 +24,20 @@ use crate::telemetry::{
 };
 use crate::wire::scheme::Scheme;
 
-/// A longer `User-Agent` is cut.
+/// The longest `User-Agent`; a longer one is cut.
 const LONGEST_AGENT: usize = 256;
 
-/// Tells what happened. Cheap to clone.
+/// Reports requests and events to telemetry. Cheap to clone.
 #[derive(Clone)]
 pub struct Observer(Arc<Telemetry>);
 
 impl Observer {
-    /// To this telemetry.
+    /// Creates an observer that reports to this telemetry.
     pub const fn new(telemetry: Arc<Telemetry>) -> Self {
         Self(telemetry)
     }
 
-    /// A request is over.
+    /// Reports that a request is over.
     pub(super) fn tell(&self, session: &Session, error: Option<&Error>, ctx: &Ctx) {
         let client = ctx.arrival.as_ref().map_or_else(|| convert::peer(session), |a| a.client_ip());
         let noted = ctx.arrival.as_ref().map(|arrival| arrival.events.take());
@@ -67,7 +67,7 @@ impl Observer {
                 Passage::Unchecked(_) => Decided::Shadow,
             },
             (None, RequestLabel::None | RequestLabel::Route(_), Some(_)) => Decided::Refuse,
-            // An answered preflight is a route's, or nobody's.
+            // A preflight that was answered belongs to a route, or to nothing.
             (None, RequestLabel::Own(_) | RequestLabel::None | RequestLabel::Route(_), _) => {
                 Decided::Serve
             }
@@ -101,19 +101,19 @@ impl Observer {
         self.0.request(&record, &ctx.generation.labels);
     }
 
-    /// Something happened outside any client's request.
+    /// Reports events outside any client's request.
     pub(super) fn tell_background(&self, at: Timestamp, happened: Vec<EventKind>) {
         for what in happened {
             self.0.event(Event { at, request_id: None, client: None, agent: None, what });
         }
     }
 
-    /// A connection is open for as long as the answer lives.
+    /// Counts a connection as open until the returned value is dropped.
     pub(super) fn connection(&self) -> CountedConnection {
         self.0.metrics().connection()
     }
 
-    /// A connection came to nothing. One line, at a level at which a port scan fills no disk.
+    /// Reports that a connection failed. It is one line, at a level at which a port scan does not fill the disk.
     pub(super) fn connection_failed(
         &self,
         failure: ConnectionFailure,
@@ -124,24 +124,24 @@ impl Observer {
         tracing::debug!(client = ?client, reason = failure.name(), cause, "a connection came to nothing");
     }
 
-    /// How many sessions live.
+    /// Reports the number of live sessions.
     pub(super) fn sessions_active(&self, active: u64) {
         self.0.metrics().sessions_active(active);
     }
 
-    /// The text of `/metrics`.
+    /// Returns the text of `/metrics`.
     pub(super) fn scrape(&self) -> Result<String, String> {
         self.0.scrape()
     }
 }
 
-/// For people who are told of it.
+/// Returns the user agent, for people who are notified of an event.
 fn agent(ctx: &Ctx) -> Option<Arc<str>> {
     let agent = ctx.arrival.as_ref()?.header(USER_AGENT.as_str())?;
     Some(agent.get(..agent.floor_char_boundary(LONGEST_AGENT))?.into())
 }
 
-/// What was asked for, if it is not there: no route or method takes it, or the service says 404.
+/// Returns a digest of the target, if it does not exist: no route or method takes it, or the service answers 404.
 fn not_found(session: &Session, ctx: &Ctx) -> Option<Digest> {
     let is_missing = match (ctx.refusal, ctx.forwarding()) {
         (Some(refusal), _) => matches!(refusal, Refusal::NoRoute | Refusal::MethodNotAllowed),
@@ -154,7 +154,7 @@ fn not_found(session: &Session, ctx: &Ctx) -> Option<Digest> {
     Some(Digest::of(arrival.target.path().to_string().as_bytes()))
 }
 
-/// Whose credential was good, whatever became of the request.
+/// Returns the caller whose credential was valid, whatever the outcome of the request.
 fn known(ctx: &Ctx) -> Option<&Known> {
     let forwarded = ctx.forwarding().and_then(|forwarding| forwarding.permit.caller().known());
     forwarded.or(ctx.refused.as_ref())

@@ -1,19 +1,20 @@
-//! The exchanges that are open, by session, and how a session's end reaches them, or the block of its user, of itself or of the
-//! address that an exchange comes from.
+//! The register of open exchanges, by session: it cuts them when their session ends, or when their user, their session
+//! or their client's address is blocked.
 //!
-//! A WebSocket, an event stream or a long download is decided about once, at its head, and runs for hours. When its session
-//! ends, it must too. The store tells every end ([`SessionEnded`]); each request that is forwarded for a session stands in
-//! this register while it lives; what still runs [`GRACE`] after the end is cut. Cutting drops the future in which the
+//! A WebSocket, an event stream or a long download is decided on once, at its head, and runs for hours. When its session ends,
+//! it must end too. The store reports every end ([`SessionEnded`]); each request that is forwarded for a session is in this
+//! register while it lives; if it still runs [`GRACE`] after the end, it is cut. Cutting drops the future in which the
 //! framework serves the request, and with it both its connections (HTTP/1, tunnels) or its stream (HTTP/2, which is reset).
 //!
-//! - What is about to be answered is answered: a sign-out in one tab does not break the upload that ends in another.
+//! - An answer that is nearly complete is completed: a sign-out in one tab does not break the upload that ends in another.
 //! - An exchange does not cut itself: by the service's own sign-out the session ends while its answer is under way.
-//! - An end between the decision and the register is seen by its number ([`OpenExchanges::ends`]), and asked about.
-//! - A request costs one lock of one shard when it begins and when it ends; a short one without a session, nothing.
-//! - A block is looked for in the same way, and what it cuts must not go on because its session lives. On a shadowed route
-//!   nothing is enforced, so no block cuts there.
-//! - What was cut has no access line, because the framework tells of requests that end by themselves alone; it is told in a
-//!   line of its own.
+//! - An end between the decision and the registration changes the number of ends ([`OpenExchanges::ends`]); then the store is
+//!   asked.
+//! - A request costs one lock of one shard when it begins and when it ends; a short one without a session costs nothing.
+//! - A block is checked in the same way; an exchange that it cuts does not continue because its session lives. On a
+//!   shadowed route nothing is enforced, so no block cuts there.
+//! - A cut exchange has no access line, because the framework reports only requests that end by themselves; it is
+//!   logged in a line of its own.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -35,39 +36,39 @@ use crate::caller::SessionId;
 use crate::store::Session;
 use crate::store::notifying::{BlockListener, SessionEnded};
 
-/// An answer that is complete within this time after the end of its session is given.
+/// An answer that is complete within this time after the end of its session is delivered.
 const GRACE: Duration = Duration::from_millis(800);
 
-/// Requests of different sessions seldom wait for each other.
+/// The number of shards, so that requests of different sessions seldom wait for each other.
 const SHARDS: usize = 16;
 
 tokio::task_local! {
-    /// What ends the exchange that this task serves.
+    /// The reasons that can end the exchange that this task serves.
     static CURRENT: ExchangeEnds;
 }
 
-/// What ends an exchange before it ends by itself.
+/// The reasons that can end an exchange before it ends by itself.
 #[derive(Default)]
 struct ExchangeEnds {
-    /// Its session's end, once it has one.
+    /// The registered exchange, which is told of its session's end, once there is one.
     exchange: RefCell<Option<Arc<Exchange>>>,
-    /// Its route's time, if that says one.
+    /// The clock of its route's timeouts, if there are any.
     clock: RefCell<Option<Box<Countdown>>>,
 }
 
 type Shard = Mutex<HashMap<SessionId, Vec<Arc<Exchange>>, BuildHasherDefault<IdHasher>>>;
 
-/// The register.
+/// The register of open exchanges.
 pub struct OpenExchanges {
     shards: [Shard; SHARDS],
-    /// How many sessions have ended.
+    /// The number of sessions that have ended.
     ends: AtomicU64,
 }
 
-/// An odd number with as many ones as zeros, in no order.
+/// An odd number with as many ones as zeros, without a pattern.
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Hashes the ids of sessions. They are random, and made by the gateway: nobody chooses one that falls on another's place.
+/// Hashes session ids. They are random, and made by the gateway: nobody can choose one that collides with another.
 #[derive(Default)]
 struct IdHasher(u64);
 
@@ -86,18 +87,18 @@ impl Hasher for IdHasher {
     }
 }
 
-/// Whose exchange it is.
+/// The owner of an exchange.
 #[derive(Clone, Debug)]
 pub(super) struct ExchangeOwner {
-    /// Of this session, if of any.
+    /// The session, if there is one.
     pub(super) session: Option<SessionId>,
-    /// From where. None: no address cuts it.
+    /// The client's address. `None`: a block of an address does not cut the exchange.
     pub(super) client: Option<IpAddr>,
-    /// Is anything enforced?
+    /// Whether the route enforces anything.
     pub(super) is_checked: bool,
 }
 
-/// One that is open.
+/// An open exchange.
 struct Exchange {
     request_id: Arc<str>,
     client: Option<IpAddr>,
@@ -106,28 +107,28 @@ struct Exchange {
     waker: AtomicWaker,
 }
 
-/// Keeps an exchange in the register for as long as it lives.
+/// Keeps an exchange in the register until it is dropped.
 pub(super) struct Registered {
     register: Arc<OpenExchanges>,
-    /// The session, or for want of one the request's own id.
+    /// The session, or the request's own id if there is none.
     key: SessionId,
     exchange: Arc<Exchange>,
 }
 
 impl OpenExchanges {
-    /// An empty one.
+    /// Creates an empty register.
     #[must_use]
     pub fn new() -> Self {
         Self { shards: std::array::from_fn(|_| Shard::default()), ends: AtomicU64::new(0) }
     }
 
-    /// How many sessions have ended so far. A request that sees the same number when it arrives and after it was entered has
-    /// missed no end between its decision and its place in the register.
+    /// Returns how many sessions have ended so far. A request that sees the same number when it arrives and after it
+    /// was registered has missed no end between its decision and its registration.
     pub(super) fn ends(&self) -> u64 {
         self.ends.load(Ordering::SeqCst)
     }
 
-    /// The request that this task serves is open from now on.
+    /// Registers the request that this task serves as open.
     pub(super) fn enter(
         self: &Arc<Self>,
         whose: ExchangeOwner,
@@ -142,7 +143,7 @@ impl OpenExchanges {
             waker: AtomicWaker::new(),
         });
         self.shard(&key).lock().entry(key.clone()).or_default().push(Arc::clone(&exchange));
-        // Outside of a task that serves requests (unit tests) nothing can be cut.
+        // Outside a task that serves requests (unit tests) nothing can be cut.
         let _ = CURRENT.try_with(|current| current.exchange.replace(Some(Arc::clone(&exchange))));
         Registered { register: Arc::clone(self), key, exchange }
     }
@@ -152,7 +153,7 @@ impl OpenExchanges {
     }
 
     fn end_those(&self, session: &SessionId, is_meant: impl Fn(&Exchange) -> bool) {
-        // Before the look: whoever enters after it sees the number.
+        // This comes before the search: a request that registers after it sees the number.
         self.ends.fetch_add(1, Ordering::SeqCst);
         let open = self.shard(session).lock().get(session).cloned().unwrap_or_default();
         cut(open.iter().filter(|exchange| is_meant(exchange)));
@@ -172,14 +173,14 @@ impl OpenExchanges {
 
     fn shard(&self, session: &SessionId) -> &Shard {
         let hash = BuildHasherDefault::<IdHasher>::default().hash_one(session);
-        // Other bits than those by which the table below finds its places.
+        // These bits differ from those that the table below uses.
         let index = usize::try_from((hash >> 40) % SHARDS as u64).unwrap_or(0);
-        // There are `SHARDS` of them, and the index is a remainder.
+        // There are `SHARDS` shards, and the index is a remainder.
         self.shards.get(index).unwrap_or(&self.shards[0])
     }
 }
 
-/// Ends these, but the one that asks for it.
+/// Ends these exchanges, except the one that asks for it.
 fn cut<'e>(open: impl Iterator<Item = &'e Arc<Exchange>>) {
     let own = CURRENT.try_with(|current| current.exchange.borrow().clone()).ok().flatten();
     for exchange in open {
@@ -215,7 +216,7 @@ impl BlockListener for OpenExchanges {
 }
 
 impl Registered {
-    /// Its session ended before it stood in the register.
+    /// Ends the exchange: its session ended before it was registered.
     pub(super) fn ended(&self) {
         self.exchange.end();
     }
@@ -240,13 +241,13 @@ impl Drop for Registered {
     }
 }
 
-/// Begins the clock of the request that this task serves, or takes it away.
+/// Sets or removes the clock of the request that this task serves.
 pub(super) fn set_clock(clock: Option<Countdown>) {
-    // Outside of a task that serves requests nothing can be cut.
+    // Outside a task that serves requests nothing can be cut.
     let _ = CURRENT.try_with(|current| current.clock.replace(clock.map(Box::new)));
 }
 
-/// A part of the answer came, of a request with a clock.
+/// Restarts the clock, if the request has one, because a part of its answer came.
 pub(super) fn a_part_came(limits: &ServiceTimes) {
     let _ = CURRENT.try_with(|current| {
         if let Some(clock) = &mut *current.clock.borrow_mut() {
@@ -255,7 +256,7 @@ pub(super) fn a_part_came(limits: &ServiceTimes) {
     });
 }
 
-/// Which time of the request that this task serves is over, if one is.
+/// Returns the timeout that has expired for the request that this task serves, if any.
 pub(super) fn late() -> Option<ExpiredTimeout> {
     let late =
         |current: &ExchangeEnds| current.clock.borrow().as_ref().and_then(|clock| clock.late());
@@ -263,7 +264,7 @@ pub(super) fn late() -> Option<ExpiredTimeout> {
 }
 
 impl ExchangeEnds {
-    /// Does anything end the exchange now? `again`: what serves it has to look.
+    /// Checks whether anything ends the exchange now.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Interruption> {
         if let Some(clock) = &mut *self.clock.borrow_mut() {
             match clock.poll(cx) {
@@ -282,20 +283,20 @@ impl ExchangeEnds {
     }
 }
 
-/// What ends an exchange.
+/// The reason for interrupting an exchange.
 enum Interruption {
-    /// Whoever serves it is to look whether it can go on.
+    /// The request is polled again, to see whether it can continue.
     Again,
     Late,
     SessionEnded,
 }
 
-/// Serves a request to its end, or up to that of its session or its time. None: it was cut.
+/// Serves a request until it, its session or its time ends. `None`: it was cut.
 pub(super) async fn until_its_session_ends<T>(served: impl Future<Output = T>) -> Option<T> {
     CURRENT
         .scope(ExchangeEnds::default(), async {
             let mut served = pin!(served);
-            // Whether the session has ended is looked at whenever the request is served on, and when the end wakes us.
+            // The end of the session is checked whenever the request is polled, and when the end wakes this task.
             let first = std::future::poll_fn(|cx| {
                 loop {
                     if let Poll::Ready(done) = served.as_mut().poll(cx) {
@@ -375,7 +376,8 @@ mod tests {
         }
     }
 
-    /// Serves a request whose session ends under way, by this request or by another, and which is answered after `more`.
+    /// Serves a request whose session ends meanwhile, by this request or by another, and whose answer is complete after
+    /// `more`.
     async fn ends_while_open(by_itself: bool, more: Duration) -> Option<&'static str> {
         let register = Arc::new(OpenExchanges::new());
         let session = SessionId::new("s-1");

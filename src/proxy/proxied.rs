@@ -1,8 +1,8 @@
-//! Connections on which a proxy says first where they come from (the PROXY protocol).
+//! Connections that begin with the client's address from a proxy (the PROXY protocol).
 //!
-//! The header is read from the socket before anything else, TLS included, and not a byte beyond it. It is taken from the
-//! listed networks alone; whoever else connects is closed unread, since there is no address to serve them under. A proxy that
-//! says `LOCAL` or that it knows no address is served under its own.
+//! The header is read from the socket before anything else, TLS included, and not a byte beyond it. It is accepted only
+//! from the listed networks; other peers' connections are closed unread, since their client's address is unknown. A
+//! proxy that says `LOCAL` or that it knows no address is served under its own.
 
 use std::net::SocketAddr;
 
@@ -13,10 +13,10 @@ use crate::config::ProxyProtocol;
 use crate::telemetry::ConnectionFailure;
 use crate::wire::proxy_protocol::{HeaderReading, NoHeader, ProxiedAddress, read};
 
-/// Where the client's connection came from.
+/// Returns the address that the client's connection came from.
 ///
 /// # Errors
-/// Why it is not served.
+/// The reason why the connection is not served.
 pub(super) async fn client(
     socket: &mut TcpStream,
     peer: SocketAddr,
@@ -38,7 +38,7 @@ async fn announced(
     let wrong = |no: NoHeader| (ConnectionFailure::ProxyHeader, no.name());
     let mut bytes = Vec::new();
     loop {
-        // What is no header is told at once, and not when enough of it has come.
+        // Bytes that are not a header are refused at once, before enough of them have come.
         let needs = match read(&bytes).map_err(wrong)? {
             HeaderReading::Whole(announced) => return Ok(announced),
             HeaderReading::Needs(needs) => needs,

@@ -1,14 +1,15 @@
-//! Whoever is signed in, and is sent to and fro between a page and the service's own login page.
+//! Detects signed-in users who are redirected to and fro between a page and the service's own login page.
 //!
-//! A service whose login page leads a signed-in user straight on (`redirect_authenticated_user` of Django's `LoginView`)
-//! and whose pages send whoever lacks a permission to the login page keeps a browser going until it gives up. The gateway's
-//! own page has a guard of its own (`endpoint::sent_back`); where the service signs people in, both redirects pass through here.
+//! A service whose login page redirects a signed-in user onwards (`redirect_authenticated_user` of Django's `LoginView`) and
+//! whose pages redirect users without a permission to the login page keeps a browser going until it gives up. The gateway's
+//! own page has a check of its own (`endpoint::sent_back`); where the service signs people in, both redirects pass through
+//! here.
 //!
-//! So each redirect from the login page is remembered for a moment, by session. If the session is sent back to the login
-//! page within that time, and the login page then sends it to the same place again, that answer is replaced: 403
-//! `account_not_allowed`, with who is signed in. Two looks at the login page in a row are no loop, because nothing sent
-//! the browser back in between. It is remembered in this process and for this configuration alone: a loop that is missed
-//! once is met at its next turn.
+//! So each redirect from the login page is remembered for a moment, by session. If the session is sent back to the
+//! login page within that time, and the login page then sends it to the same place again, that answer is replaced: 403
+//! `account_not_allowed`, with the signed-in user. Two visits to the login page in a row are no loop, because nothing
+//! sent the browser back in between. The memory is limited to this process and this configuration: a loop that is
+//! missed once is detected at its next turn.
 
 use std::time::Duration;
 
@@ -23,13 +24,13 @@ use crate::wire::arrival::Arrival;
 use crate::wire::next::Next;
 use crate::wire::path::CanonicalPath;
 
-/// A turn of redirects takes milliseconds. A person who asks for the same place again takes longer.
+/// The longest turn of a loop: redirects take milliseconds, and a person who asks for the same place again takes longer.
 const SOON: Duration = Duration::from_secs(5);
 
-/// More sessions than a login page sends somewhere within [`SOON`]; the eldest are forgotten.
+/// The most sessions that are remembered: more than a login page redirects within [`SOON`]; the oldest are dropped.
 const REMEMBERED: usize = 10_000;
 
-/// Where the service's login pages have sent sessions.
+/// The recent redirects from the service's login pages, by session.
 pub(super) struct RedirectLoops {
     login_path: Option<CanonicalPath>,
     sessions: Cache<SessionId, SentRedirect>,
@@ -39,7 +40,7 @@ pub(super) struct RedirectLoops {
 struct SentRedirect {
     to: Next,
     at: Timestamp,
-    /// Has another page sent it to the login page since?
+    /// Whether another page has sent the session back to the login page since.
     is_back: bool,
 }
 
@@ -48,7 +49,8 @@ impl RedirectLoops {
         Self { login_path: sign_in.login_path.clone(), sessions: Cache::new(REMEMBERED) }
     }
 
-    /// Does this answer send a caller to where the login page has sent them before, and from where they came back?
+    /// Whether this answer closes a loop: it sends a caller where the login page has sent them before, and they came back from
+    /// there.
     pub(super) fn closes(
         &self,
         arrival: &Arrival,
@@ -78,12 +80,12 @@ impl RedirectLoops {
                 self.came_back(session, arrival.at);
                 false
             }
-            // A step of the sign-in, or a redirect that has nothing to do with one.
+            // A step of the sign-in, or a redirect that does not concern it.
             (true, true) | (false, false) => false,
         }
     }
 
-    /// The login page has sent it there. Is that a loop?
+    /// Records that the login page has sent the session there, and returns whether that is a loop.
     fn sent(&self, session: &SessionId, to: Next, at: Timestamp) -> bool {
         let before = self.sessions.get(session);
         let is_loop =
@@ -92,7 +94,7 @@ impl RedirectLoops {
         is_loop
     }
 
-    /// A page has sent it to the login page.
+    /// Records that a page has sent the session to the login page.
     fn came_back(&self, session: &SessionId, at: Timestamp) {
         if let Some(sent) = self.sessions.get(session)
             && at.since(sent.at) <= SOON
@@ -102,7 +104,7 @@ impl RedirectLoops {
     }
 }
 
-/// Where a redirect leads, if that is on this host.
+/// Returns the target of a redirect, if it is on this host.
 fn target_of(arrival: &Arrival, headers: &HeaderMap) -> Option<Next> {
     let location = headers.get(LOCATION)?.to_str().ok()?;
     let local = match location.strip_prefix(&arrival.origin()) {

@@ -1,4 +1,4 @@
-//! Refusals that are answered; and a form whose caller has to confirm first that it is them: its body is read and kept
+//! Answers refusals, and holds forms whose caller has to authenticate again first: the body is read and stored
 //! (`endpoint::held`).
 
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl ProxyService {
         self.answer(session, ctx, reply).await
     }
 
-    /// Refuses, or keeps what was posted and asks for the proof.
+    /// Refuses, or stores the posted form and asks for authentication.
     pub(super) async fn hold_or_refuse(
         &self,
         session: &mut Session,

@@ -1,8 +1,8 @@
-//! Which requests stand in the register of [what is open](super::open), and who is looked at again there.
+//! Decides which requests are in the register of [open exchanges](super::open), and which are checked again there.
 //!
-//! A request of a session stands there from its permit on. One without a session costs nothing as long as it is short; what may
-//! last long (a WebSocket, an upload or an answer without a known end or of more than [`LONG`]) stands there too, so that the
-//! block of its address cuts it.
+//! A request of a session is registered from its permit on. One without a session costs nothing as long as it is short;
+//! one that may last long (a WebSocket, an upload or an answer of unknown length or of more than [`LONG`]) is
+//! registered too, so that a block of its address cuts it.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use super::stage::{Ctx, Stage};
 use crate::caller::Known;
 use crate::gate::{Passage, Permit};
 
-/// Bytes that nobody sends or receives in a moment.
+/// The length in bytes from which a body counts as long.
 const LONG: u64 = 1 << 20;
 
 impl Ctx {
-    /// The gate let the request pass.
+    /// Registers the request, after the gate has let it pass.
     pub(super) async fn enter(&mut self, permit: &Permit, exchanges: &Arc<OpenExchanges>) {
         let known = permit.caller().known();
         let headers = self.arrival.as_ref().map(|arrival| &arrival.headers);
@@ -36,8 +36,8 @@ impl Ctx {
             is_checked,
         };
         self.open = Some(exchanges.enter(whose, &self.request_id));
-        // Somebody's session has ended since the request came, or somebody was blocked: was it this one, after it had been
-        // looked at?
+        // A session has ended since the request arrived, or somebody was blocked: this checks whether it concerns this
+        // request.
         if exchanges.ends() != self.ends
             && self.is_over(known, is_checked).await
             && let Some(open) = &self.open
@@ -46,7 +46,7 @@ impl Ctx {
         }
     }
 
-    /// The head of an answer is there: one that may last long is entered now.
+    /// Registers an exchange that may last long, when the head of its answer has come.
     pub(super) fn answers(
         &mut self,
         status: StatusCode,
@@ -88,7 +88,7 @@ impl Ctx {
     }
 }
 
-/// Has the body no known end, or one that is far away?
+/// Whether the body has an unknown length or a large one.
 fn may_be_long(headers: &HeaderMap, is_request: bool) -> bool {
     let length: Option<u64> =
         headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());

@@ -1,18 +1,18 @@
-//! An id for every request: a random start for each process, and a count.
+//! Makes an id for every request: a random start for each process, and a count.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::secret::{NoRandomness, random_bytes};
 
-/// Digits of the random start.
+/// The digits of the random start.
 const START: usize = 16;
-/// Digits of the count, at least: `-00000000`.
+/// The least digits of the count: `-00000000`.
 const LEAST: usize = 8;
-/// The longest id: a count has 16 digits at most.
+/// The longest id: a count has at most 16 digits.
 const LONGEST: usize = START + 1 + 16;
 
-/// Gives ids.
+/// Makes request ids.
 pub(super) struct RequestIds {
     start: [u8; START],
     next: AtomicU64,
@@ -26,7 +26,8 @@ impl RequestIds {
         Ok(Self { start, next: AtomicU64::new(0) })
     }
 
-    /// The next one. Written by hand: it is made for every request, and formatting costs several times as much.
+    /// Returns the next id. It is formatted by hand because every request needs one, and formatting costs several times as
+    /// much.
     pub(super) fn next(&self) -> Arc<str> {
         let count = self.next.fetch_add(1, Ordering::Relaxed);
         let mut id = [0; LONGEST];
@@ -37,7 +38,7 @@ impl RequestIds {
             *hyphen = b'-';
             write_hex(count, rest.get_mut(..digits).unwrap_or_default());
         }
-        // Digits and a hyphen are text.
+        // Digits and a hyphen are valid UTF-8.
         let id = id.get(..START + 1 + digits);
         Arc::from(id.and_then(|id| str::from_utf8(id).ok()).unwrap_or_default())
     }

@@ -1,9 +1,10 @@
-//! Listening, and stopping.
+//! Listens on sockets, and stops.
 //!
-//! Listeners are bound here, before anything else starts: the framework would go on without a port that it cannot have, or
-//! retry for half a minute. Clients' connections are accepted by ourselves (`accept`); the admin listener's by the framework,
-//! which is handed the file descriptors. All of it shares one runtime of our own, so that stopping is ours as well: no new
-//! connections, kept ones close with their last answer, requests in flight finish within the limit, then we return.
+//! Listeners are bound here, before anything else starts: the framework would go on without a port that it cannot bind, or
+//! retry for half a minute. The gateway itself accepts clients' connections (`accept`); the framework accepts the admin
+//! listener's, from the file descriptors that it is given. All of it shares one runtime of the gateway's own, so that the
+//! gateway controls stopping as well: no new connections, persistent ones close with their last answer, requests in flight
+//! finish within the limit, then it returns.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -28,61 +29,61 @@ use super::generation::Current;
 use super::listening::Accept;
 use super::observe::Observer;
 
-/// Streams that one HTTP/2 client may have open at a time.
+/// The most streams that one HTTP/2 client may have open at a time.
 const MAX_H2_STREAMS: u32 = 100;
 
-/// What accepting is made of.
+/// The parts that accepting needs.
 pub(super) struct Accepted {
     pub(super) current: Arc<Current>,
     pub(super) observer: Observer,
-    /// How many connections are open.
+    /// The number of open connections.
     pub(super) open: watch::Sender<usize>,
-    /// Places for connections that linger.
+    /// The places for connections that linger.
     pub(super) lingering: Arc<Semaphore>,
     pub(super) stop: watch::Receiver<bool>,
 }
 
-/// Listening sockets that were handed over by whoever started the gateway.
+/// Listening sockets that the process inherited from its starter.
 #[derive(Default)]
 pub struct Inherited(Vec<(SocketAddr, TcpListener)>);
 
 /// A socket to listen on.
 pub(super) struct Socket {
-    /// With the real port.
+    /// The address with the real port.
     pub(super) address: SocketAddr,
     pub(super) socket: TcpListener,
-    /// Does its queue outlive the gateway?
+    /// Whether its queue outlives the gateway.
     pub(super) is_inherited: bool,
 }
 
-/// Sockets that are bound and not yet served.
+/// Sockets that are bound and not served yet.
 pub struct Bound {
     sockets: Vec<(SocketAddr, TcpListener)>,
 }
 
-/// Why the gateway cannot listen.
+/// The reason why the gateway cannot listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// The address cannot be had.
+    /// The address cannot be bound.
     #[error("cannot listen on {address}: {error}")]
     Bind {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The system's error.
         error: io::Error,
     },
     /// Certificate and key cannot be used.
     #[error("cannot use {path} for TLS: {reason}")]
     Tls {
-        /// Which file.
+        /// The path of the file.
         path: String,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
 impl Bound {
-    /// Binds all addresses, or says which one cannot be had.
+    /// Binds all addresses, or returns the one that cannot be bound.
     ///
     /// # Errors
     /// [`ListenError::Bind`].
@@ -95,7 +96,7 @@ impl Bound {
         Ok(Self { sockets })
     }
 
-    /// The addresses, with the real port where 0 was asked for.
+    /// Returns the addresses, with the real port where 0 was requested.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.sockets.iter().map(|(address, _)| *address).collect()
     }
@@ -110,10 +111,10 @@ impl Bound {
 }
 
 impl Inherited {
-    /// These.
+    /// Takes over these sockets.
     ///
     /// # Errors
-    /// If one has no address, or cannot be read without waiting.
+    /// If one has no address, or cannot be made non-blocking.
     pub fn new(sockets: Vec<TcpListener>) -> io::Result<Self> {
         let with_address = |socket: TcpListener| {
             socket.set_nonblocking(true)?;
@@ -122,7 +123,7 @@ impl Inherited {
         sockets.into_iter().map(with_address).collect::<io::Result<_>>().map(Self)
     }
 
-    /// The one with this address, if it was handed over, or else a new one.
+    /// Returns the socket with this address, if it was inherited, or else a new one.
     pub(super) fn take_or_bind(&mut self, address: SocketAddr) -> Result<Socket, ListenError> {
         if let Some(index) = self.0.iter().position(|(known, _)| *known == address) {
             let (address, socket) = self.0.swap_remove(index);
@@ -136,13 +137,13 @@ impl Inherited {
             .map_err(|error| ListenError::Bind { address, error })
     }
 
-    /// The addresses of those that nothing has taken.
+    /// Returns the addresses of the sockets that were not taken.
     pub fn left(&self) -> Vec<SocketAddr> {
         self.0.iter().map(|(address, _)| *address).collect()
     }
 }
 
-/// Accepts for `proxy`, from any socket, until `stop` says so. A task ends when all is accepted that was connected to.
+/// Accepts for `proxy`, from any socket, until `stop` is set. A task ends when all connections in its queue are accepted.
 pub(super) fn accept_for<P>(proxy: P, conf: &Arc<ServerConf>, accepted: Accepted) -> Accept
 where
     P: ProxyHttp + Send + Sync + 'static,
@@ -187,7 +188,7 @@ where
     })
 }
 
-/// Serves an application of whole answers (the admin listener).
+/// Serves an application that gives complete answers (the admin listener).
 pub(super) fn serve_app<A>(app: A, bound: Bound, stop: watch::Receiver<bool>) -> JoinHandle<()>
 where
     A: ServeHttp + Send + Sync + 'static,

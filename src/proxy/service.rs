@@ -1,13 +1,13 @@
-//! One request through the framework's phases.
+//! Handles one request in the framework's phases.
 //!
 //! | phase | what happens |
 //! |---|---|
-//! | `request_filter` | the head is read, the gate decides; our own paths and refusals are answered |
-//! | `upstream_peer` | a server of the permit's upstream; without a permit, an error |
-//! | `upstream_request_filter` | the upstream's request is made: hygiene, forwarding headers, identity, path |
-//! | `upstream_response_filter` | the client's answer is made: hygiene, CORS |
-//! | `fail_to_proxy` | an error becomes a refusal with our body |
-//! | `logging` | what happened is told, once, to metrics, log, audit trail and detectors |
+//! | `request_filter` | the head is read, the gate decides; own paths and refusals are answered |
+//! | `upstream_peer` | a server of the permit's upstream is chosen; without a permit, an error |
+//! | `upstream_request_filter` | the upstream's request is made: removed headers, forwarding headers, identity, path |
+//! | `upstream_response_filter` | the client's answer is made: removed headers, CORS |
+//! | `fail_to_proxy` | an error becomes a refusal with the gateway's body |
+//! | `logging` | the outcome is reported once, to metrics, log, audit trail and detectors |
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -44,14 +44,14 @@ use crate::refusal::Refusal;
 use crate::wire::cookie;
 use crate::wire::forward::{self, EditHeaders};
 
-/// The proxy service. What decides about a request is in the generation that it began with.
+/// The proxy service. The rules for a request are in the generation that it began with.
 pub(super) struct ProxyService {
     pub(super) current: Arc<Current>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) ids: RequestIds,
     pub(super) observer: Observer,
     pub(super) exchanges: Arc<OpenExchanges>,
-    /// Places for clients that still send after their answer.
+    /// The places for clients that still send after their answer.
     pub(super) lingering: Arc<Semaphore>,
     pub(super) in_flight: Arc<super::in_flight::InFlight>,
     pub(super) stopping: watch::Receiver<bool>,
@@ -70,21 +70,22 @@ impl ProxyHttp for ProxyService {
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         head_is_read();
         let begun = Instant::now();
-        // What the version and `Connection` say stands (RFC 9112 section 9.3); only its time is limited.
+        // The version and `Connection` decide whether the connection stays open (RFC 9112 section 9.3); only its time is
+        // limited.
         if session.get_keepalive().is_some() {
             session.set_keepalive(Some(ctx.generation.listen.keepalive_timeout.as_secs().max(1)));
         }
         session.set_read_timeout(Some(ctx.generation.listen.read_timeout));
         session.set_write_timeout(Some(ctx.generation.listen.write_timeout));
         if session.req_header().version == Version::HTTP_10 {
-            // Neither is an interim answer sent to HTTP/1.0 (RFC 9110 section 15.2), nor asked for (section 10.1.1).
+            // HTTP/1.0 clients get no interim answer (RFC 9110 section 15.2), and cannot ask for one (section 10.1.1).
             session.set_ignore_info_resp(true);
             session.req_header_mut().remove_header(&EXPECT);
         }
         if let Some(orders) = orders(session) {
             orders.follows(follows(session));
         }
-        // A panic of ours is a refusal, and nothing is forwarded after it.
+        // A panic becomes a refusal, and nothing is forwarded after it.
         let answered = AssertUnwindSafe(self.arrive(session, ctx)).catch_unwind().await;
         let answered = match answered {
             Ok(answered) => answered,
@@ -153,7 +154,7 @@ impl ProxyHttp for ProxyService {
         trying::head_came(session, ctx, response)?;
         trying::replace_error(ctx, response)?;
         let (mut ended, mut followed) = (false, AnswerOutcome::default());
-        // An upgrade's `Connection` nominates `Upgrade`, and both are for the client.
+        // The `Connection` field of an upgrade nominates `Upgrade`, and both are for the client.
         if !is_upgrade(response.status) {
             let status = response.status;
             forward::strip_hop_by_hop(&mut Edited(response), status).map_err(|_| {
@@ -182,7 +183,7 @@ impl ProxyHttp for ProxyService {
             }
             let caller = forwarding.permit.caller();
             let given = &forwarding.given;
-            // Before the client hears of it: its next request may follow at once.
+            // This comes before the client gets the answer, because its next request may follow at once.
             let (status, headers) = (response.status, &response.headers);
             let counts = !is_interim;
             if counts && headers.contains_key(SET_COOKIE) {
@@ -240,7 +241,7 @@ impl ProxyHttp for ProxyService {
             }
         }
         if ended && let Some(forwarding) = ctx.forwarding() {
-            // The service signed the caller out, and so do we.
+            // The service signed the caller out, and so does the gateway.
             if self.end(forwarding.permit.caller(), ctx).await
                 && let Some(arrival) = &ctx.arrival
             {
@@ -253,7 +254,7 @@ impl ProxyHttp for ProxyService {
             && let Some(arrival) = &ctx.arrival
         {
             for removal in ctx.generation.endpoints.cookie_removals(arrival) {
-                // Under one of the gateway's names the service's own comes now.
+                // Under one of the gateway's names the service's own cookie is set now.
                 if !followed.passes.iter().any(|name| cookie::sets_cookie(&removal, name)) {
                     Edited(response).append(SET_COOKIE, removal);
                 }
@@ -275,8 +276,8 @@ impl ProxyHttp for ProxyService {
             Some(left) => ctx.body_left = left,
             None => return Err(refused(ctx, Refusal::BodyTooLarge, "the body is too large")),
         }
-        // The framework would write an empty last part as a chunk of size zero, and then the last chunk: the upstream takes
-        // the second one for a request, which is somebody else's (RFC 9112 section 7.1).
+        // The framework would write an empty last part as a chunk of size zero, and then the last chunk: the upstream
+        // takes the second one for the start of a request, which is another client's (RFC 9112 section 7.1).
         if end_of_stream && body.as_ref().is_some_and(Bytes::is_empty) {
             *body = None;
         }
@@ -335,7 +336,7 @@ impl ProxyHttp for ProxyService {
     }
 
     fn request_summary(&self, session: &Session, ctx: &Self::CTX) -> String {
-        // The framework's own has the query in it, where people put tokens.
+        // The framework's own summary contains the query, where people put tokens.
         format!("{} {}", session.req_header().method, ctx.request_id)
     }
 
@@ -384,7 +385,7 @@ impl ProxyHttp for ProxyService {
     }
 
     fn suppress_error_log(&self, _: &Session, ctx: &Self::CTX, error: &Error) -> bool {
-        // The access line says it, with the refusal's code. A client that goes away is no error of ours.
+        // The access log records it, with the refusal's code. A client that goes away is not an error of the gateway.
         ctx.refusal.is_some()
             || *error.esource() == ErrorSource::Downstream
             || error.etype() == &trying::REPLACED
@@ -396,7 +397,7 @@ impl ProxyHttp for ProxyService {
             open::set_clock(None);
         }
         ctx.leaves_its_server();
-        // The framework drops the session after this, whatever the client still sends.
+        // The framework drops the session after this, even if the client still sends.
         let is_whole = error.is_none() || matches!(ctx.stage, Stage::Answered(_));
         if is_whole && final_head(session).is_some() {
             let window =

@@ -1,4 +1,4 @@
-//! Sign-ins that the service itself answers (`[[sign_in.observe]]`), as they pass.
+//! Observes sign-ins that the service itself answers (`[[sign_in.observe]]`).
 
 use std::sync::Arc;
 
@@ -21,12 +21,12 @@ use crate::session::SignInRefused;
 use crate::session::observe::ObservedOutcome;
 use crate::wire::arrival::Arrival;
 
-/// A longer answer's tokens are not read.
+/// The longest answer whose tokens are read.
 const LONGEST_ANSWER: usize = 64 * 1024;
 
 impl ProxyService {
-    /// Looks at a request that is to be watched. A sign-in's body is read whole, into the buffer from which it goes on as it
-    /// came, and counted before it is forwarded.
+    /// Prepares a request that is to be observed. The body of a sign-in is read completely, into the buffer from which
+    /// it is forwarded unchanged, and the attempt is counted before it is forwarded.
     pub(super) async fn watch(
         &self,
         session: &mut Session,
@@ -81,7 +81,7 @@ impl ProxyService {
         Ok(Some(watched(observed, Some(trying), None)))
     }
 
-    /// A part of an answer that is read.
+    /// Reads a part of an answer.
     pub(super) fn read_on(&self, ctx: &mut Ctx, part: Option<&Bytes>, is_last: bool) {
         let Stage::Permitted(forwarding) = &mut ctx.stage else { return };
         let Some(watched) = &mut forwarding.watched else { return };
@@ -137,7 +137,7 @@ impl ProxyService {
         let mut reply =
             ctx.generation.endpoints.refuse(ctx.arrival.as_ref(), &ctx.request_id, &denial);
         if let Some(wait) = refused.retry_after {
-            // Rounded up: whoever comes back on the second is not refused again.
+            // Rounded up, so that a client that comes back on the second is not refused again.
             let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
             reply.headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
@@ -145,7 +145,7 @@ impl ProxyService {
     }
 }
 
-/// A request that is watched has its answer. Did it sign the caller out?
+/// Handles the answer to an observed request, and returns whether it signed the caller out.
 pub(super) fn saw(
     issuers: &Issuers,
     watched: &mut WatchedSignIn,
@@ -171,7 +171,7 @@ pub(super) fn saw(
     }
 }
 
-/// An answer that gives tokens is read from here on, while it goes on to the client.
+/// Begins to read an answer that contains tokens, while it goes on to the client.
 pub(super) fn begin_reading(watched: &mut WatchedSignIn, response: &ResponseHeader) {
     let headers = &response.headers;
     let is_plain = headers

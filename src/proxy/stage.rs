@@ -1,4 +1,4 @@
-//! What is known of a request while it passes through the framework's phases.
+//! The state of a request while it passes through the framework's phases.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,45 +26,45 @@ use crate::session::observe::Trying;
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
 
-/// Where a request stands. Forwarding asks for [`Stage::Permitted`]; in any other stage it is an error, never a default.
+/// The stage of a request. Forwarding requires [`Stage::Permitted`]; any other stage is an error, never a default.
 pub(super) enum Stage {
-    /// Nothing is decided.
+    /// Nothing is decided yet.
     Arrived,
-    /// The gate let it pass.
+    /// The gate let the request pass.
     Permitted(Box<ForwardPlan>),
-    /// It was answered here: by an own path, by a refusal, or after its upstream failed.
+    /// The request was answered here: by an own path, by a refusal, or after its upstream failed.
     Answered(Option<Box<ForwardPlan>>),
 }
 
-/// All that forwarding needs.
+/// The data that forwarding needs.
 pub(super) struct ForwardPlan {
-    /// The proof.
+    /// The proof that the request may pass.
     pub(super) permit: Permit,
-    /// What its identity forms give.
+    /// The fields that its identity forms set.
     pub(super) given: FormIdentity,
     /// The servers of the route's upstream.
     pub(super) pool: Arc<Pool>,
-    /// A chunked body that was read whole: its length.
+    /// The length of a chunked body that was read completely.
     pub(super) buffered: Option<usize>,
-    /// Tries so far.
+    /// The number of tries so far.
     pub(super) tries: usize,
-    /// The servers of those that failed.
+    /// The servers of the tries that failed.
     pub(super) tried: Vec<Arc<str>>,
-    /// Where it was tried last.
+    /// The server of the last try.
     pub(super) place: Option<Place>,
-    /// Its answer is asked for again elsewhere.
+    /// Whether its answer is requested again from another server.
     pub(super) is_asked_again: bool,
-    /// When the connection to the upstream was asked for.
+    /// When the connection to the upstream was requested.
     pub(super) asked: Option<Instant>,
-    /// A request that is watched (`[[sign_in.observe]]`): what it does, and a sign-in that is not settled.
+    /// The observation of a request (`[[sign_in.observe]]`): its kind, and the attempt that is not settled yet.
     pub(super) watched: Option<WatchedSignIn>,
-    /// Until the head of its answer was seen: it may be changing its caller's password.
+    /// Marks a request that may be changing its caller's password, until the head of its answer has come.
     pub(super) under_way: Option<UnderWay>,
-    /// What the service answered, on a shadowed route.
+    /// The service's answer, on a shadowed route.
     pub(super) answer: Option<ServiceAnswer>,
-    /// When the head of the answer arrived, counted from `asked`.
+    /// How long the head of the answer took, counted from `asked`.
     pub(super) upstream_time: Option<Duration>,
-    /// The times of its route, if that says any.
+    /// The timeouts of its route, if it sets any.
     pub(super) limits: Option<ServiceTimes>,
 }
 
@@ -72,20 +72,20 @@ pub(super) struct ForwardPlan {
 pub(super) struct WatchedSignIn {
     pub(super) observed: Arc<Observed>,
     pub(super) trying: Option<Trying>,
-    /// The refresh token that it brought.
+    /// The refresh token in the request.
     pub(super) presented: Option<PresentedRefresh>,
-    /// The answer's body so far, where tokens are in it.
+    /// The answer's body so far, if it contains tokens.
     pub(super) reading: Option<BodyReading>,
 }
 
-/// A body that is read while it goes on.
+/// A body that is read while it is forwarded.
 pub(super) struct BodyReading {
     pub(super) content_type: HeaderValue,
     pub(super) body: BytesMut,
 }
 
 impl ForwardPlan {
-    /// Does the route let WebSockets through?
+    /// Whether the route lets WebSockets through.
     pub(super) fn lets_websockets_through(&self) -> bool {
         match self.permit.passage() {
             Passage::Checked => self.permit.route().websocket,
@@ -94,40 +94,40 @@ impl ForwardPlan {
     }
 }
 
-/// One request's context.
+/// The context of one request.
 pub(super) struct Ctx {
-    /// The configuration by which it is decided from its arrival to its end, whatever is read meanwhile.
+    /// The configuration that decides about it from its arrival to its end, whatever is loaded meanwhile.
     pub(super) generation: Arc<Generation>,
     pub(super) stage: Stage,
-    /// The request as read; none if its head was refused.
+    /// The parsed request; `None` if its head was refused.
     pub(super) arrival: Option<Arrival>,
     pub(super) started: Instant,
     pub(super) at: Timestamp,
     pub(super) request_id: Arc<str>,
     pub(super) refusal: Option<Refusal>,
-    /// Who was refused, if their credential was good.
+    /// The refused caller, if their credential was valid.
     pub(super) refused: Option<Known>,
-    /// The name of the route, or the own path.
+    /// The route or own path that the request is counted under.
     pub(super) label: RequestLabel,
-    /// Time that was spent in our own code.
+    /// The time that was spent in the gateway's own code.
     pub(super) own_share: Duration,
-    /// Time that a client took for its body or for an answer of our own, while our code waited.
+    /// The time that a client took for its body or for an answer of the gateway, while that code waited.
     pub(super) waited: Duration,
-    /// Identity headers that the client sent.
+    /// The number of identity headers that the client sent.
     pub(super) spoofed: u32,
-    /// What is left to its caller under the limits of its route.
+    /// The caller's quotas under the limits of its route.
     pub(super) quotas: Vec<Quota>,
-    /// Its route's time was over.
+    /// Whether a timeout of its route expired.
     pub(super) is_late: bool,
-    /// What is answered in place of the service's error.
+    /// The reply that replaces the service's error.
     pub(super) replaced: Option<Box<Reply>>,
     /// How many more bytes of its body may be forwarded.
     pub(super) body_left: u64,
-    /// The connection to the upstream that is this client's alone, if there is one.
+    /// The upstream connection that belongs to this client alone, if there is one.
     pub(super) connection: Option<BoundConnection>,
-    /// How many sessions had ended when it arrived.
+    /// The number of sessions that had ended when it arrived.
     pub(super) ends: u64,
-    /// Its place among what is open, if it has a session.
+    /// Its entry in the register of open exchanges, if it has one.
     pub(super) open: Option<Registered>,
     /// Counts this request among those in flight until it is dropped.
     pub(super) _in_flight: Counted,
@@ -176,7 +176,7 @@ impl Ctx {
         }
     }
 
-    /// The forwarding that took place, whatever came of it.
+    /// Returns the forwarding that took place, whatever its result.
     pub(super) fn forwarding(&self) -> Option<&ForwardPlan> {
         match &self.stage {
             Stage::Permitted(forwarding) | Stage::Answered(Some(forwarding)) => Some(forwarding),
@@ -184,14 +184,14 @@ impl Ctx {
         }
     }
 
-    /// All of its answer was read from there.
+    /// Gives its place at the server back: the whole answer was read from there.
     pub(super) fn leaves_its_server(&mut self) {
         if let Stage::Permitted(forwarding) | Stage::Answered(Some(forwarding)) = &mut self.stage {
             forwarding.place = None;
         }
     }
 
-    /// An answer of our own was given.
+    /// Records that the gateway itself gave the answer.
     pub(super) fn answered(&mut self) {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Arrived) {
             Stage::Permitted(forwarding) => Stage::Answered(Some(forwarding)),
@@ -201,10 +201,10 @@ impl Ctx {
     }
 }
 
-/// What a request is counted under.
+/// The label that a request is counted under.
 #[derive(Clone, Debug)]
 pub(super) enum RequestLabel {
-    /// Nothing was found, or the head was refused.
+    /// No route was found, or the head was refused.
     None,
     /// A route.
     Route(Arc<crate::config::Route>),

@@ -1,4 +1,4 @@
-//! What goes on beside the requests, on the same runtime, until the gateway stops.
+//! Runs background tasks on the same runtime as the requests, until the gateway stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::context::Events;
 use crate::event::{EndReason, EventKind};
 use crate::store::Sessions;
 
-/// How often expired sessions are swept and last uses made durable.
+/// How often expired sessions are removed and last uses are stored.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How often it is looked whether a directory is due.
+/// How often to check whether a directory is due.
 const RECHECK_TICK: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether the certificate's files have changed.
+/// How often to check whether the certificates' files have changed.
 const CERTIFICATE_TICK: Duration = Duration::from_secs(5);
 
 /// Reads certificates again when their files change.
@@ -32,13 +32,13 @@ pub(super) fn reread_certificates(
     every(CERTIFICATE_TICK, stop, move || {
         let listening = Arc::clone(&listening);
         async move {
-            // Files may lie on a network's disk.
+            // The files may be on a network disk.
             let _ = tokio::task::spawn_blocking(move || listening.reread_certificates()).await;
         }
     })
 }
 
-/// Keeps the upstreams' addresses fresh.
+/// Keeps the upstreams' addresses up to date.
 pub(super) fn look_up(current: Arc<Current>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
     every(LOOKUP_INTERVAL, stop, move || {
         let generation = current.load();
@@ -46,21 +46,21 @@ pub(super) fn look_up(current: Arc<Current>, stop: watch::Receiver<bool>) -> Joi
     })
 }
 
-/// Asks the upstreams' servers whether they are well.
+/// Checks the health of the upstreams' servers.
 pub(super) fn check_health(current: Arc<Current>, stop: watch::Receiver<bool>) -> JoinHandle<()> {
     let checker = std::sync::LazyLock::new(health::Checker::new);
     every(health::TICK, stop, move || {
         let generation = current.load();
         for pool in generation.pools.iter().filter(|pool| pool.settings().health.is_some()) {
             let (pool, checker) = (Arc::clone(pool), Arc::clone(&checker));
-            // A slow server keeps no other pool from being asked.
+            // A slow server must not delay the checks of other pools.
             tokio::spawn(async move { pool.check_health(&checker).await });
         }
         std::future::ready(())
     })
 }
 
-/// Sweeps the store.
+/// Removes expired entries from the store.
 pub(super) fn upkeep(
     sessions: Arc<dyn Sessions>,
     clock: Arc<dyn Clock>,
@@ -91,7 +91,7 @@ pub(super) fn upkeep(
     })
 }
 
-/// Asks the directories that are due again about everybody who is signed in.
+/// Asks the directories that are due again about every signed-in user.
 pub(super) fn recheck(
     current: Arc<Current>,
     clock: Arc<dyn Clock>,
@@ -110,7 +110,7 @@ pub(super) fn recheck(
     })
 }
 
-/// Does something now and then again at every tick, never twice at a time.
+/// Does something now and again at every tick, never twice at a time.
 fn every<F, W>(interval: Duration, mut stop: watch::Receiver<bool>, mut work: W) -> JoinHandle<()>
 where
     W: FnMut() -> F + Send + 'static,

@@ -1,15 +1,15 @@
-//! Which server a request goes to, and whether it is tried again when that fails.
+//! Chooses the server for a request, and decides whether a failed request is retried.
 //!
-//! What is tried again, elsewhere and within the budget (`upstream::budget`):
+//! These are retried elsewhere, within the budget (`upstream::budget`):
 //!
 //! - a request for which no connection was made, whatever its method: nothing of it was sent;
-//! - one that the server says it has not looked at (HTTP/2's `REFUSED_STREAM`, and streams above the last one of a `GOAWAY`),
-//!   as long as no part of its body was sent;
+//! - a request that the server says it has not processed (HTTP/2's `REFUSED_STREAM`, and streams above the last one of
+//!   a `GOAWAY`), as long as no part of its body was sent;
 //! - `GET` and `HEAD` without a body whose answer has a status of `upstream.retry.statuses`.
 //!
-//! And on another connection to whoever is next, without a budget: an idempotent request without a body, when a kept
-//! connection was just being closed as it was sent (RFC 9110 section 9.2.2). A request of whose body a part was sent is never
-//! sent again.
+//! An idempotent request without a body is also retried on another connection to the next server, without a budget,
+//! when a kept connection was just being closed as it was sent (RFC 9110 section 9.2.2). A request is never sent again
+//! if a part of its body was sent.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -34,17 +34,17 @@ use crate::refusal::Refusal;
 use crate::telemetry::Retried;
 use crate::wire::arrival::Arrival;
 
-/// The service's answer does not go on, because an `[[error_page]]` stands in its place.
+/// The error for a service's answer that an `[[error_page]]` replaces.
 pub(super) const REPLACED: ErrorType = ErrorType::Custom("ReplacedAnswer");
 
-/// Takes a place at a server, and says how to connect to it.
+/// Takes a place at a server, and returns how to connect to it.
 pub(super) async fn choose_server(session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
     let websocket = ctx.passes_websocket();
     let Stage::Permitted(forwarding) = &mut ctx.stage else {
         return Err(refused(ctx, Refusal::Internal, "forwarding without a permit"));
     };
     if matches!(forwarding.permit.passage(), Passage::Checked) {
-        // Before the framework copies the head for the upstream.
+        // This comes before the framework copies the head for the upstream.
         forget_spellings(session.req_header_mut());
     }
     forwarding.tries += 1;
@@ -99,7 +99,8 @@ pub(super) async fn choose_server(session: &mut Session, ctx: &mut Ctx) -> Resul
     Ok(peer)
 }
 
-/// Where a client's connection came from and where it was accepted. Behind trusted proxies nobody knows the client's port.
+/// Returns where a client's connection came from and where it was accepted. Behind trusted proxies the client's port is
+/// unknown.
 fn ends(session: &Session, arrival: &Arrival) -> (SocketAddr, SocketAddr) {
     let ip = arrival.client_ip();
     let end = |address: Option<&pingora::protocols::l4::socket::SocketAddr>| {
@@ -114,13 +115,13 @@ fn ends(session: &Session, arrival: &Arrival) -> (SocketAddr, SocketAddr) {
     (SocketAddr::new(ip, peer.map_or(0, |peer| peer.port())), to)
 }
 
-/// Does the pool speak HTTP/2 alone, to a client that could not be answered? The framework would do it in chunks (proxy_h2.rs),
-/// which HTTP/1.0 does not know.
+/// Whether the pool speaks only HTTP/2 to a client that could not be answered. The framework would answer in chunks
+/// (proxy_h2.rs), which HTTP/1.0 does not know.
 pub(super) fn is_too_old(session: &Session, pool: &Pool) -> bool {
     session.req_header().version == Version::HTTP_10 && pool.settings().http == HttpVersion::Two
 }
 
-/// Of whom requests go to the same server.
+/// Returns the key by which requests go to the same server.
 fn key(forwarding: &ForwardPlan) -> Option<u64> {
     let known = match forwarding.permit.caller() {
         Caller::Known(known) => known,
@@ -139,7 +140,7 @@ fn key(forwarding: &ForwardPlan) -> Option<u64> {
     }
 }
 
-/// No connection was made.
+/// Handles a connection that could not be made.
 pub(super) fn not_connected(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> {
     let Stage::Permitted(forwarding) = &mut ctx.stage else { return error };
     let Some(place) = &forwarding.place else { return error };
@@ -153,7 +154,7 @@ pub(super) fn not_connected(ctx: &mut Ctx, mut error: Box<Error>) -> Box<Error> 
     error
 }
 
-/// The connection broke, or the server answered nothing, or something in between was not as it should be.
+/// Handles a broken connection, a missing answer, or an invalid one.
 pub(super) fn broke(
     session: &Session,
     ctx: &mut Ctx,
@@ -177,7 +178,7 @@ pub(super) fn broke(
             forwarding.pool.failed(place, Failure::Timeout);
             return error;
         }
-        // Whoever took so long: it need not have been the server.
+        // It need not have been the server that took so long.
         Some(ExpiredTimeout::Whole) => return error,
         None => {}
     }
@@ -204,7 +205,7 @@ pub(super) fn broke(
     error.more_context(name.to_string())
 }
 
-/// Does the server say that it has not looked at the request (RFC 9113 section 8.7)?
+/// Whether the server says that it has not processed the request (RFC 9113 section 8.7).
 fn is_unprocessed(error: &Error) -> bool {
     error.root_cause().downcast_ref::<h2::Error>().is_some_and(|error| {
         error.is_remote()
@@ -212,7 +213,7 @@ fn is_unprocessed(error: &Error) -> bool {
     })
 }
 
-/// The head of an answer came: what it says of the server, and an error if it is asked for again elsewhere.
+/// Records the head of an answer as the server's result; returns an error if the answer is requested again elsewhere.
 pub(super) fn head_came(session: &Session, ctx: &mut Ctx, response: &ResponseHeader) -> Result<()> {
     let status = response.status;
     if status.is_informational() && !is_upgrade(status) {
@@ -242,7 +243,7 @@ pub(super) fn head_came(session: &Session, ctx: &mut Ctx, response: &ResponseHea
     Ok(())
 }
 
-/// An error if a page of the operator's own is answered in place of the service's error.
+/// Returns an error if the operator's own page replaces the service's error.
 pub(super) fn replace_error(ctx: &mut Ctx, response: &ResponseHeader) -> Result<()> {
     if !response.status.is_server_error() {
         return Ok(());

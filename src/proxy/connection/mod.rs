@@ -1,17 +1,18 @@
-//! One connection: limited in number, counted while it is open, given up if the head of a request takes too long, and
-//! closed so that its last answer arrives.
+//! Serves one connection: counted while it is open, closed if the head of a request takes too long, and closed so that
+//! its last answer arrives.
 //!
-//! The framework's application is wrapped here twice. [`Connections`] sees connections: it puts a [`ClientStream`] between
-//! each and the framework, and lets it [`linger`] at the end. [`ConnectionRequests`] sees requests on them:
+//! The framework's application is wrapped here twice. [`Connections`] sees connections: it puts a [`ClientStream`]
+//! between each and the framework, and lets it [`linger`] at the end. [`ConnectionRequests`] sees the requests on them:
 //!
-//! - The framework limits the time of each read, so one byte a minute holds a connection for ever. A request runs against a
-//!   clock that stops when our first phase is reached ([`head_is_read`]); if it does not stop in time, the future is dropped,
-//!   and the connection with it. On a kept connection the wait for the next request is part of the time. Heads of HTTP/2 are
-//!   read before a request exists; there the framework's idle timeout holds.
-//! - The framework gives a connection up after every error of an upstream (pingora-proxy 0.9.1, lib.rs:1362), although our
-//!   answer said that it is kept. Where the request was read whole, the connection is taken up again ([`Orders::keep`]).
-//! - When the gateway stops, the framework closes what waits for a request at once, and with it the request that is just
-//!   under way. Such a connection may bring one more request within [`LAST_REQUEST`], whose answer says `close`.
+//! - The framework limits the time of each read, so one byte a minute holds a connection for ever. A request runs
+//!   against a clock that stops when the gateway's first phase is reached ([`head_is_read`]); if it does not stop in
+//!   time, the future is dropped, and the connection with it. On a persistent connection the wait for the next request
+//!   is part of the time. Heads of HTTP/2 are read before a request exists; there the framework's idle timeout holds.
+//! - The framework closes a connection after every error of an upstream (pingora-proxy 0.9.1, lib.rs:1362), although the
+//!   gateway's answer said that it stays open. Where the request was read completely, the connection is reused
+//!   ([`Orders::keep`]).
+//! - When the gateway stops, the framework at once closes connections that wait for a request, and loses requests that are
+//!   just arriving. Here such a connection may bring one more request within [`LAST_REQUEST`], whose answer says `close`.
 
 mod client;
 mod linger;
@@ -41,8 +42,8 @@ use super::observe::Observer;
 use super::open::until_its_session_ends;
 use crate::telemetry::ConnectionFailure;
 
-/// How long a connection without a request is kept when the gateway stops: long enough for the request of a busy client,
-/// short enough that nobody waits for a silent one.
+/// How long a connection without a request stays open when the gateway stops: long enough for the request of a busy
+/// client, short enough that a silent one does not delay the stop.
 pub(super) const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 tokio::task_local! {
@@ -62,14 +63,14 @@ pub(super) struct Connections<A> {
     pub(super) observer: Observer,
     /// For the time that an HTTP/2 client has to begin, and the size of a head.
     pub(super) current: Arc<Current>,
-    /// Places for those that linger.
+    /// The places for connections that linger.
     pub(super) lingering: Arc<Semaphore>,
 }
 
 /// Serves the requests of one connection.
 pub(super) struct ConnectionRequests<A> {
     pub(super) app: Arc<A>,
-    /// For how long a head may take, and a kept connection may be idle before it.
+    /// For how long a head may take, and how long a persistent connection may be idle before it.
     pub(super) current: Arc<Current>,
     pub(super) observer: Observer,
 }
@@ -120,8 +121,8 @@ impl<A> HttpServerApp for ConnectionRequests<A>
 where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    /// What `async_trait` would make of an `async fn`, but for this: the session, which is large, goes on at once. An
-    /// `async fn` would carry it, in each of the futures below, and each request would pay for copying that to the heap.
+    /// This is what `async_trait` would make of an `async fn`, except that the session, which is large, is handed on at once.
+    /// An `async fn` would carry it in each of the futures below, and each request would pay for copying that to the heap.
     fn process_new_http<'this, 'shutdown, 'all>(
         self: &'this Arc<Self>,
         session: ServerSession,
@@ -145,7 +146,7 @@ where
     }
 
     async fn http_cleanup(&self) {
-        // Not passed on: the framework would close what waits for a request at once.
+        // This is not passed on: the framework would at once close connections that wait for a request.
     }
 }
 
@@ -161,7 +162,7 @@ where
     ) -> impl Future<Output = Option<ReusedHttpStream>> + Send + 'a {
         let is_http2 = session.is_http2();
         let orders = session.stream().and_then(ClientStream::orders_of).map(Arc::clone);
-        // Only what is served here again has been answered before.
+        // Only a connection that is reused here has been answered before.
         let kept = orders.as_ref().is_some_and(|orders| orders.next_head());
         let within = {
             let listen = &self.current.load().listen;
@@ -192,7 +193,7 @@ where
     ) -> Option<ReusedHttpStream> {
         let (served, end) = HEAD_IS_READ
             .scope(Cell::new(false), async {
-                // The framework's own timers: coarse, and cheaper than one of the runtime's for each request.
+                // These are the framework's own timers: coarse, and cheaper than one of the runtime's for each request.
                 let in_time = fast_timeout(within, async {
                     tokio::select! {
                         biased;
@@ -216,7 +217,7 @@ where
                 }
             })
             .await;
-        // What is left of the connection shows when the framework has let it go.
+        // The rest of the connection is available when the framework has dropped it.
         drop(serving);
         if served.is_some() {
             return served;
@@ -229,15 +230,15 @@ where
     }
 }
 
-/// What the framework makes of a session.
+/// The framework's future that serves a session.
 type ServedConnection<'a> = Pin<Box<dyn Future<Output = Option<ReusedHttpStream>> + Send + 'a>>;
 
-/// What is known of a request of HTTP/1 before it is read.
+/// The facts about an HTTP/1 request that are known before it is read.
 struct Http1Request {
     orders: Option<Arc<Orders>>,
-    /// Was the connection kept after another one?
+    /// Whether the connection was kept open after another request.
     kept: bool,
-    /// For how long the head may take.
+    /// How long the head may take.
     within: Duration,
     peer: Option<IpAddr>,
 }
@@ -246,9 +247,9 @@ fn address(address: Option<&SocketAddr>) -> Option<IpAddr> {
     Some(address?.as_inet()?.ip())
 }
 
-/// Ready once [`head_is_read`] was called in this task.
+/// Becomes ready once [`head_is_read`] was called in this task.
 ///
-/// Nothing has to wake it: the same task is polled when the head arrives, and when its time is over.
+/// It needs no waker: the same task is polled when the head arrives, and when its time is over.
 async fn head_read() {
     std::future::poll_fn(|_| {
         if HEAD_IS_READ.with(Cell::get) { Poll::Ready(()) } else { Poll::Pending }
@@ -256,9 +257,9 @@ async fn head_read() {
     .await;
 }
 
-/// Ready when the gateway stops and no request has begun within [`LAST_REQUEST`].
+/// Becomes ready when the gateway stops and no request has begun within [`LAST_REQUEST`].
 async fn stopped(mut shutdown: ShutdownWatch, orders: Option<&Orders>) {
-    // An error means that nobody can tell us to stop any more, because the gateway is gone.
+    // An error means that the gateway, which would send the signal, is gone.
     let _ = shutdown.wait_for(|stopping| *stopping).await;
     tokio::time::sleep(LAST_REQUEST).await;
     if orders.is_some_and(Orders::has_begun) {

@@ -1,4 +1,4 @@
-//! What a request brought to prove who is calling, each piece by itself.
+//! Explains the credentials of a request, one by one.
 
 use http::header::{AUTHORIZATION, ORIGIN, REFERER};
 
@@ -15,16 +15,16 @@ use crate::session::personal_token::PersonalTokenUse;
 use crate::wire::arrival::Arrival;
 use crate::wire::authorization::{self, Authorization};
 
-/// What was found.
+/// The facts about the credentials that the later steps need.
 #[derive(Debug, Default)]
 pub(super) struct FoundCredential {
-    /// The groups of whoever it is.
+    /// The caller's groups.
     pub(super) groups: Vec<String>,
-    /// A cookie is what counts.
+    /// Whether the credential that counts is a cookie.
     pub(super) by_cookie: bool,
 }
 
-/// Tells of each; `passes` if the request got past all of them.
+/// Adds a step for each credential; `passes` if the request got past all of them.
 pub(super) async fn tell(
     story: &mut Story,
     issuers: &Issuers,
@@ -92,12 +92,12 @@ pub(super) async fn tell(
     }
 }
 
-/// A good one.
+/// Describes a valid credential.
 pub(super) async fn describe(issuers: &Issuers, credential: &Credential, at: Timestamp) -> String {
     match credential {
         Credential::Session(session, proof) => {
             let identity = session.identity.load_full();
-            // The one at hand was used a moment ago, to look at it.
+            // The session at hand was used a moment ago, by this check.
             let stored = issuers.sessions().session(&session.id, at).await;
             let last_used = stored.as_ref().unwrap_or(session).last_used();
             if let Some(grant) = &session.grant {
@@ -125,7 +125,7 @@ pub(super) async fn describe(issuers: &Issuers, credential: &Credential, at: Tim
             )
         }
         Credential::Issued(issued, identity, session) => {
-            // Only one that is in the store: another would begin with the request.
+            // Only a stored session has a last use: another would begin with the request.
             let session = match session {
                 Some(session) => issuers.sessions().session(&session.id, at).await,
                 None => None,
@@ -172,7 +172,7 @@ fn named(proof: Proof) -> String {
     }
 }
 
-/// More than a client learns.
+/// Returns the reason of a refusal, with more than a client is told.
 pub(super) fn why(refusal: Refusal) -> String {
     match refusal {
         Refusal::SessionEnded => "no session lives to which it belongs: it has ended (the audit \
@@ -182,7 +182,7 @@ pub(super) fn why(refusal: Refusal) -> String {
     }
 }
 
-/// What the check of the sender goes by.
+/// Describes the headers that the origin check uses.
 pub(super) fn origin_of(arrival: &Arrival) -> String {
     let said = |name: &str| arrival.header(name).map_or_else(|| "none".to_owned(), str::to_owned);
     let referer = if arrival.headers.contains_key(REFERER) { "there" } else { "none" };

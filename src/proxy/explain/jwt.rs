@@ -1,4 +1,4 @@
-//! What a JWT says, without what makes it one.
+//! Describes the content of a JWT, without its signature.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
 
-/// What a token says of itself, verified or not, without what makes it one.
+/// Returns the header and claims of a token, verified or not, without its signature.
 pub(super) fn said(text: &str, at: Timestamp) -> String {
     let Some((header, claims)) = header(text).zip(claims(text)) else {
         return format!("no JWT; {} characters", text.chars().count());
@@ -35,7 +35,7 @@ pub(super) fn said(text: &str, at: Timestamp) -> String {
     said + &format!("; claims {}", names(&claims))
 }
 
-/// A token for a service, as it is shown: never itself.
+/// Describes a token for a service, without the token itself.
 pub(super) fn shown(value: &str, at: Timestamp) -> String {
     let word = value.rsplit(' ').next().unwrap_or_default();
     let Some((header, claims)) = header(word).zip(claims(word)) else {

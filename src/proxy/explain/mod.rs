@@ -1,12 +1,12 @@
-//! What would become of a request, and why: `POST /explain` on the admin listener.
+//! Explains what would happen to a request, and why: `POST /explain` on the admin listener.
 //!
-//! The head is read by the framework's own parser from bytes in memory, and then goes the way of every request
+//! The head is parsed by the framework's own parser from bytes in memory, and then takes the path of every request
 //! (`convert::arrival`, [`Gate::decide`], the identity forms, `EditRules::request`): there is no second implementation that
-//! could say something else. What that way changes is kept from changing anything by what it is done with, [`Issuers::read_only`]
-//! and [`IdentityForms::read_only`](crate::identity::IdentityForms::read_only).
+//! could differ. [`Issuers::read_only`] and [`IdentityForms::read_only`](crate::identity::IdentityForms::read_only) make sure
+//! that nothing is changed on this path.
 //!
-//! The answer is for the operator, so it has the reasons that no client learns. It holds no secret: neither what was sent
-//! nor what an upstream would get.
+//! The answer is for the operator, so it includes reasons that no client is told. It holds no secret: neither those
+//! that were sent nor those that an upstream would get.
 
 mod credential;
 mod jwt;
@@ -39,13 +39,13 @@ use crate::secret::Secret;
 use crate::wire::arrival::Arrival;
 use crate::wire::path::PathMatch;
 
-/// Stands for the id that a real request would get.
+/// The id that stands for the one of a real request.
 const REQUEST_ID: &str = "explained";
 
-/// Explains by one generation.
+/// Explains requests by one generation.
 pub(super) struct Explainer(pub(super) Arc<Generation>);
 
-/// What is asked: about a request's head, or about a token alone.
+/// The question: about a request's head, or about a token alone.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExplainInput {
@@ -61,7 +61,7 @@ impl Explainer {
     /// Answers one question.
     ///
     /// # Errors
-    /// [`Refusal::BadBody`] if it is none.
+    /// [`Refusal::BadBody`] if the body is not a question.
     pub(super) async fn answer(&self, body: &[u8], at: Timestamp) -> Result<Value, Refusal> {
         let asked: ExplainInput = serde_json::from_slice(body).map_err(|_| Refusal::BadBody)?;
         let issuers = Arc::new(self.0.issuers.read_only().map_err(|_| Refusal::Internal)?);
@@ -104,13 +104,13 @@ impl Explainer {
         tell_head(&mut story, &arrival);
         let gate = self.0.gate.with_issuers(Arc::clone(&issuers));
         let decision = gate.decide(&arrival).await;
-        // Each credential is judged once more by itself, and then it is told what of.
+        // Each credential is checked again by itself below, and its events are reported then.
         arrival.events.take();
         match decision {
             Decision::Serve(own) => {
                 let text = format!("the gateway's own path {}: it answers itself", own.path);
                 story.step("route", StoryMark::Yes, text);
-                // As the access log calls it.
+                // This is the name in the access log.
                 story.member("route", json!(format!("own:{}", own.own.name())));
                 story.end(StoryEnd::Serve)
             }
@@ -150,7 +150,7 @@ impl Explainer {
         }
     }
 
-    /// What the upstream would get.
+    /// Explains the request that the upstream would get.
     async fn forward(
         &self,
         mut story: Story,
@@ -202,7 +202,7 @@ impl Explainer {
     }
 }
 
-/// The framework's own reading of a head.
+/// Parses a head with the framework's own parser.
 async fn read(head: &Secret) -> Option<Session> {
     let stream = Cursor::new(head.expose().as_bytes().to_vec());
     let mut session = Session::new_h1(Box::new(stream));
@@ -244,7 +244,7 @@ fn tell_head(story: &mut Story, arrival: &Arrival) {
     story.step("client", StoryMark::Note, text);
 }
 
-/// Which routes fit, and which of them it is.
+/// Adds the routes that match, and which of them is taken.
 fn tell_routes(story: &mut Story, gate: &Gate, arrival: &Arrival, found: Option<&Arc<Route>>) {
     let fitting = gate.routes().candidates(&arrival.host, arrival.target.path());
     for route in fitting {
@@ -271,7 +271,7 @@ fn tell_routes(story: &mut Story, gate: &Gate, arrival: &Arrival, found: Option<
     }
 }
 
-/// What would be decided on a route in the shadow.
+/// Adds the decision that would be made on a shadowed route.
 fn tell_shadow(story: &mut Story, passage: &Passage) {
     let would = match passage {
         Passage::Checked => return,

@@ -1,37 +1,37 @@
-//! An explanation in the making: its steps in order, and how it ended.
+//! Builds an explanation: its steps in order, and its end.
 
 use serde_json::{Map, Value, json};
 
 use crate::config::Route;
 use crate::refusal::Refusal;
 
-/// What a step says of the request.
+/// The meaning of a step for the request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum StoryMark {
-    /// It gets past this.
+    /// The request gets past this step.
     Yes,
-    /// It does not.
+    /// The request does not get past this step.
     No,
-    /// It is told for the reader's sake.
+    /// The step is only information.
     Note,
 }
 
-/// How it ends.
+/// The end of an explanation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum StoryEnd {
-    /// It goes to an upstream.
+    /// The request goes to an upstream.
     Forward,
-    /// The gateway answers it.
+    /// The gateway answers the request.
     Serve,
-    /// The token is good.
+    /// The token is valid.
     Good,
-    /// It is refused.
+    /// The request is refused.
     Refuse,
-    /// A password would be looked at, and nobody looks at one to explain something.
+    /// A password would have to be checked, and none is checked for an explanation.
     Undecided,
 }
 
-/// The steps so far.
+/// An explanation in progress.
 #[derive(Debug, Default)]
 pub(super) struct Story {
     steps: Vec<Value>,
@@ -61,22 +61,22 @@ impl StoryEnd {
 }
 
 impl Story {
-    /// One more step.
+    /// Adds a step.
     pub(super) fn step(&mut self, step: &'static str, mark: StoryMark, text: impl Into<String>) {
         self.steps.push(json!({"step": step, "mark": mark.name(), "text": text.into()}));
     }
 
-    /// One more member of the answer.
+    /// Adds a member to the answer.
     pub(super) fn member(&mut self, name: &str, value: Value) {
         self.more.insert(name.into(), value);
     }
 
-    /// Where it leads.
+    /// Adds the route that the request takes.
     pub(super) fn route(&mut self, route: &Route) {
         self.member("route", json!(route.name));
     }
 
-    /// The whole of it.
+    /// Returns the complete explanation.
     pub(super) fn end(self, end: StoryEnd) -> Value {
         let mut all = Map::new();
         all.insert("decision".into(), json!(end.name()));
@@ -85,7 +85,7 @@ impl Story {
         Value::Object(all)
     }
 
-    /// It is refused, in this step.
+    /// Ends the explanation with a refusal in this step.
     pub(super) fn refused(mut self, step: &'static str, refusal: Refusal, why: &str) -> Value {
         if refusal == Refusal::Busy {
             let text = "a name and a password would be checked; no password is checked to explain";

@@ -1,4 +1,4 @@
-//! A token alone: whose it is, of which kind, and whether it holds.
+//! Explains a token alone: its owner, its kind, and whether it is valid.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -18,7 +18,7 @@ use crate::secret::Secret;
 use crate::session::personal_token::{PersonalTokenUse, says_token};
 use crate::session::{RefreshLook, looks_like_ours};
 
-/// Nobody's: a token by itself comes from nowhere.
+/// The address of a token's sender: a token by itself has none.
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Explains a token by asking everybody who could have issued it.

@@ -1,8 +1,8 @@
-//! What an upstream would get: names of what is taken out, and what is set.
+//! Explains the request that an upstream would get: the names of removed fields, and the fields that are set.
 //!
-//! A value is shown only where it is known to be none to hide: the identity headers, the forwarding headers, and a form's
-//! header that holds no more than the user's name or id. Everything else is described, so that a new form is hidden until
-//! somebody says otherwise.
+//! A value is shown only where it is known to be no secret: the identity headers, the forwarding headers, and a form's
+//! header that holds only the user's name or id. Everything else is described without its value, so that a new form is
+//! hidden by default.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ use crate::wire::arrival::Arrival;
 use crate::wire::forward::fold;
 use crate::wire::header_value;
 
-/// The difference that the gateway makes.
+/// Describes the changes that the gateway makes.
 pub(super) fn describe(
     edit: &EditRules,
     arrival: &Arrival,
@@ -100,7 +100,7 @@ fn clear(value: &HeaderValue) -> String {
     }
 }
 
-/// The names of all cookies.
+/// Returns the names of all cookies.
 fn cookies(headers: &HeaderMap) -> BTreeSet<String> {
     let pairs =
         headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|b| *b == b';'));

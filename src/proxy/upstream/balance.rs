@@ -1,14 +1,14 @@
-//! Who gets the next request.
+//! Chooses the server for the next request.
 //!
-//! Small code of our own in place of `pingora-load-balancing`: that has no least requests, no ejection and no slow start; its
-//! health, weights and members belong to one immutable set, so that drains and in-flight counts would have to be kept beside
-//! it, and its consistent hashing (ketama) is built anew with every change of the members. Pools are small (a few servers),
-//! so everything here looks at each address of a pool at most a few times and allocates nothing:
+//! This small code replaces `pingora-load-balancing`: that has no least requests, no ejection and no slow start; its
+//! health, weights and members belong to one immutable set, so that drains and in-flight counts would have to be stored
+//! beside it, and its consistent hashing (ketama) is rebuilt with every change of the members. Pools are small (a few
+//! servers), so everything here visits each address of a pool at most a few times and allocates nothing:
 //!
-//! - in turn: an order in which weights are spread evenly (smooth weighted round robin), made when the members change;
-//! - least requests: one look at all;
-//! - by hash: weighted rendezvous hashing (highest random weight). When an address goes, only what it had moves, and comes
-//!   back with it.
+//! - in turn: an order that spreads weights evenly (smooth weighted round robin), made when the members change;
+//! - least requests: one pass over all addresses;
+//! - by hash: weighted rendezvous hashing (highest random weight). When an address is removed, only its own keys move,
+//!   and they return with it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,44 +20,45 @@ use crate::config::Balance;
 #[derive(Default)]
 pub(super) struct PoolTable {
     pub(super) endpoints: Vec<Arc<Endpoint>>,
-    /// Whose turn it is; each occurs by its weight.
+    /// The order of turns; each address occurs by its weight.
     order: Vec<usize>,
 }
 
-/// What to choose by.
+/// The input of a choice.
 pub(super) struct Choice<'a> {
     pub(super) balance: Balance,
-    /// Rises with every choice.
+    /// Increases with every choice.
     pub(super) turn: usize,
-    /// Of whom hashing is by.
+    /// The key of the caller, for hashing.
     pub(super) key: Option<u64>,
-    /// Addresses that were tried for this request.
+    /// The addresses that were tried for this request.
     pub(super) tried: &'a [Arc<str>],
     pub(super) slow_start: Duration,
     /// The most requests in flight at an address; zero is no limit.
     pub(super) most: usize,
 }
 
-/// What came of a choice.
+/// The result of a choice.
 pub(super) enum Chosen {
     /// This address.
     At(InFlightAt),
-    /// There are addresses, and all have as many requests as they may.
+    /// There are addresses, but all have as many requests as they may.
     Full,
-    /// There is none to ask.
+    /// No address can be asked.
     None,
 }
 
-/// How strict a look is.
+/// The strictness of a search; each pass is less strict than the one before.
 #[derive(Clone, Copy, PartialEq)]
 enum Strictness {
-    /// In service, and by its share while it comes back.
+    /// Addresses in service, with a reduced share after their return.
     Best,
-    /// In service.
+    /// Addresses in service, with their full share.
     InService,
-    /// In service, if only as a substitute.
+    /// Addresses in service, backups included.
     Backup,
-    /// Rather one that has failed than none. Nothing is asked whose health checks fail, or that an operator took out.
+    /// Ejected addresses too, rather than none. Addresses whose health checks fail, or that an operator has drained, are never
+    /// chosen.
     Ejected,
 }
 
@@ -73,7 +74,8 @@ impl PoolTable {
         for look in
             [Strictness::Best, Strictness::InService, Strictness::Backup, Strictness::Ejected]
         {
-            // Who is first may be full by the time it is entered; then the next is looked for, each at most once.
+            // The best address may be full by the time of entering; then the search is repeated, at most once for each
+            // address.
             for _ in 0..self.endpoints.len() {
                 let found = match (choice.balance, choice.key) {
                     (Balance::LeastRequests, _) => self.least(choice, look, &mut is_full),
@@ -116,7 +118,7 @@ impl PoolTable {
         is_full: &mut bool,
     ) -> Option<&Arc<Endpoint>> {
         let first = choice.turn.checked_rem(self.endpoints.len())?;
-        // Among equals, each in turn.
+        // Among equals, the turn decides.
         let (before, from) = self.endpoints.split_at_checked(first)?;
         let open = from.iter().chain(before).filter(|one| is_open(one, choice, look, is_full));
         open.min_by_key(|one| {
@@ -162,12 +164,12 @@ fn is_open(endpoint: &Endpoint, choice: &Choice<'_>, look: Strictness, is_full: 
     has_room
 }
 
-/// A number below 1000 that looks like chance.
+/// Returns a pseudo-random number below 1000.
 fn lot(turn: usize) -> u64 {
     mix(u64::try_from(turn).unwrap_or(0)) % 1000
 }
 
-/// The smallest of these wins, as often as its weight says (an exponential race).
+/// Returns a distance; the smallest wins, as often as its weight says (an exponential race).
 #[expect(clippy::cast_precision_loss, reason = "53 bits are as many as a float has")]
 fn distance(hash: u64, weight: u32) -> f64 {
     let unit = ((mix(hash) >> 11) as f64 + 1.0) / (1_u64 << 53) as f64;
@@ -182,7 +184,7 @@ const fn mix(value: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// FNV-1a: the same in every process, so that gateways side by side send a user to the same server.
+/// Hashes with FNV-1a, which is the same in every process, so that parallel gateways send a user to the same server.
 pub(in crate::proxy) fn hash_of(parts: &[&[u8]]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     for byte in parts.iter().flat_map(|part| part.iter().copied().chain([0])) {
@@ -191,7 +193,7 @@ pub(in crate::proxy) fn hash_of(parts: &[&[u8]]) -> u64 {
     mix(hash)
 }
 
-/// Each index as often as its weight, and as far from itself as can be.
+/// Returns each index as often as its weight, spread as evenly as possible.
 fn spread(weights: &[u32]) -> Vec<usize> {
     let divisor = weights.iter().copied().fold(0, greatest_common_divisor).max(1);
     let weights: Vec<i64> = weights.iter().map(|weight| i64::from(weight / divisor)).collect();

@@ -1,36 +1,36 @@
-//! How many retries there may be.
+//! Limits the number of retries.
 //!
-//! When everything fails, trying everything again is what keeps it down. Each request earns a part of a retry
-//! (`budget_percent`), which lasts a few seconds' worth; beside that there may be `budget_floor` of them in any second, so
-//! that a quiet service has retries too.
+//! When everything fails, retrying everything prevents a recovery. Each request earns a part of a retry
+//! (`budget_percent`), of which a few seconds' worth can be saved up; besides, `budget_floor` retries are allowed in
+//! any second, so that a service with few requests has retries too.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::endpoint::now;
 
-/// A retry is counted in parts of it.
+/// The parts that make up one retry.
 const ONE: i64 = 100;
 /// The most that can be saved up.
 const SAVED: i64 = 100 * ONE;
 
-/// What may be retried now.
+/// The retries that are allowed now.
 #[derive(Default)]
 pub(super) struct Budget {
     saved: AtomicI64,
-    /// The second for which `spent` counts.
+    /// The second that `spent` counts.
     second: AtomicU64,
     spent: AtomicU64,
 }
 
 impl Budget {
-    /// A request came.
+    /// Earns a part of a retry for a request.
     pub(super) fn earn(&self, percent: u32) {
         if percent > 0 && self.saved.load(Ordering::Relaxed) < SAVED {
             self.saved.fetch_add(i64::from(percent), Ordering::Relaxed);
         }
     }
 
-    /// May there be one more retry? Then it is counted.
+    /// Counts one more retry and returns `true`, if it is allowed.
     pub(super) fn spend(&self, floor: u32) -> bool {
         self.spend_at(now() / 1000, floor)
     }

@@ -1,18 +1,19 @@
-//! Connections to servers that are made by ourselves, where the framework's own would not do: a header of the PROXY protocol
-//! comes first on them, a WebSocket handshake goes over them, or their requests have a clock (`proxy::deadline`), whose end
-//! fails the next read.
+//! Makes connections to servers where the framework's own would not do: those that begin with a PROXY protocol header,
+//! that carry a WebSocket handshake, or whose requests have a clock (`proxy::deadline`), whose end fails the next read.
 //!
-//! For WebSocket handshakes, the answer is held back until the request was sent whole. The framework writes a request's head,
-//! and then takes its body from a queue while it reads the answer, in no fixed order. If the upstream's 101 is read before
-//! the (empty) body of the handshake was taken from the queue, the end of that body counts as the end of the tunnel, and both
-//! sides are closed (pingora-proxy 0.9.1, proxy_h1.rs:329-336). An upstream that answers at once meets this a few times in a
-//! thousand. No phase of ours lies between the two reads, but the connection does: the framework flushes it once after the
-//! head (pingora-core, v1/client.rs:147) and once after the end of the body (v1/client.rs:194). Reads wait here until the
-//! second flush, so the order is always the right one. A test holds the framework to its two flushes. If another version of
-//! it should flush once alone, handshakes would be late by [`LONGEST`] and meet the race again, and none would hang.
+//! For WebSocket handshakes, the answer is held back until the request was sent completely. The framework writes a request's
+//! head, and then takes its body from a queue while it reads the answer, in no fixed order. If the upstream's 101 is read
+//! before the (empty) body of the handshake was taken from the queue, the end of that body counts as the end of the tunnel,
+//! and both sides are closed (pingora-proxy 0.9.1, proxy_h1.rs:329-336). With an upstream that answers at once this happens a
+//! few times in a thousand. None of the gateway's phases lies between the two reads, but the connection does: the framework
+//! flushes it once after the head (pingora-core, v1/client.rs:147) and once after the end of the body (v1/client.rs:194).
+//! Reads wait here until the second flush, so the order is always the right one. A test checks that the framework flushes
+//! twice. If another version of it should flush only once, handshakes would be late by [`LONGEST`] and meet the race again,
+//! and none would hang.
 //!
 //! Such a connection is used for one handshake only ([`Pool::peer`](super::Pool::peer) gives each a group of its own): a kept
-//! one would have seen its flushes already. TLS lies below this type, because its own handshake reads; so it is made here too.
+//! one would have seen its flushes already. TLS is below this type, because its own handshake reads; so the TLS handshake is
+//! made here too.
 
 use std::io;
 use std::pin::Pin;
@@ -36,25 +37,25 @@ use tokio::time::Sleep;
 
 use crate::proxy::deadline::fail_if_late;
 
-/// After the head, and after the end of the body.
+/// The flushes of a handshake: one after the head, and one after the end of the body.
 const FLUSHES: u8 = 2;
-/// How long a read waits for the second flush. Nothing lies between the two but the framework's own queue.
+/// How long a read waits for the second flush. Only the framework's own queue is between the two.
 const LONGEST: Duration = Duration::from_millis(500);
 
-/// Connects.
+/// Connects to a server.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Dial {
-    /// For a WebSocket handshake.
+    /// Whether the connection is for a WebSocket handshake.
     pub(super) is_held_back: bool,
-    /// With TLS, towards a server of this name.
+    /// The TLS settings and the server's name, for a connection with TLS.
     pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    /// What is sent first of all.
+    /// The bytes that are sent first.
     pub(super) header: Option<Bytes>,
-    /// Its reads fail when the request's time is over.
+    /// Whether reads fail when the request's time is over.
     pub(super) is_timed: bool,
 }
 
-/// Anything that carries bytes.
+/// A bidirectional stream of bytes.
 trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {}
 
 impl<T> ByteStream for T where T: AsyncRead + AsyncWrite + Unpin + Send + Sync + std::fmt::Debug {}
@@ -66,7 +67,7 @@ impl L4Connect for Dial {
         match address {
             SocketAddr::Inet(address) => {
                 let socket = TcpStream::connect(address).await.map_err(|e| failed(&e))?;
-                // A connection is of use without it.
+                // A connection works even if setting this option fails.
                 let _ = socket.set_nodelay(true);
                 self.on(socket).await
             }
@@ -119,7 +120,7 @@ fn failed(error: &io::Error) -> Box<Error> {
     Error::explain(kind, format!("connecting to a server: {error}"))
 }
 
-/// A connection from which nothing is read before the request was sent whole.
+/// A connection that is not read before the request was sent completely.
 #[derive(Debug)]
 struct HeldBack<S> {
     socket: S,
@@ -167,7 +168,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeldBack<S> {
         let flushed = Pin::new(&mut self.socket).poll_flush(cx);
         if flushed.is_ready() && self.flushes < FLUSHES {
             self.flushes += 1;
-            // After the first, its time begins.
+            // After the first flush the reader's time begins.
             if let Some(reader) = self.reader.take() {
                 reader.wake();
             }
@@ -191,7 +192,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.0).poll_read(cx, buf) {
-            // The clock's end polls this again: it is of the same task.
+            // When the clock expires this is polled again, because it is in the same task.
             Poll::Pending => fail_if_late(),
             ready => ready,
         }
@@ -224,7 +225,7 @@ impl<S: ByteStream> VirtualSocket for Timed<S> {
 
 impl VirtualSocket for HeldBack<Box<dyn ByteStream>> {
     fn set_socket_option(&self, _: VirtualSockOpt) -> io::Result<()> {
-        // The one that is of use here was set when the connection was made.
+        // The useful option was set when the connection was made.
         Ok(())
     }
 }
@@ -277,7 +278,7 @@ mod tests {
         assert!(begun.elapsed() >= LONGEST);
     }
 
-    /// What all of this relies on: the framework flushes after a head, and after the end of its body.
+    /// Everything here relies on this: the framework flushes after a head, and after the end of its body.
     #[tokio::test]
     async fn the_framework_flushes_twice() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,7 +1,7 @@
-//! One address of a server, and how it fares.
+//! One address of a server, and its condition.
 //!
-//! An [`Endpoint`] is made for one configuration. What is known of it ([`EndpointHealth`]) and of its server ([`ServerState`])
-//! outlives that: a reload, and a name that is found at other addresses, keep them for what stays.
+//! An [`Endpoint`] is made for one configuration. Its condition ([`EndpointHealth`]) and that of its server ([`ServerState`])
+//! outlive it: a reload, and a look-up that finds other addresses, keep them for the addresses and servers that remain.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -12,68 +12,68 @@ use pingora::upstreams::peer::HttpPeer;
 
 use crate::telemetry::ServerMetrics;
 
-/// What is known of a server, whatever its addresses are.
+/// The state of a server, whatever its addresses are.
 pub(super) struct ServerState {
     pub(super) name: String,
-    /// An operator takes it out of service; what is in flight ends.
+    /// Whether an operator has taken it out of service; requests in flight are completed.
     pub(super) drained: AtomicBool,
     pub(super) metrics: ServerMetrics,
 }
 
-/// An address to which requests go.
+/// An address that requests are sent to.
 pub(super) struct Endpoint {
-    /// For the log.
+    /// The name for the log.
     pub(super) name: Arc<str>,
-    /// Where it is.
+    /// The address itself.
     pub(super) address: Arc<str>,
-    /// Its own host, for services that are asked for it.
+    /// The server's own host, for services that are asked by it.
     pub(super) host: HeaderValue,
     pub(super) weight: u32,
-    /// It is asked only if others cannot be.
+    /// Whether it is used only if others cannot be.
     pub(super) is_backup: bool,
-    /// Tells it from others where requests are shared by their hashes, in every process alike.
+    /// The hash of the address, for balancing by hash; the same in every process.
     pub(super) hash: u64,
-    /// What every connection to it has in common.
+    /// The settings that every connection to it shares.
     pub(super) peer: HttpPeer,
     pub(super) server: Arc<ServerState>,
     pub(super) condition: Arc<EndpointHealth>,
 }
 
-/// How an address fares. Each field is read by itself: what a request sees may be a moment old.
+/// The condition of an address. Each field is read by itself, so a request may see a slightly old value.
 #[derive(Default)]
 pub(super) struct EndpointHealth {
     in_flight: AtomicUsize,
-    /// Failures in a row.
+    /// The number of failures in a row.
     failures: AtomicU32,
-    /// When it comes back, by [`now`]; zero: it is not left out.
+    /// When its ejection ends, by [`now`]; zero: it is not ejected.
     ejected_until: AtomicU64,
-    /// How often it was left out lately.
+    /// How often it was ejected recently.
     ejections: AtomicU32,
-    /// When it came back last; zero: it was never away.
+    /// When it last returned; zero: it was never away.
     returned_at: AtomicU64,
-    /// Its health checks fail.
+    /// Whether its health checks fail.
     unwell: AtomicBool,
-    /// Health checks in a row that came out other than `unwell` says.
+    /// The number of health checks in a row that contradict `unwell`.
     checks: AtomicU32,
 }
 
-/// Where an address stands.
+/// The state of an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum EndpointState {
-    /// It gets requests.
+    /// The address gets requests.
     InService,
-    /// It has failed requests, and is left out for a while.
+    /// The address has failed requests, and is ejected for a while.
     Ejected,
-    /// Its health checks fail.
+    /// The address's health checks fail.
     Unwell,
-    /// An operator took it out.
+    /// An operator has taken the server out of service.
     Drained,
 }
 
 /// A request that was given to an address; it is in flight there until this is dropped.
 pub(super) struct InFlightAt(Arc<Endpoint>);
 
-/// Milliseconds since the process began, never zero.
+/// Returns the milliseconds since the process began, never zero.
 pub(super) fn now() -> u64 {
     static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
     millis(BEGINNING.elapsed()).saturating_add(1)
@@ -109,7 +109,7 @@ impl Endpoint {
         }
     }
 
-    /// Is it left out? The first look after its time is over puts it back.
+    /// Whether the address is ejected. The first check after its time is over puts it back.
     fn is_ejected(&self) -> bool {
         let until = self.condition.ejected_until.load(Ordering::Relaxed);
         if until == 0 {
@@ -132,17 +132,17 @@ impl Endpoint {
         false
     }
 
-    /// Takes a place in it, if fewer than `most` requests are in flight there (zero: any number).
+    /// Takes a place at the address, if fewer than `most` requests are in flight there (zero: any number).
     pub(super) fn enter(self: &Arc<Self>, most: usize) -> Option<InFlightAt> {
         let before = self.condition.in_flight.fetch_add(1, Ordering::Relaxed);
         let entered = InFlightAt(Arc::clone(self));
         (most == 0 || before < most).then_some(entered)
     }
 
-    /// What it gets of its weight while it comes back, in thousandths.
+    /// Returns its share of its weight during slow start, in thousandths.
     pub(super) fn share(&self, slow_start: Duration) -> u64 {
         const WHOLE: u64 = 1000;
-        /// With nothing at all it would never be seen to work.
+        /// With no share at all, it would get no request by which it could prove itself.
         const LEAST: u64 = 50;
         let returned = self.condition.returned_at.load(Ordering::Relaxed);
         if returned == 0 || slow_start.is_zero() {
@@ -171,27 +171,27 @@ impl EndpointHealth {
         self.ejections.load(Ordering::Relaxed)
     }
 
-    /// When it comes back, if it is left out: in so much time.
+    /// Returns after how long the address comes back, if it is ejected.
     pub(super) fn comes_back_in(&self) -> Option<Duration> {
         let until = self.ejected_until.load(Ordering::Relaxed);
         (until != 0).then(|| Duration::from_millis(until.saturating_sub(now())))
     }
 
-    /// A request was answered.
+    /// Records that a request was answered.
     pub(super) fn succeeded(&self) {
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
         }
     }
 
-    /// A request failed. The number of failures in a row.
+    /// Records that a request failed, and returns the number of failures in a row.
     pub(super) fn failed(&self) -> u32 {
         self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
-    /// Leaves it out, for longer each time; times without a failure let that be forgotten. For how long?
+    /// Ejects the address, for longer each time, and returns for how long. Times without a failure reduce the duration again.
     ///
-    /// The first failure after it comes back is enough for the next time (`after` less one are remembered).
+    /// The first failure after its return is enough for the next ejection (`after` minus one failures are remembered).
     pub(super) fn eject(&self, after: u32, time: Duration, longest: Duration) -> Duration {
         self.eject_at(now(), after, time, longest)
     }
@@ -210,7 +210,7 @@ impl EndpointHealth {
         Duration::from_millis(length)
     }
 
-    /// The outcome of a health check. Some: from now on it is well, or not.
+    /// Records the result of a health check. Returns whether the address is well, if that has changed.
     pub(super) fn checked(&self, is_well: bool, rise: u32, fall: u32) -> Option<bool> {
         let was_well = !self.unwell.load(Ordering::Relaxed);
         if is_well == was_well {
@@ -231,12 +231,12 @@ impl EndpointHealth {
         Some(is_well)
     }
 
-    /// Health is not looked at any more.
+    /// Marks the address as well, because health checks have ended.
     pub(super) fn unchecked(&self) {
         self.unwell.store(false, Ordering::Relaxed);
     }
 
-    /// It begins again after it was drained.
+    /// Puts the address back after it was drained.
     pub(super) fn returns(&self) {
         self.failures.store(0, Ordering::Relaxed);
         self.ejected_until.store(0, Ordering::Relaxed);

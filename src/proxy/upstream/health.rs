@@ -1,7 +1,7 @@
-//! Asking servers whether they are well (`[upstream.health]`), beside the requests.
+//! Checks the health of servers (`[upstream.health]`), independently of requests.
 //!
-//! A check is made on a connection of its own, made as requests' are: over the same TLS, in the same version of HTTP, to the
-//! same socket. An address whose checks fail `fall` times in a row gets no requests until `rise` of them are good in a row.
+//! A check uses a connection of its own, made like those of requests: with the same TLS, the same version of HTTP, to the same
+//! socket. An address whose checks fail `fall` times in a row gets no requests until `rise` of them succeed in a row.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +19,7 @@ use super::Pool;
 use super::endpoint::{Endpoint, millis, now};
 use crate::config::{HealthCheck, HealthKind};
 
-/// How often it is looked whether a check is due.
+/// How often to see whether a check is due.
 pub(in crate::proxy) const TICK: Duration = Duration::from_millis(100);
 
 /// Makes the connections of checks.
@@ -43,7 +43,7 @@ impl Checker {
             },
             (_, name) => name.to_owned(),
         };
-        // Nothing is kept: a kept connection would only show that it was well when it was made.
+        // The connection is not kept: a kept connection would only show that the server was well when it was made.
         let (mut session, _) = self.0.get_http_session(&peer).await?;
         match &check.kind {
             HealthKind::Tcp => Ok(()),
@@ -66,7 +66,7 @@ impl Checker {
                 request.insert_header(TE, "trailers")?;
                 send(&mut session, request, Some(question(service))).await?;
                 let answer = session.read_response_body().await?.unwrap_or_default();
-                // A message of five bytes' prefix, and `status` = SERVING (field 1, varint 1).
+                // A message after the five bytes of prefix: `status` = SERVING (field 1, varint 1).
                 match answer.get(5..) {
                     Some([0x08, 0x01, ..]) => Ok(()),
                     _ => no(format!("the answer is not SERVING: {answer:?}")),
@@ -76,7 +76,7 @@ impl Checker {
     }
 }
 
-/// `HealthCheckRequest { service }` with its prefix. The name is short, so that its length is one byte.
+/// Returns `HealthCheckRequest { service }` with its prefix. The name is short, so that its length takes one byte.
 fn question(service: &str) -> Bytes {
     let name = service.as_bytes();
     let length = u8::try_from(name.len().min(100)).unwrap_or(0);
@@ -122,7 +122,7 @@ fn no(why: String) -> Result<()> {
 }
 
 impl Pool {
-    /// Checks all addresses, if it is time.
+    /// Checks all addresses, if a check is due.
     pub(in crate::proxy) async fn check_health(&self, checker: &Checker) {
         let Some(check) = &self.settings.health else { return };
         let now = now();

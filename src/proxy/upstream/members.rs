@@ -1,8 +1,8 @@
-//! Names and their addresses.
+//! Looks up server names and their addresses.
 //!
-//! Names are looked up off the request path, at the start and every half minute: the framework's own look-up blocks. All names
-//! are looked up at once, so that a slow one keeps no other from being fresh. A name that cannot be found now keeps the
-//! addresses that it had, until a look-up succeeds.
+//! Names are looked up off the request path, at the start and every half minute: the framework's own look-up blocks.
+//! All names are looked up at once, so that a slow one does not delay the others. A name that cannot be found now keeps
+//! the addresses that it had, until a look-up succeeds.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -24,25 +24,25 @@ use crate::config::{AddressPreference, HttpVersion, ServerTarget, UpstreamServer
 use crate::telemetry::ServerMetrics;
 use crate::wire::proxy_protocol;
 
-/// The longest that a look-up may take.
+/// The longest time that a look-up may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
-/// Streams on one connection of HTTP/2; more take another one.
+/// The most streams on one HTTP/2 connection; more use another one.
 pub(super) const MAX_STREAMS: usize = 100;
-/// What a server may send on one stream before the client has taken it, and on a connection.
+/// The bytes that a server may send ahead on one stream, and on a connection.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
-/// An HTTP/2 connection with requests on it that answers no ping for this long is given up.
+/// How long an HTTP/2 connection with requests on it may leave a ping unanswered before it is given up.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
 /// A server of the configuration.
 pub(super) struct PoolMember {
     pub(super) settings: UpstreamServer,
     pub(super) state: Arc<ServerState>,
-    /// The addresses that were found last.
+    /// The addresses of the last look-up.
     found: Mutex<Vec<SocketAddr>>,
 }
 
 impl PoolMember {
-    /// A server, with what is known of it from before.
+    /// Creates a member, with the server's earlier state.
     pub(super) fn new(
         settings: &UpstreamServer,
         metrics: ServerMetrics,
@@ -67,12 +67,12 @@ impl PoolMember {
         Self { settings: settings.clone(), state, found: Mutex::new(found) }
     }
 
-    /// Is it this one, by its name?
+    /// Whether it is this server, by its name.
     pub(super) fn is(&self, server: &UpstreamServer) -> bool {
         self.settings.name == server.name
     }
 
-    /// The name to look up; none where there is none to.
+    /// Returns the name to look up, if there is one.
     fn name(&self) -> Option<String> {
         match &self.settings.target {
             ServerTarget::Inet(host) => {
@@ -84,12 +84,12 @@ impl PoolMember {
     }
 }
 
-/// What tells the conditions of addresses apart.
+/// Returns the key of an address' condition.
 fn key(server: &str, address: &str) -> String {
     format!("{server} {address}")
 }
 
-/// The name by which a peer's certificate is checked.
+/// Returns the name by which a peer's certificate is checked.
 pub(super) fn server_name(peer: &HttpPeer) -> Option<ServerName<'static>> {
     match peer.scheme {
         Scheme::HTTPS => ServerName::try_from(peer.sni.clone()).ok(),
@@ -97,7 +97,7 @@ pub(super) fn server_name(peer: &HttpPeer) -> Option<ServerName<'static>> {
     }
 }
 
-/// What `Host` says of a server: without the port of its scheme, and a name that means nothing elsewhere for a socket.
+/// Returns the `Host` of a server: without its scheme's default port, and for a socket a name that means nothing elsewhere.
 fn host(server: &UpstreamServer) -> HeaderValue {
     let text = match &server.target {
         ServerTarget::Inet(host) => {
@@ -107,7 +107,7 @@ fn host(server: &UpstreamServer) -> HeaderValue {
         }
         ServerTarget::Unix(_) => "localhost".to_owned(),
     };
-    // A host that was read is legal in a header.
+    // A host that was parsed is legal in a header.
     HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("localhost"))
 }
 
@@ -132,7 +132,7 @@ impl Pool {
         join_all(looks).await;
     }
 
-    /// Takes the addresses that a server was found to have. None at all is no answer.
+    /// Stores the addresses that a server was found to have. An empty result is ignored.
     fn now_at(&self, member: &PoolMember, mut addresses: Vec<SocketAddr>) {
         let mut seen = HashSet::new();
         addresses.retain(|address| seen.insert(*address));
@@ -152,7 +152,7 @@ impl Pool {
             match &member.settings.target {
                 ServerTarget::Unix(path) => {
                     let path = path.display().to_string();
-                    // A path that is none was refused when it was read.
+                    // An invalid path was refused when the configuration was read.
                     if let Ok(peer) = HttpPeer::new_uds(&path, false, String::new()) {
                         endpoints.push((member, path, false, peer));
                     }
@@ -199,7 +199,7 @@ impl Pool {
         self.table.store(Arc::new(PoolTable::new(endpoints)));
     }
 
-    /// Is it of the kind of address that is asked only if the other kind fails?
+    /// Whether the address is of the kind that is used only if the other kind fails.
     fn is_backup(&self, address: &SocketAddr, found: &[SocketAddr]) -> bool {
         let is_first = |ip: IpAddr| match self.settings.addresses {
             AddressPreference::All => true,
@@ -209,7 +209,7 @@ impl Pool {
         !is_first(address.ip()) && found.iter().any(|one| is_first(one.ip()))
     }
 
-    /// What all connections to it have in common.
+    /// Applies the settings that all connections to the peer share.
     fn prepare(&self, peer: &mut HttpPeer) {
         let settings = &self.settings;
         let options = &mut peer.options;
@@ -231,7 +231,7 @@ impl Pool {
             options.h2_ping_interval = Some(PING_INTERVAL);
         }
         if let Some(version) = settings.proxy_protocol {
-            // What is no client's is our own: health checks.
+            // Connections without a client are the gateway's own: health checks.
             let header = Some(proxy_protocol::write(version, None).into());
             options.custom_l4 = Some(Arc::new(Dial { header, ..Dial::default() }));
         }

@@ -1,18 +1,18 @@
-//! The servers of one application: which there are, who gets a request, and what becomes of those that fail.
+//! The servers of one application: which there are, which gets a request, and how failures are handled.
 //!
 //! | file | what |
 //! |---|---|
-//! | `endpoint` | one address of a server, and how it fares |
-//! | `balance` | who gets the next request |
+//! | `endpoint` | one address of a server, and its condition |
+//! | `balance` | the choice of the server for the next request |
 //! | `place` | a request's place at an address; waiting for one |
-//! | `outcome` | what a try came to: success, failure, ejection |
-//! | `budget` | how many retries there may be |
-//! | `health` | asking servers whether they are well |
+//! | `outcome` | the result of a try: success, failure, ejection |
+//! | `budget` | the limit on retries |
+//! | `health` | health checks |
 //! | `members` | names and their addresses |
 //! | `tls`, `dial` | connections |
-//! | `report` | for operators |
+//! | `report` | reports for operators |
 //!
-//! What a request sees of a pool is one [`PoolTable`], which is replaced when addresses change; nothing on its path takes a lock.
+//! A request sees a pool as one [`PoolTable`], which is replaced when addresses change; nothing on its path takes a lock.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -56,51 +56,51 @@ mod tls;
 /// How often names are looked up again.
 pub(super) const LOOKUP_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A connection of a handshake that was refused is of no use to another one.
+/// How long a handshake's connection may be idle: after a refused handshake no other can use it.
 const HANDSHAKE_IDLE: Duration = Duration::from_millis(1);
 
-/// In the group of connections that are made for requests with a clock.
+/// The bit in the group of connections that are made for requests with a clock.
 const TIMED: u64 = 1 << 62;
 
-/// What is asked of a connection.
+/// The requirements for a connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ConnectionWay {
-    /// A WebSocket handshake goes over it.
+    /// Whether a WebSocket handshake goes over it.
     pub(super) websocket: bool,
-    /// Its reads fail when the request's time is over.
+    /// Whether its reads fail when the request's time is over.
     pub(super) is_timed: bool,
     /// Where the client's connection came from and where it was accepted, for the PROXY protocol.
     pub(super) client: Option<(SocketAddr, SocketAddr)>,
 }
 
-/// One upstream's servers.
+/// The servers of one upstream.
 pub(super) struct Pool {
     settings: Upstream,
     tls: Option<Arc<TlsToServers>>,
     members: Vec<PoolMember>,
-    /// How every address fares, by [`members::key`].
+    /// The condition of every address, by [`members::key`].
     conditions: Mutex<HashMap<String, Arc<EndpointHealth>>>,
     table: ArcSwap<PoolTable>,
     turn: AtomicUsize,
-    /// Makes each handshake's connection a group of its own: no other request gets it.
+    /// Gives each handshake's connection a group of its own, so that no other request gets it.
     handshakes: AtomicU64,
     budget: Budget,
     /// The most requests in flight at an address; zero is no limit.
     most: usize,
-    /// Requests that wait for a place.
+    /// The number of requests that wait for a place.
     waiting: AtomicUsize,
-    /// A place is free.
+    /// Notified when a place is free.
     room: Arc<Notify>,
-    /// Held while it is decided whether one more address may be left out.
+    /// Held while deciding whether one more address may be ejected.
     ejecting: Mutex<()>,
-    /// When health is looked at next, by [`endpoint::now`].
+    /// When the next health check is due, by [`endpoint::now`].
     check_due: AtomicU64,
     is_checking: AtomicBool,
 }
 
 impl Pool {
-    /// The pool of an upstream; the same one as before if nothing about it has changed, and else one that begins with all
-    /// that is known of its servers.
+    /// Returns the pool of an upstream: the same one as before if its settings have not changed, and else one that
+    /// begins with the known state of its servers.
     pub(super) fn in_place_of(
         settings: &Upstream,
         metrics: &[ServerMetrics],
@@ -171,7 +171,7 @@ impl Pool {
         &self.settings
     }
 
-    /// Chooses an address and takes a place there, as it stands now.
+    /// Chooses an address and takes a place there, without waiting.
     fn choose(&self, key: Option<u64>, tried: &[Arc<str>]) -> Chosen {
         self.table.load().choose(&Choice {
             balance: self.settings.balance,
@@ -183,12 +183,12 @@ impl Pool {
         })
     }
 
-    /// How to connect to an address.
+    /// Returns how to connect to an address.
     pub(super) fn peer(&self, place: &Place, way: ConnectionWay) -> Box<HttpPeer> {
         let mut peer = Box::new(place.endpoint().peer.clone());
         let header = self.settings.proxy_protocol.map(|version| write(version, way.client).into());
         if !way.websocket {
-            // Connections that are made in another way are not for this request.
+            // Connections that are made in another way cannot be used for this request.
             if header.is_some() {
                 peer.group_key = group_of(peer.group_key, way.client);
             }
@@ -203,7 +203,7 @@ impl Pool {
         }
         peer.options.read_timeout = Some(self.settings.websocket_timeout);
         peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::standard();
-        // There are no WebSockets over HTTP/2 here (RFC 8441), so it is HTTP/1.1 whatever else is spoken.
+        // WebSockets over HTTP/2 (RFC 8441) are not supported, so this is HTTP/1.1 whatever else is spoken.
         peer.options.set_http_version(1, 1);
         let tls = members::server_name(&peer).zip(self.tls.as_ref());
         let tls = tls.map(|(name, tls)| (Arc::clone(&tls.config), name));
@@ -213,13 +213,13 @@ impl Pool {
         peer.options.custom_l4 =
             Some(Arc::new(Dial { is_held_back: true, tls, header, is_timed: false }));
         peer.options.idle_timeout = Some(HANDSHAKE_IDLE);
-        // The group of other requests is zero or far above; the count would take centuries to come to either.
+        // The groups of other requests are zero or far above; this count would take centuries to reach them.
         peer.group_key = self.handshakes.fetch_add(1, Ordering::Relaxed);
         peer
     }
 }
 
-/// The group of connections on which this client was announced.
+/// Returns the group of connections on which this client was announced.
 fn group_of(group: u64, client: Option<(SocketAddr, SocketAddr)>) -> u64 {
     static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     HASHER.hash_one((group, client)) & !(TIMED | 1 << 63)

@@ -1,10 +1,10 @@
-//! What a try came to, and what follows for the server.
+//! Handles the result of a try, and its consequences for the server.
 //!
-//! A failure is a connection that was not made or broke before the answer's head, an answer that did not come in time, and an
-//! answer of 502, 503 or 504, with which whatever stands before the application says that it is not there. After
-//! `upstream.ejection.after` of them in a row, the address is left out for a time which grows; after it, one request is
-//! enough to tell. One address always stays, and no more than `at_most_percent` are left out at once, so that a fault of the
-//! application's own does not take all servers away.
+//! A failure is a connection that was not made or broke before the answer's head, an answer that did not come in time,
+//! or an answer of 502, 503 or 504, with which a proxy in front of the application says that it is not there. After
+//! `upstream.ejection.after` of them in a row, the address is ejected for a time which grows; after that, one request
+//! is enough to tell. One address always stays, and no more than `at_most_percent` are ejected at once, so that a fault
+//! of the application itself does not eject all servers.
 
 use http::StatusCode;
 
@@ -13,24 +13,24 @@ use super::endpoint::EndpointState;
 use super::place::Place;
 use crate::telemetry::Retried;
 
-/// How often a request is sent again that was refused unread.
+/// How often a request that was refused unread is sent again.
 const MOST_REPEATED: usize = 3;
 
-/// How a try failed.
+/// The way in which a try failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::proxy) enum Failure {
     /// No connection was made.
     Connect,
-    /// It broke before the answer.
+    /// The connection broke before the answer.
     Broken,
     /// The answer did not come in time.
     Timeout,
-    /// The answer says that the service is not there.
+    /// The answer's status says that the service is not there.
     Status(StatusCode),
 }
 
 impl Failure {
-    /// Is this answer one?
+    /// Returns the failure that this status means, if it means one.
     pub(in crate::proxy) const fn of(status: StatusCode) -> Option<Self> {
         match status {
             StatusCode::BAD_GATEWAY
@@ -42,7 +42,7 @@ impl Failure {
 }
 
 impl Pool {
-    /// A try came to an answer.
+    /// Records that a try was answered.
     pub(in crate::proxy) fn answered(&self, place: &Place, status: StatusCode) {
         match Failure::of(status) {
             Some(failure) => self.failed(place, failure),
@@ -50,7 +50,7 @@ impl Pool {
         }
     }
 
-    /// A try failed.
+    /// Records that a try failed.
     pub(in crate::proxy) fn failed(&self, place: &Place, failure: Failure) {
         let endpoint = place.endpoint();
         endpoint.server.metrics.failed();
@@ -85,7 +85,8 @@ impl Pool {
         );
     }
 
-    /// May a request that was tried `tries` times, the last time there, be tried once more? It is counted if so.
+    /// Whether a request that was tried `tries` times, the last time there, may be retried elsewhere. If so, the retry is
+    /// counted.
     pub(in crate::proxy) fn may_try_again(
         &self,
         place: &Place,
@@ -101,12 +102,12 @@ impl Pool {
         tries < most && has_other && tries < others.endpoints.len() && self.spend(place, why)
     }
 
-    /// The same of one that the same server may be asked again.
+    /// Does the same for a request that the same server may be asked again.
     pub(in crate::proxy) fn may_repeat(&self, place: &Place, tries: usize, why: Retried) -> bool {
         tries < self.most_tries() && tries <= MOST_REPEATED && self.spend(place, why)
     }
 
-    /// `upstream.retry.tries`
+    /// Returns `upstream.retry.tries`.
     fn most_tries(&self) -> usize {
         match usize::try_from(self.settings.retry.tries) {
             Ok(0) | Err(_) => usize::MAX,
@@ -141,7 +142,7 @@ mod tests {
         pool(Upstream { ejection, ..Upstream::new("app", &servers) })
     }
 
-    /// How often each gets a request while all fail but the third.
+    /// Returns how often each server gets a request while all but the third fail.
     async fn shares(pool: &Pool, requests: usize) -> [usize; 3] {
         let mut shares = [0; 3];
         for _ in 0..requests {

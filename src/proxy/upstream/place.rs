@@ -1,7 +1,8 @@
-//! A request's place at an address, and waiting for one.
+//! A request's place at an address, and the wait for one.
 //!
-//! Where `upstream.limits.requests` or `.connections` is reached at every address, a request waits for the first place that becomes free, with
-//! no more than `pending` others and for no longer than `pending_timeout`; whoever finds no room to wait is told at once.
+//! Where `upstream.limits.requests` or `.connections` is reached at every address, a request waits for the first free place,
+//! with no more than `pending` others and for no longer than `pending_timeout`; if there is no room to wait, it is refused at
+//! once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,28 +14,28 @@ use super::Pool;
 use super::balance::Chosen;
 use super::endpoint::{Endpoint, InFlightAt};
 
-/// Where a request is; the place is free again when this is dropped.
+/// A request's place at an address; it is free again when this is dropped.
 pub(in crate::proxy) struct Place {
     at: Option<InFlightAt>,
-    /// Who waits for a place.
+    /// Notifies the requests that wait for a place.
     room: Option<Arc<Notify>>,
     endpoint: Arc<Endpoint>,
 }
 
-/// Why there is none.
+/// The reason why there is no place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::proxy) enum NoPlace {
     /// No server can be asked.
     NoServer,
-    /// All have as many requests as they may.
+    /// All servers have as many requests as they may.
     Busy,
 }
 
-/// One that waits.
+/// Counts a waiting request until it is dropped.
 struct WaitingRequest<'a>(&'a AtomicUsize);
 
 impl Pool {
-    /// Takes a place at the address whose turn it is; waits for one if it must and may.
+    /// Takes a place at the address whose turn it is, and waits for one if necessary and allowed.
     pub(in crate::proxy) async fn place(
         &self,
         key: Option<u64>,
@@ -51,7 +52,7 @@ impl Pool {
         let waits = async {
             loop {
                 let room = self.room.notified();
-                // A place that became free just now is seen here, and one from now on wakes us.
+                // A place that became free just now is seen here, and a later one wakes this task.
                 match self.choose(key, tried) {
                     Chosen::At(at) => return Ok(self.placed(at)),
                     Chosen::None => return Err(NoPlace::NoServer),
@@ -70,7 +71,7 @@ impl Pool {
         Place { at: Some(at), room, endpoint }
     }
 
-    /// How many wait.
+    /// Returns the number of waiting requests.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
@@ -81,12 +82,12 @@ impl Place {
         &self.endpoint
     }
 
-    /// The server's own host.
+    /// Returns the server's own host.
     pub(in crate::proxy) fn host(&self) -> &HeaderValue {
         &self.endpoint.host
     }
 
-    /// The name of the server, for people.
+    /// Returns the server's name, for people.
     pub(in crate::proxy) fn name(&self) -> &Arc<str> {
         &self.endpoint.name
     }

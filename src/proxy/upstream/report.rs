@@ -1,4 +1,4 @@
-//! What operators see of a pool, and what they do to it.
+//! Reports on a pool to operators, and carries out their orders.
 
 use std::sync::atomic::Ordering;
 
@@ -8,7 +8,7 @@ use super::Pool;
 use super::endpoint::EndpointState;
 
 impl Pool {
-    /// The pool as it stands, for people and programs.
+    /// Returns the pool's state, for people and programs.
     pub(in crate::proxy) fn report(&self) -> Value {
         let table = self.table.load();
         let servers: Vec<Value> = self
@@ -43,7 +43,8 @@ impl Pool {
         json!({"name": self.settings.name, "waiting": self.waiting(), "servers": servers})
     }
 
-    /// Takes a server out of service, or puts it back. Whether it was the other way before; none: there is no such server.
+    /// Takes a server out of service, or puts it back, and returns whether that changed anything; `None` if there is no such
+    /// server.
     pub(in crate::proxy) fn drain(&self, server: &str, drained: bool) -> Option<bool> {
         let member = self.members.iter().find(|member| member.state.name == server)?;
         let changes = member.state.drained.swap(drained, Ordering::Relaxed) != drained;
@@ -63,7 +64,7 @@ impl Pool {
         Some(changes)
     }
 
-    /// Says to the metrics how many addresses of each server stand where, and what is in flight there.
+    /// Updates the metrics: how many addresses of each server are in which state, and the requests in flight there.
     pub(in crate::proxy) fn measure(&self) {
         let table = self.table.load();
         for member in &self.members {

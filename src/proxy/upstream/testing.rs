@@ -10,7 +10,7 @@ pub(super) fn pool(settings: Upstream) -> Pool {
     Pool::new(settings, None, &[], None)
 }
 
-/// Addresses with names and weights.
+/// Creates addresses with names and weights.
 pub(super) fn endpoints(weights: &[(&str, u16)]) -> Vec<Arc<Endpoint>> {
     let mut settings = Upstream::new("app", &[]);
     settings.servers = weights

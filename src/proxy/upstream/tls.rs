@@ -1,13 +1,13 @@
-//! TLS towards servers: whom to believe, who we are.
+//! TLS to servers: which certificates are trusted, and the gateway's own.
 //!
-//! Files are read when a configuration is made ready, so that a wrong one is a problem of the configuration and not of the
-//! first request. The framework takes the parts and makes its own settings of them for each connection; WebSocket handshakes
-//! are put on a connection of our own (`dial`), which uses [`TlsToServers::config`]. Both check alike, and a server without a
-//! name to check against cannot be written.
+//! Files are read when a configuration is prepared, so that a wrong one is a problem of the configuration and not of
+//! the first request. The framework takes the parts and makes its own settings of them for each connection; WebSocket
+//! handshakes use connections of the gateway's own (`dial`), with [`TlsToServers::config`]. Both check alike, and a
+//! server without a name to check against cannot be configured.
 //!
-//! The framework tells kept connections apart by address, name and the client certificate's serial number, but not by who
-//! signed the server's certificate. Each [`TlsToServers`] has a group of its own, so that no upstream gets a connection that
-//! another one's rules allowed.
+//! The framework distinguishes kept connections by address, name and the client certificate's serial number, but not by
+//! the issuer of the server's certificate. Each [`TlsToServers`] has a group of its own, so that no upstream gets a
+//! connection that another one's rules allowed.
 
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
@@ -24,20 +24,20 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use crate::config::{ServerTls, Upstream};
 
-/// What connections to the servers of one upstream are made with.
+/// The TLS parts of connections to the servers of one upstream.
 pub(super) struct TlsToServers {
-    /// What the files held.
+    /// The content of the files.
     read: TlsFileContents,
     pub(super) ca: Option<Arc<CaType>>,
     pub(super) client: Option<Arc<CertKey>>,
     pub(super) verifies: bool,
-    /// Kept connections of other groups are not used.
+    /// The group of connections; kept connections of other groups are not used.
     pub(super) group: u64,
-    /// For connections of our own, over which HTTP/1.1 is spoken.
+    /// For the gateway's own connections, over which HTTP/1.1 is spoken.
     pub(super) config: Arc<ClientConfig>,
 }
 
-/// The content of the files that settings name.
+/// The content of the files that the settings name.
 #[derive(PartialEq, Eq)]
 struct TlsFileContents {
     settings: ServerTls,
@@ -45,7 +45,7 @@ struct TlsFileContents {
     client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Why an upstream's files cannot be used.
+/// The reason why an upstream's files cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use {path} for TLS to servers: {reason}")]
 pub struct ServerTlsError {
@@ -53,11 +53,11 @@ pub struct ServerTlsError {
     reason: String,
 }
 
-/// Between the groups of WebSocket handshakes, counted from 1, and those of clients' own connections.
+/// The next group, between those of WebSocket handshakes, counted from 1, and those of clients' own connections.
 static NEXT_GROUP: AtomicU64 = AtomicU64::new(1 << 62);
 
 impl TlsToServers {
-    /// Reads the files. The one of before goes on if nothing has changed in them.
+    /// Reads the files. The previous instance is reused if nothing in them has changed.
     pub(super) fn load(
         settings: &ServerTls,
         before: Option<&Arc<Self>>,
@@ -112,7 +112,7 @@ impl TlsToServers {
     }
 }
 
-/// Why the files that these upstreams name for TLS cannot be used.
+/// Returns why the TLS files that these upstreams name cannot be used.
 pub fn server_tls_problems(upstreams: &[Upstream]) -> Vec<String> {
     let over_tls = upstreams.iter().filter(|one| one.servers.iter().any(|server| server.tls));
     let problem = |one: &Upstream| Some(TlsToServers::load(&one.tls, None).err()?.to_string());
@@ -128,7 +128,7 @@ fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>
     Ok(found)
 }
 
-/// The framework's own form, whose maker panics at what is no certificate.
+/// Converts certificates into the framework's form, whose constructor panics at invalid ones.
 fn wrap(path: &Path, found: &[CertificateDer<'_>]) -> Result<Vec<WrappedX509>, ServerTlsError> {
     let made = catch_unwind(|| {
         found.iter().map(|one| WrappedX509::new(one.to_vec(), parse_x509)).collect()
@@ -149,7 +149,7 @@ fn own_config(
             }
         }
         _ => {
-            // Some of a system's certificates may be of no use to us; without any, no server is believed.
+            // Some of a system's certificates may not be usable; without any, no server is trusted.
             roots.add_parsable_certificates(pingora::tls::load_native_certs().unwrap_or_default());
         }
     }
@@ -174,7 +174,7 @@ fn wrong(path: &Path, reason: &dyn std::fmt::Display) -> ServerTlsError {
     ServerTlsError { path: path.display().to_string(), reason: reason.to_string() }
 }
 
-/// Believes every server (`upstream.tls.danger_skip_verify`); the handshake itself is still checked.
+/// Trusts every server (`upstream.tls.danger_skip_verify`); the handshake itself is still checked.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

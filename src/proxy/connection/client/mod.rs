@@ -1,29 +1,29 @@
-//! The bytes of one client connection, cut where HTTP cuts them.
+//! The bytes of one client connection, split at the boundaries of HTTP messages.
 //!
-//! The framework reads as much as comes, and then decides what to do with what it did not expect: bytes behind a request end
-//! the connection, before the answer if they come a moment later (pingora-core 0.9.1, v1/server.rs:1289-1296), and an empty
-//! size line passes for a chunk (v1/body.rs:668). So it is given one message at a time:
+//! The framework reads as much as is there, and decides afterwards how to treat unexpected bytes: bytes after a request
+//! end the connection, before the answer if they come a moment later (pingora-core 0.9.1, v1/server.rs:1289-1296), and
+//! an empty size line passes for a chunk (v1/body.rs:668). So it is given one message at a time:
 //!
 //! ```text
 //! Head --whole--> Judged --order--> Body --last byte--> Done --next--> Head
 //!                                    \--101--> Tunnel
 //! ```
 //!
-//! - a head is handed over when it is there as a whole; empty lines before it are skipped (RFC 9112 section 2.2)
-//! - then [`Orders`] say what body follows, from the head as the gateway has read it; a chunked one is checked
-//!   ([`Chunks`]), and a wrong one is an error
-//! - what follows waits here until the answer was given, and is the next head then (section 9.3.2)
-//! - after an upgrade it is the tunnel's, and never a request
+//! - a head is handed over when it is complete; empty lines before it are skipped (RFC 9112 section 2.2)
+//! - then [`Orders`] say which body follows, from the head as the gateway has parsed it; a chunked one is checked
+//!   ([`Chunks`]), and an invalid one is an error
+//! - later bytes wait here until the answer was given, and are then the next head (section 9.3.2)
+//! - after an upgrade the bytes belong to the tunnel, and are never a request
 //!
-//! What is written is put together up to a few kilobytes, and sent when the framework flushes it, which it does at the end of
-//! an answer whose length is known (pingora-core 0.9.1, v1/body.rs:1366). A service may pause before that; so whatever is
-//! here goes out as soon as the framework has nothing more to write and reads ([`ClientStream::send_on`]).
+//! Writes are buffered up to a few kilobytes, and sent when the framework flushes, which it does at the end of an
+//! answer whose length is known (pingora-core 0.9.1, v1/body.rs:1366). A service may pause before that; so the buffer
+//! is sent as soon as the framework has nothing more to write and reads ([`ClientStream::send_on`]).
 //!
-//! Over HTTP/2 the bytes pass, and frames that carry nothing are counted ([`FrameBudget`]).
+//! Over HTTP/2 the bytes pass unchanged, and frames without data are counted ([`FrameBudget`]).
 //!
-//! When the framework is done with a connection it drops it. What is left then ([`DroppedConnection`]) is handed back through the orders:
-//! a connection whose request was read whole is used again (`super`), and one whose client still sends, or which has a part of
-//! an answer that the service broke off, is closed gently ([`linger`](super::linger)).
+//! When the framework is done with a connection it drops it. The rest ([`DroppedConnection`]) is handed back through
+//! the orders: a connection whose request was read completely is reused (`super`), and one whose client still sends, or
+//! which has a part of an answer that the service broke off, is closed gently ([`linger`](super::linger)).
 
 mod orders;
 
@@ -53,28 +53,28 @@ use crate::telemetry::ConnectionFailure;
 use crate::wire::chunks::{Chunks, is_token};
 use crate::wire::frames::FrameBudget;
 
-/// Small writes are put together, as the head of an answer with its body.
+/// The size of the buffer in which small writes are combined, like the head of an answer with its body.
 const WRITE_BUFFER: usize = 8 * 1024;
-/// What is read at a time where nobody has asked for a certain size.
+/// The bytes that are read at a time where the caller has set no size.
 const READ_SIZE: usize = 4 * 1024;
-/// Empty lines before a head: a few from careless clients, and no stream of them.
+/// The most empty lines before a head: a few from careless clients, but not a stream of them.
 const MAX_EMPTY_LINES: u8 = 8;
 
-/// What an HTTP/2 client says first.
+/// The preface that an HTTP/2 client sends first.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What follows the head of a request.
+/// The kind of data that follows the head of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::proxy) enum Follows {
-    /// So many bytes.
+    /// A body of this many bytes.
     Length(u64),
-    /// Chunks.
+    /// A chunked body.
     Chunks,
-    /// Nothing before the answer; afterwards perhaps a tunnel. What comes before that is no request.
+    /// Nothing before the answer, and perhaps a tunnel after it. Bytes that come earlier are not a request.
     Upgrade,
 }
 
-/// What is left of a connection that was dropped.
+/// The rest of a connection that was dropped.
 #[derive(Debug)]
 struct DroppedConnection {
     stream: BufWriter<Stream>,
@@ -84,25 +84,26 @@ struct DroppedConnection {
     max_head_bytes: usize,
 }
 
-/// Where in a message the client is.
+/// The client's position in a message.
 #[derive(Debug)]
 enum MessagePart {
-    /// Before the end of a head; the bytes that were looked at for it.
+    /// Before the end of a head; `seen` bytes were searched for it.
     Head {
         seen: usize,
         empty_lines: u8,
     },
-    /// So much of a whole head is still to be handed over.
+    /// `left` bytes of a complete head are still to be handed over.
     HandedOver {
         left: usize,
     },
-    /// A head that is too large, or none at all, is handed over as it comes: the framework, or the gate, refuses it.
+    /// A head that is too large, or bytes that are not a head, handed over as they come: the framework or the gate refuses
+    /// them.
     Given,
-    /// The head was handed over, and nothing is known of what follows.
+    /// The head was handed over, and the kind of its body is not known yet.
     Judged,
     Length(u64),
     Chunked(Chunks),
-    /// The message is over. What comes now belongs to the next.
+    /// The message is over. Bytes that come now belong to the next.
     Done,
     Tunnel,
     Frames(FrameBudget),
@@ -110,19 +111,19 @@ enum MessagePart {
 
 /// A client's connection as the framework sees it.
 pub(in crate::proxy) struct ClientStream {
-    /// None once it was dropped.
+    /// `None` once it was dropped.
     inner: Option<BufWriter<Stream>>,
     orders: Arc<Orders>,
     reading: MessagePart,
-    /// Read, and not handed over.
+    /// Bytes that were read, and not handed over yet.
     ahead: BytesMut,
-    /// The client will send nothing more.
+    /// Whether the client will send nothing more.
     ended: bool,
     max_head_bytes: usize,
 }
 
 impl ClientStream {
-    /// Around a connection whose handshake is over.
+    /// Wraps a connection whose handshake is over.
     pub(super) fn new(stream: Stream, max_head_bytes: usize) -> Self {
         let reading = if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
             MessagePart::Frames(FrameBudget::new(Instant::now()))
@@ -139,8 +140,8 @@ impl ClientStream {
         }
     }
 
-    /// Waits for what an HTTP/2 client says first (RFC 9113 section 3.4). The framework sets no time for it, and logs an error
-    /// where it does not come.
+    /// Waits for the preface of an HTTP/2 client (RFC 9113 section 3.4). The framework sets no time limit for it, and
+    /// logs an error if it does not come.
     pub(super) async fn preface(&mut self) -> Result<(), ConnectionFailure> {
         while self.ahead.len() < PREFACE.len() {
             let filled = std::future::poll_fn(|cx| self.fill(cx)).await;
@@ -156,18 +157,18 @@ impl ClientStream {
         Ok(())
     }
 
-    /// The way to speak to it.
+    /// Returns the orders, through which the connection is controlled.
     pub(super) const fn orders(&self) -> &Arc<Orders> {
         &self.orders
     }
 
-    /// The orders of the connection below a session of HTTP/1; none in unit tests.
+    /// Returns the orders of the connection below an HTTP/1 session; `None` in unit tests.
     pub(in crate::proxy) fn orders_of(stream: &Stream) -> Option<&Arc<Orders>> {
         (**stream).as_any().downcast_ref::<Self>().map(Self::orders)
     }
 
     fn follow_orders(&mut self) {
-        // Orders are rare beside reads, so they are looked for before they are taken.
+        // Orders are rare compared to reads, so a cheap check comes before taking one.
         if self.orders.order.load(Ordering::Relaxed) != NO_ORDER {
             self.follow(self.orders.order.swap(NO_ORDER, Ordering::Relaxed));
         }
@@ -177,7 +178,7 @@ impl ClientStream {
             match self.reading {
                 MessagePart::Done => self.reading = MessagePart::head(),
                 MessagePart::Frames(_) => {}
-                // What is in the middle of a body cannot be the start of a request.
+                // Bytes in the middle of a body cannot be the start of a request.
                 _ => self.orders.broken(),
             }
         }
@@ -211,19 +212,19 @@ impl ClientStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Hands over what was read ahead, up to `limit` bytes; what was there.
+    /// Hands over bytes that were read ahead, at most `limit`, and returns their number.
     fn hand_over(&mut self, buf: &mut ReadBuf<'_>, limit: usize) -> usize {
         let n = self.ahead.len().min(buf.remaining()).min(limit);
         buf.put_slice(self.ahead.get(..n).unwrap_or_default());
         self.ahead.advance(n);
         if self.ahead.is_empty() {
-            // Most connections wait most of the time: they need no memory for it.
+            // Most connections wait most of the time, and need no memory for it.
             self.ahead = BytesMut::new();
         }
         n
     }
 
-    /// Reads what is there: first what was read ahead, then the connection.
+    /// Reads the available bytes: first those read ahead, then the connection's.
     fn pass(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.ahead.is_empty() {
             self.hand_over(buf, usize::MAX);
@@ -239,7 +240,7 @@ impl ClientStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Keeps what was read beyond `keep` bytes for the next message.
+    /// Puts bytes that were read beyond `keep` aside for the next message.
     fn cut(&mut self, buf: &mut ReadBuf<'_>, before: usize, keep: usize) {
         let beyond = buf.filled().get(before + keep..).unwrap_or_default();
         if !beyond.is_empty() {
@@ -276,11 +277,11 @@ impl ClientStream {
             }
             *seen = self.ahead.len();
             if self.ended {
-                // Half a head is nothing; the framework would log it as an error.
+                // The framework would log half a head as an error.
                 return Poll::Ready(Ok(()));
             }
             if ready!(self.fill(cx)).is_err() {
-                // As many clients end a connection without a request: a reset, or TLS without its last word.
+                // Many clients end a connection like this without a request: with a reset, or TLS without its closing message.
                 self.ended = true;
             }
         }
@@ -327,13 +328,13 @@ impl ClientStream {
         Poll::Ready(Ok(()))
     }
 
-    /// The framework reads here to learn that the client went away. It waits for bytes that would be the next request's.
+    /// Lets the framework learn that the client went away. Bytes of the next request wait here.
     fn poll_between(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.ended {
             return Poll::Ready(Ok(()));
         }
         if !self.ahead.is_empty() {
-            // Not woken for what waits: whoever takes it reads again.
+            // No wake-up is needed for waiting bytes: they are taken by a later read.
             return Poll::Pending;
         }
         ready!(self.fill(cx))?;
@@ -343,8 +344,8 @@ impl ClientStream {
     fn poll_frames(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         if ready!(self.pass(cx, buf)).is_err() {
-            // The framework would log an error for each client that goes without a word. The end of the connection is no end
-            // of a stream, so nothing is taken for whole that is not.
+            // The framework would log an error for each client that closes without notice. The end of the connection
+            // does not complete a message, so nothing incomplete passes as complete.
             self.ended = true;
             return Poll::Ready(Ok(()));
         }
@@ -357,13 +358,13 @@ impl ClientStream {
         Poll::Ready(Ok(()))
     }
 
-    /// Sends what was written and waits for more: whoever reads has no more for now. Over HTTP/2 the framework does it.
+    /// Sends buffered writes: a reader has nothing to write for now. Over HTTP/2 the framework flushes by itself.
     fn send_on(&mut self, cx: &mut Context<'_>) {
         if let Some(inner) = &mut self.inner
             && !inner.buffer().is_empty()
             && !matches!(self.reading, MessagePart::Frames(_))
         {
-            // What could not be sent stays; and a connection that is broken says so to whoever writes or reads next.
+            // Unsent bytes stay in the buffer; a broken connection reports its error at the next write or read.
             let _ = Pin::new(inner).poll_flush(cx);
         }
     }
@@ -383,10 +384,10 @@ fn gone() -> io::Error {
     io::ErrorKind::NotConnected.into()
 }
 
-/// Where the head ends that these bytes begin with, if they hold its end; `seen` bytes hold none.
+/// Returns the end of the head that these bytes begin with, if it is among them; it is not in the first `seen` bytes.
 ///
-/// Lines may end with a bare LF here, as they do for the framework: the gate refuses such a head, and both must agree on
-/// where it ends.
+/// Lines may end with a bare LF here, as they do for the framework: the gate refuses such a head, and both must agree
+/// on its end.
 fn head_end(bytes: &[u8], seen: usize) -> Option<usize> {
     let from = seen.saturating_sub(2);
     let mut lines = memchr_iter(b'\n', bytes.get(from..)?).map(|at| from + at);
@@ -431,7 +432,7 @@ impl AsyncWrite for ClientStream {
         let Some(inner) = &mut self.inner else { return Poll::Ready(Err(gone())) };
         let written = match ready!(Pin::new(inner).poll_write(cx, buf)) {
             Err(_) if is_http2 => {
-                // As in reading: the connection ends with what is read next.
+                // As in reading: the connection ends with the next read.
                 self.ended = true;
                 return Poll::Ready(Ok(buf.len()));
             }
@@ -440,7 +441,7 @@ impl AsyncWrite for ClientStream {
         if let MessagePart::Frames(budget) = &mut self.reading
             && budget.wrote(buf.get(..written).unwrap_or_default(), Instant::now()).is_err()
         {
-            // The end of what is read is the end of the connection, after what is to be written.
+            // The end of reading is the end of the connection, after the pending writes.
             self.orders.broken();
         }
         Poll::Ready(Ok(written))
@@ -466,7 +467,7 @@ impl AsyncWrite for ClientStream {
 
 impl Drop for ClientStream {
     fn drop(&mut self) {
-        // It may not have been read since the last order.
+        // There may have been no read since the last order.
         self.follow_orders();
         if let Some(stream) = self.inner.take() {
             *self.orders.left.lock() = Some(DroppedConnection {
@@ -490,7 +491,7 @@ impl fmt::Debug for ClientStream {
 impl Shutdown for ClientStream {
     async fn shutdown(&mut self) {
         if let Some(inner) = &mut self.inner {
-            // It is closed whatever comes of this.
+            // The connection is closed whether this succeeds or not.
             let _ = inner.shutdown().await;
         }
     }

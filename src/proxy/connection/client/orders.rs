@@ -1,4 +1,4 @@
-//! What those who decide about a client's connection tell it, and what it tells them.
+//! The channel between a client's connection and the code that decides about it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,26 +9,26 @@ use tokio::io::BufWriter;
 
 use super::{ClientStream, DroppedConnection, Follows, MessagePart};
 
-/// How those who decide about a connection speak to it.
+/// The orders for a connection, and its reports.
 ///
 /// An order takes effect when the connection is read again. The framework reads in the same task, after the order.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Orders {
     pub(super) order: AtomicU64,
-    /// After that, another head is waited for.
+    /// Whether to wait for another head after that.
     pub(super) next: AtomicBool,
-    /// The framing of a request could not be understood: nothing that follows is read.
+    /// Whether the framing of a request could not be understood: nothing that follows is read.
     pub(super) broken: AtomicBool,
-    /// A final answer was given to the current request.
+    /// Whether a final answer was given to the current request.
     pub(super) answered: AtomicBool,
-    /// The answer said that the connection is kept, although the framework drops it.
+    /// Whether the answer said that the connection stays open, although the framework drops it.
     pub(super) keep: AtomicBool,
-    /// Bytes of the head that is waited for are here.
+    /// Whether bytes of the awaited head have arrived.
     pub(super) begun: AtomicBool,
-    /// There was a request.
+    /// Whether there was a request.
     pub(super) used: AtomicBool,
     pub(super) left: Mutex<Option<DroppedConnection>>,
-    /// The pool's key of the upstream connection that is this client's alone; 0 if there is none.
+    /// The pool's key of the upstream connection that belongs to this client alone; 0 if there is none.
     pub(super) upstream: AtomicU64,
 }
 
@@ -36,11 +36,11 @@ pub(super) const NO_ORDER: u64 = 0;
 pub(super) const CHUNKS: u64 = 1;
 pub(super) const UPGRADE: u64 = 2;
 pub(super) const TUNNEL: u64 = 3;
-/// Lengths are put after the other orders.
+/// The orders from this number on are lengths.
 pub(super) const LENGTH: u64 = 4;
 
 impl Orders {
-    /// After a head that was understood.
+    /// Announces the body that follows a head that was understood.
     pub(in crate::proxy) fn follows(&self, follows: Follows) {
         let order = match follows {
             Follows::Length(length) => length.saturating_add(LENGTH),
@@ -50,12 +50,12 @@ impl Orders {
         self.order.store(order, Ordering::Relaxed);
     }
 
-    /// The upstream has accepted an upgrade.
+    /// Announces that the upstream has accepted an upgrade.
     pub(in crate::proxy) fn tunnel(&self) {
         self.order.store(TUNNEL, Ordering::Relaxed);
     }
 
-    /// A head is waited for. Was there one before it on this connection?
+    /// Waits for the next head. Returns whether there was one before it on this connection.
     pub(in crate::proxy::connection) fn next_head(&self) -> bool {
         if !self.used.swap(true, Ordering::Relaxed) {
             return false;
@@ -67,7 +67,7 @@ impl Orders {
         true
     }
 
-    /// The framing of the request was not understood.
+    /// Announces that the framing of the request was not understood.
     pub(in crate::proxy) fn broken(&self) {
         self.broken.store(true, Ordering::Relaxed);
     }
@@ -76,32 +76,32 @@ impl Orders {
         self.broken.load(Ordering::Relaxed)
     }
 
-    /// The head of a final answer was given.
+    /// Announces that the head of a final answer was given.
     pub(in crate::proxy) fn answered(&self) {
         self.answered.store(true, Ordering::Relaxed);
     }
 
-    /// The answer was given as a whole, the request read as a whole, and the answer said `keep-alive`.
+    /// Keeps the connection open: the answer was given and the request read completely, and the answer said `keep-alive`.
     pub(in crate::proxy) fn keep(&self) {
         self.keep.store(true, Ordering::Relaxed);
     }
 
-    /// The pool's key of the upstream connection that is this client's alone.
+    /// Returns the pool's key of the upstream connection that belongs to this client alone.
     pub(in crate::proxy) fn upstream(&self) -> Option<u64> {
         Some(self.upstream.load(Ordering::Relaxed)).filter(|key| *key != 0)
     }
 
-    /// From now on the client has an upstream connection of its own, under this key.
+    /// Gives the client an upstream connection of its own, under this key.
     pub(in crate::proxy) fn bind_upstream(&self, key: u64) {
         self.upstream.store(key, Ordering::Relaxed);
     }
 
-    /// Has any byte of the head that is waited for arrived?
+    /// Whether any byte of the awaited head has arrived.
     pub(in crate::proxy::connection) fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// The connection, if it was dropped and is to be used again.
+    /// Returns the connection, if it was dropped and is to be reused.
     pub(in crate::proxy::connection) fn take_kept(self: &Arc<Self>) -> Option<ClientStream> {
         if !self.keep.swap(false, Ordering::Relaxed) || self.is_broken() {
             return None;
@@ -117,8 +117,8 @@ impl Orders {
         })
     }
 
-    /// The connection, if it was dropped after an answer while the client still had something to say, or in the middle of an
-    /// answer of which a part was not sent.
+    /// Returns the connection, if it was dropped after an answer while the client was still sending, or in the middle
+    /// of an answer of which a part was not sent.
     pub(in crate::proxy::connection) fn take_unfinished(&self) -> Option<BufWriter<Stream>> {
         let left = self.left.lock().take()?;
         let more = match &left.reading {

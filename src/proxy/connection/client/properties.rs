@@ -1,4 +1,4 @@
-//! What holds for any bytes, however they are cut: a client's connection says the same, and the framework agrees.
+//! Properties for any bytes, however they are split: the connection hands over the same messages, and the framework agrees.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::*;
 
-/// A message: its head, its body as it is sent, and what the head says of it.
+/// A message: its head, its body as sent, and the kind of body that the head announces.
 #[derive(Clone, Debug)]
 struct SentMessage {
     head: String,
@@ -17,7 +17,7 @@ struct SentMessage {
     follows: Follows,
 }
 
-/// Chunks of this data, with what the grammar lets come beside it.
+/// Returns chunks of this data, with the extensions and trailers that the grammar allows.
 fn chunked(parts: &[(Vec<u8>, &'static str)], trailer: &str) -> Vec<u8> {
     let mut body = Vec::new();
     for (data, extension) in parts {
@@ -55,7 +55,7 @@ fn message() -> impl Strategy<Value = SentMessage> {
     })
 }
 
-/// What can be read now, at most so many bytes at a time.
+/// Reads all available bytes, in reads of these sizes.
 async fn read_all(stream: &mut ClientStream, sizes: &mut impl Iterator<Item = usize>) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
@@ -72,7 +72,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 proptest! {
-    /// RFC 9112 section 9.3.2: whatever reads the bytes come in and are taken in, each message is handed over by itself.
+    /// RFC 9112 section 9.3.2: whatever reads the bytes arrive in and are taken in, each message is handed over by itself.
     #[test]
     fn the_cuts_mean_nothing(
         messages in prop::collection::vec((message(), 0_usize..3), 1..5),
@@ -90,7 +90,7 @@ proptest! {
             let mut stream = ClientStream::new(Box::new(server), 1000);
             let orders = Arc::clone(stream.orders());
             let (mut cuts, mut sizes) = (cuts.iter().cycle(), sizes.iter().copied().cycle());
-            // The rest comes when what is there has been taken.
+            // More bytes come when the available ones have been taken.
             let mut rest = &bytes[..];
             let mut received = Vec::new();
             for (message, _) in &messages {
@@ -118,8 +118,8 @@ proptest! {
         })?;
     }
 
-    /// RFC 9112 section 7.1: where the body ends for us it ends for the framework, and the next request begins there for both,
-    /// also where one byte of it was changed.
+    /// RFC 9112 section 7.1: the body ends at the same byte for this reader and for the framework, and so does the next
+    /// request begin, also where one byte of it was changed.
     #[test]
     fn the_framework_reads_chunks_as_we_do(
         parts in parts(),
@@ -178,7 +178,7 @@ proptest! {
             match ours {
                 Some(taken) => {
                     prop_assert!(ended, "{taken} bytes are a body for us alone");
-                    // What is behind it is the next head for both, if it is one.
+                    // The bytes behind it are the next head for both, if they are one.
                     let behind = &all[taken..];
                     if behind == NEXT {
                         prop_assert_eq!(&next[..], NEXT);
@@ -187,7 +187,7 @@ proptest! {
                         prop_assert_eq!(&data, &parts.iter().flat_map(|(data, _)| data.clone()).collect::<Vec<_>>());
                     }
                 }
-                // Whatever the framework made of it: there is no next request.
+                // Whatever the framework's result: there is no next request.
                 None => prop_assert_eq!(&next[..], b""),
             }
             Ok(())

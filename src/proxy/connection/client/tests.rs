@@ -10,7 +10,7 @@ fn pair() -> (DuplexStream, ClientStream) {
     (client, ClientStream::new(Box::new(server), 1000))
 }
 
-/// What can be read now, at most `size` bytes at a time; none if it would wait.
+/// Reads the available bytes, at most `size` at a time; `None` if the read would wait.
 fn read(stream: &mut ClientStream, size: usize) -> Option<Vec<u8>> {
     let mut bytes = vec![0; size];
     let n = stream.read(&mut bytes).now_or_never()?.unwrap();
@@ -18,7 +18,7 @@ fn read(stream: &mut ClientStream, size: usize) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// RFC 9112 sections 2.2 and 9.3.2.
+/// The rules are those of RFC 9112 sections 2.2 and 9.3.2.
 #[tokio::test]
 async fn requests_are_handed_over_one_at_a_time() {
     for size in [1, 7, 1000] {
@@ -53,7 +53,7 @@ async fn requests_are_handed_over_one_at_a_time() {
     }
 }
 
-/// An answer that is given without a look at the body leaves its orders unread.
+/// An answer that is given without reading the body leaves its orders unread.
 #[tokio::test]
 async fn orders_are_followed_in_order() {
     for (follows, whole) in [
@@ -132,7 +132,7 @@ async fn an_http_2_client_says_so_first() {
         }
         drop(client);
         assert_eq!(stream.preface().await, expected, "{parts:?}");
-        // Nothing of it is lost.
+        // No bytes of it are lost.
         assert_eq!(&stream.ahead[..], parts.concat());
     }
 }
@@ -214,7 +214,7 @@ async fn a_dropped_connection_is_kept_or_lingers_only_where_it_may() {
     }
 }
 
-/// A service that pauses in an answer of known length is no reason to keep its beginning.
+/// If a service pauses in an answer of known length, the beginning of the answer is sent at once.
 #[tokio::test]
 async fn what_was_written_is_sent_when_nothing_more_is_there() {
     let (mut client, mut stream) = pair();
