@@ -1,6 +1,6 @@
-//! How a token is signed (RFC 7518 section 3.1, RFC 8037).
+//! Signature algorithms of tokens (RFC 7518 section 3.1, RFC 8037).
 
-/// An algorithm of the JOSE registry that is used here.
+/// The algorithms of the JOSE registry that are supported.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Algorithm {
     /// HMAC with SHA-256: SimpleJWT's default.
@@ -19,11 +19,11 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// Those by which services sign their tokens (`SIMPLE_JWT["ALGORITHM"]`).
+    /// The algorithms that services may sign their tokens with (`SIMPLE_JWT["ALGORITHM"]`).
     pub const OF_SERVICES: [Self; 5] =
         [Self::Hs256, Self::Hs384, Self::Hs512, Self::Rs256, Self::Es256];
 
-    /// As `alg` has it.
+    /// Returns the algorithm's name as `alg` spells it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Algorithm {
         }
     }
 
-    /// Is the key that signs also the key that verifies?
+    /// Whether the key that signs is also the key that verifies.
     #[must_use]
     pub const fn is_shared(self) -> bool {
         match self {
@@ -45,7 +45,7 @@ impl Algorithm {
         }
     }
 
-    /// What the library calls it.
+    /// Returns the same algorithm as the `jsonwebtoken` type.
     pub(super) const fn of_library(self) -> jsonwebtoken::Algorithm {
         match self {
             Self::Hs256 => jsonwebtoken::Algorithm::HS256,

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{KeyProblem, SigningKey, VerifyingKey};
 
-/// A token taken apart. Nothing of it has been verified.
+/// A token split into its parts. Nothing in it has been verified.
 #[derive(Clone, Copy, Debug)]
 pub struct Compact<'a> {
     header: &'a str,
@@ -17,12 +17,12 @@ pub struct Compact<'a> {
     signature: &'a str,
 }
 
-/// It has not this form.
+/// The error for a token that is not in compact form.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotCompact;
 
 impl<'a> Compact<'a> {
-    /// Takes a token apart that is not longer than this.
+    /// Splits a token that has at most `longest` bytes.
     ///
     /// # Errors
     /// [`NotCompact`]
@@ -40,12 +40,12 @@ impl<'a> Compact<'a> {
         Ok(Self { header, payload, signed, signature })
     }
 
-    /// Has it no signature at all?
+    /// Whether the signature is empty.
     pub const fn is_unsigned(&self) -> bool {
         self.signature.is_empty()
     }
 
-    /// The header of a token, as it stands there.
+    /// Decodes a token's header from its base64url form.
     ///
     /// # Errors
     /// [`NotCompact`]
@@ -53,7 +53,7 @@ impl<'a> Compact<'a> {
         serde_json::from_slice(&decoded(encoded)?).map_err(|_| NotCompact)
     }
 
-    /// The header, which the token says of itself.
+    /// Decodes this token's header, which is not verified.
     ///
     /// # Errors
     /// [`NotCompact`]
@@ -61,7 +61,7 @@ impl<'a> Compact<'a> {
         Self::read_header(self.header.as_bytes())
     }
 
-    /// The payload's bytes; of use only after the signature was verified.
+    /// Decodes the payload's bytes. They may be trusted only after the signature was verified.
     ///
     /// # Errors
     /// [`NotCompact`]
@@ -69,16 +69,16 @@ impl<'a> Compact<'a> {
         decoded(self.payload)
     }
 
-    /// Did this key sign it?
+    /// Whether this key made the signature.
     ///
     /// # Errors
-    /// [`NotCompact`] if the signature is no base64url.
+    /// [`NotCompact`] if the signature is not valid base64url.
     pub fn is_signed_by(&self, key: &VerifyingKey) -> Result<bool, NotCompact> {
         let bytes = decoded(self.signature)?;
         Ok(key.verifies(self.signed, self.signature, &bytes))
     }
 
-    /// A token with this header and payload.
+    /// Returns a signed token with this header and payload.
     ///
     /// # Errors
     /// [`KeyProblem::CannotSign`]

@@ -1,4 +1,4 @@
-//! JSON Web Keys (RFC 7517): how a public key is published, and how a retired one is kept.
+//! JSON Web Keys (RFC 7517): the form in which a public key is published and a retired key is stored.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -9,21 +9,21 @@ use zeroize::Zeroizing;
 use super::{Algorithm, VerifyingKey};
 use crate::secret::{Digest, Secret};
 
-/// The members that ours have. For a shared secret it holds the secret.
+/// A JSON Web Key with the members that our keys use. The one of a shared secret contains the secret.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "kty", deny_unknown_fields)]
 pub enum Jwk {
-    /// An elliptic curve's.
+    /// An elliptic curve key.
     #[serde(rename = "EC")]
     Ec {
         /// `P-256`
         crv: String,
-        /// The point.
+        /// The point's x coordinate.
         x: String,
-        /// The point.
+        /// The point's y coordinate.
         y: String,
     },
-    /// RSA's.
+    /// An RSA key.
     #[serde(rename = "RSA")]
     Rsa {
         /// The modulus.
@@ -31,12 +31,12 @@ pub enum Jwk {
         /// The exponent.
         e: String,
     },
-    /// An Edwards curve's.
+    /// An Edwards curve key.
     #[serde(rename = "OKP")]
     Okp {
         /// `Ed25519`
         crv: String,
-        /// The point.
+        /// The encoded point.
         x: String,
     },
     /// A shared secret, for HS256.
@@ -47,7 +47,7 @@ pub enum Jwk {
     },
 }
 
-/// A base64url text that is a secret.
+/// A secret in base64url.
 #[derive(Clone, Deserialize)]
 #[serde(from = "String")]
 pub struct JwkSecret(Secret);
@@ -69,10 +69,10 @@ impl Jwk {
         Self::Oct { k: JwkSecret(Secret::new(text(secret))) }
     }
 
-    /// The secret itself, where it is one.
+    /// Returns the decoded secret, or `None` for a public key.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of what is wrong with the key.
     pub fn shared(&self) -> Result<Option<Zeroizing<Vec<u8>>>, String> {
         match self {
             Self::Oct { k } => bytes(k.0.expose()).map(Zeroizing::new).map(Some),
@@ -80,10 +80,10 @@ impl Jwk {
         }
     }
 
-    /// What verifies with it.
+    /// Returns the key that verifies signatures.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of what is wrong with the key.
     pub fn verifying(&self) -> Result<VerifyingKey, String> {
         match self {
             Self::Ec { crv, x, y } if crv == "P-256" => {
@@ -102,13 +102,13 @@ impl Jwk {
         }
     }
 
-    /// The key's name in tokens: its thumbprint (RFC 7638). Of a secret, where that would be a hash for everyone to try
-    /// guesses against, it is an HMAC under the secret.
+    /// Returns the key's `kid`: its thumbprint (RFC 7638). The thumbprint of a shared secret would be a hash that anyone
+    /// could test guesses against, so its `kid` is an HMAC under the secret.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of what is wrong with the key.
     pub fn kid(&self) -> Result<String, String> {
-        // Section 3: the required members in the order of their names, without white space.
+        // RFC 7638 section 3: the required members in lexicographic order, without white space.
         let canonical = match self {
             Self::Ec { crv, x, y } => {
                 format!(r#"{{"crv":"{crv}","kty":"EC","x":"{x}","y":"{y}"}}"#)
@@ -125,7 +125,7 @@ impl Jwk {
         Ok(text(Digest::of(canonical.as_bytes()).as_bytes()))
     }
 
-    /// The key as others may see it; none for a secret.
+    /// Returns the key in the form that is published, or `None` for a shared secret.
     pub fn published(&self, kid: &str, algorithm: Algorithm) -> Option<serde_json::Value> {
         if matches!(self, Self::Oct { .. }) {
             return None;

@@ -1,4 +1,4 @@
-//! Keys, read from what files hold, and made.
+//! Reads keys from the contents of their files, and generates new keys.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use zeroize::Zeroizing;
 use super::{Algorithm, Jwk};
 use crate::secret::random_bytes;
 
-/// A shorter RSA key is not believed.
+/// The smallest modulus, in bytes, of an RSA key that is accepted.
 const MIN_RSA_BYTES: usize = 256;
 
-/// What tokens are verified with.
+/// A key that verifies token signatures.
 #[derive(Clone)]
 pub struct VerifyingKey {
     algorithm: Algorithm,
@@ -33,44 +33,44 @@ pub struct VerifyingKey {
 
 #[derive(Clone)]
 enum Verifier {
-    /// A shared secret, ready to be used: whoever sends forged tokens makes it be used often, and to make it ready costs half as
-    /// much as a token's signature.
+    /// A shared secret with its HMAC key set up once: anyone can force a verification by sending a forged token, and the
+    /// set-up costs half as much as the signature itself.
     Shared(Arc<hmac::Key>),
     /// A public key.
     Public(DecodingKey),
 }
 
-/// What tokens are signed with.
+/// A key that signs tokens.
 pub struct SigningKey {
     algorithm: Algorithm,
     key: EncodingKey,
     public: Jwk,
-    /// None: an RSA key that is too short to be believed.
+    /// The key that verifies; `None` for an RSA key that is too short to be accepted.
     verifying: Option<VerifyingKey>,
 }
 
 /// Why a key cannot be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum KeyProblem {
-    /// There is nothing in it.
+    /// The file is empty.
     #[error("it is empty")]
     Empty,
-    /// A shared secret that is the text of another kind of key: whoever has that public key could sign.
+    /// The shared secret is the text of another kind of key: whoever has that public key could sign.
     #[error(
         "it is a key of another kind (PEM, SSH or JWK), which as a shared secret would be no secret"
     )]
     NotASecret,
-    /// No public key in PEM.
+    /// The file is not a public key in PEM.
     #[error(
         "it is no public key in PEM (`-----BEGIN PUBLIC KEY-----`) that fits the algorithm; RSA keys have 2048 bits or more"
     )]
     NotAPublicKey,
-    /// No private key in PEM.
+    /// The file is not a private key in PEM.
     #[error(
         "it is no PKCS#8 key in PEM (`-----BEGIN PRIVATE KEY-----`) that fits the algorithm; RSA keys have 2048 bits or more"
     )]
     NotAPrivateKey,
-    /// A shared secret has no public part.
+    /// A public key was asked for, and a shared secret has none.
     #[error("an algorithm with a shared secret has no public key")]
     NoPublicKey,
     /// The signature could not be made.
@@ -92,7 +92,7 @@ impl VerifyingKey {
         }
         let no_key = |_| KeyProblem::NotAPublicKey;
         let der = SubjectPublicKeyInfoDer::from_pem_slice(file).map_err(no_key)?;
-        // A file may hold more than the key.
+        // The file may contain more than the key, so only the key's section is passed on.
         let pem = pem("PUBLIC KEY", &der);
         let no_key = |_| KeyProblem::NotAPublicKey;
         let (fits, key) = match algorithm {
@@ -113,7 +113,7 @@ impl VerifyingKey {
         Ok(Self { algorithm, key: Verifier::Public(key) })
     }
 
-    /// A shared secret.
+    /// Makes a key from a shared secret.
     pub(super) fn shared(algorithm: Algorithm, secret: &[u8]) -> Self {
         let digest = match algorithm {
             Algorithm::Hs384 => hmac::HMAC_SHA384,
@@ -125,31 +125,31 @@ impl VerifyingKey {
         Self { algorithm, key: Verifier::Shared(Arc::new(hmac::Key::new(digest, secret))) }
     }
 
-    /// A point of P-256, uncompressed.
+    /// Makes a key from an uncompressed point of P-256.
     pub(super) fn ec(point: &[u8]) -> Self {
         Self { algorithm: Algorithm::Es256, key: Verifier::Public(DecodingKey::from_ec_der(point)) }
     }
 
-    /// A point of Ed25519.
+    /// Makes a key from a point of Ed25519.
     pub(super) fn ed25519(point: &[u8]) -> Self {
         Self { algorithm: Algorithm::EdDsa, key: Verifier::Public(DecodingKey::from_ed_der(point)) }
     }
 
-    /// Modulus and exponent.
+    /// Makes a key from an RSA modulus and exponent.
     pub(super) fn rsa(n: &[u8], e: &[u8]) -> Self {
         let key = DecodingKey::from_rsa_raw_components(n, e);
         Self { algorithm: Algorithm::Rs256, key: Verifier::Public(key) }
     }
 
-    /// The one algorithm that it verifies.
+    /// Returns the only algorithm that the key verifies.
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// Whether `signature`, in base64url, is this key's over `signed`; `bytes` is the signature decoded.
+    /// Whether `signature`, in base64url, is this key's signature over `signed`; `bytes` is the decoded signature.
     pub(super) fn verifies(&self, signed: &str, signature: &str, bytes: &[u8]) -> bool {
         match &self.key {
-            // Compared in constant time, and as a whole: a shorter one is none.
+            // The comparison takes constant time and covers the whole signature: a shorter one is refused.
             Verifier::Shared(key) => hmac::verify(key, signed.as_bytes(), bytes).is_ok(),
             Verifier::Public(key) => {
                 let algorithm = self.algorithm.of_library();
@@ -161,7 +161,7 @@ impl VerifyingKey {
 }
 
 impl SigningKey {
-    /// Reads a shared secret (the very bytes), or a private key in PEM.
+    /// Reads a shared secret (the bytes as they are), or a private key in PEM.
     ///
     /// # Errors
     /// [`KeyProblem`]
@@ -178,7 +178,7 @@ impl SigningKey {
         Self::private(algorithm, bytes).ok_or(KeyProblem::NotAPrivateKey)
     }
 
-    /// A shared secret, whatever it looks like.
+    /// Makes a key from a shared secret without checking what it looks like.
     pub fn shared(algorithm: Algorithm, secret: &[u8]) -> Self {
         Self {
             algorithm,
@@ -217,8 +217,8 @@ impl SigningKey {
         Some(Self { algorithm, key, public, verifying })
     }
 
-    /// The bytes of a new key's file: PKCS#8 in PEM, or a secret as text, so that it survives editors and can be given to an
-    /// application.
+    /// Generates a new key and returns the contents of its file: PKCS#8 in PEM, or a secret as text, which survives editors
+    /// and can be copied into an application's settings.
     ///
     /// # Errors
     /// [`KeyProblem::CannotMake`]
@@ -237,7 +237,7 @@ impl SigningKey {
                 EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random)
                     .map(|key| pem(key.as_ref()))
             }
-            // Version 1, which every tool reads.
+            // Version 1 of PKCS#8, which every tool can read.
             Algorithm::EdDsa => {
                 Ed25519KeyPair::generate_pkcs8v1(&random).map(|key| pem(key.as_ref()))
             }
@@ -247,25 +247,25 @@ impl SigningKey {
         made.map_err(|_| KeyProblem::CannotMake)
     }
 
-    /// What verifies what this signs.
+    /// Returns the key that verifies this key's signatures.
     ///
     /// # Errors
-    /// [`KeyProblem`], for an RSA key that is too short to be believed.
+    /// [`KeyProblem`], for an RSA key that is too short to be accepted.
     pub fn verifying(&self) -> Result<VerifyingKey, KeyProblem> {
         self.verifying.clone().ok_or(KeyProblem::NotAPublicKey)
     }
 
-    /// Its public part; of a shared secret the secret.
+    /// Returns the public key, or the secret itself for a shared secret.
     pub const fn jwk(&self) -> &Jwk {
         &self.public
     }
 
-    /// The one algorithm that it signs with.
+    /// Returns the only algorithm that the key signs with.
     pub const fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The signature over `signed`, in base64url.
+    /// Returns the signature over `signed`, in base64url.
     pub(crate) fn sign(&self, signed: &str) -> Result<String, KeyProblem> {
         jsonwebtoken::crypto::sign(signed.as_bytes(), &self.key, self.algorithm.of_library())
             .map_err(|_| KeyProblem::CannotSign)
@@ -284,7 +284,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// PyJWT refuses these as HMAC secrets as well.
+/// Whether the secret is the text of another kind of key. PyJWT refuses the same texts as HMAC secrets.
 fn is_another_kind(secret: &[u8]) -> bool {
     let has = |text: &[u8]| secret.windows(text.len()).any(|window| window == text);
     let ssh: [&[u8]; 4] = [b"ssh-rsa", b"ssh-ed25519", b"ssh-dss", b"ecdsa-sha2-"];
@@ -306,7 +306,7 @@ fn pem(label: &str, der: &[u8]) -> Zeroizing<Vec<u8>> {
     pem
 }
 
-/// A fresh key.
+/// Generates a key and reads it.
 #[cfg(test)]
 pub(crate) fn random_key(algorithm: Algorithm) -> SigningKey {
     SigningKey::read(algorithm, &SigningKey::generate(algorithm).unwrap()).unwrap()

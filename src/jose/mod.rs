@@ -1,14 +1,16 @@
-//! Every signature of a token: made and verified here, whoever the token is for (RFC 7515, 7517, 7518).
+//! Makes and verifies every token signature, whoever the token is for (RFC 7515, 7517, 7518).
 //!
-//! The gateway's own tokens, those that services issue and those that are made for services have rules of their own, which
-//! stay with them (`session`, `django::jws`). What they share is here: the compact form, keys, and one set of algorithms.
+//! The gateway's own tokens, the tokens that services issue and the tokens that are made for services have different rules,
+//! which are in their own modules (`session`, `django::jws`). This module has what they share: the compact form, keys, and
+//! one set of algorithms.
 //!
-//! - **A key carries its one algorithm**, as a type. A token's own `alg` is compared with it and chooses nothing, so that no
-//!   public key is ever taken for a shared secret.
+//! - **A key has exactly one algorithm**, as a type. A token's `alg` is only compared with it and never selects one, so a
+//!   public key is never used as a shared secret.
 //! - **`jsonwebtoken` signs and verifies**, over aws-lc-rs. Its own `decode` is not used: it reads the wall clock, has a
-//!   minute of leeway, and skips `aud` and `iss` of a wrong type. aws-lc-rs makes keys, and says what kind a key in a file is.
-//! - **Strict**: base64url without padding, stray bits or another alphabet, so a token has one spelling; and its length is
-//!   looked at before anything is taken apart.
+//!   minute of leeway, and skips `aud` and `iss` of a wrong type. aws-lc-rs generates keys and detects the kind of a key in a
+//!   file.
+//! - **Strict**: base64url without padding, stray bits or another alphabet, so that a token has exactly one spelling. The
+//!   length is checked before the token is split.
 
 mod algorithm;
 mod compact;
