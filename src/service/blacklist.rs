@@ -1,29 +1,29 @@
-//! The blacklist of a service's SimpleJWT (`rest_framework_simplejwt.token_blacklist`): refresh tokens that were taken
-//! back before they expired, by their `jti`.
+//! The blacklist of a service's SimpleJWT (`rest_framework_simplejwt.token_blacklist`): the refresh tokens that were revoked
+//! before they expired, by their `jti`.
 
 use std::sync::Arc;
 
 use super::database::{RequiredColumns, ServiceDatabase, Statement};
 
-/// Every refresh token that was issued.
+/// The table of every refresh token that was issued.
 const OUTSTANDING: &str = "token_blacklist_outstandingtoken";
 
-/// Those that were taken back.
+/// The table of the revoked refresh tokens.
 const BLACKLISTED: &str = "token_blacklist_blacklistedtoken";
 
-/// The two tables of one service.
+/// The two blacklist tables of one service.
 pub struct TokenBlacklist {
-    /// Of the directory in whose database they are.
+    /// The name of the directory whose database has the tables.
     name: String,
     database: Arc<ServiceDatabase>,
     sql: Arc<str>,
 }
 
 impl TokenBlacklist {
-    /// In the database of the directory `name`.
+    /// Uses the tables in the database of the directory `name`.
     ///
     /// # Errors
-    /// Why its tables cannot be asked.
+    /// Why the tables cannot be queried.
     pub fn new(name: &str, database: Arc<ServiceDatabase>) -> Result<Self, String> {
         let dialect = database.dialect();
         let sql = format!(
@@ -36,10 +36,10 @@ impl TokenBlacklist {
         Ok(Self { name: name.to_owned(), database, sql: sql.into() })
     }
 
-    /// What is missing of its tables.
+    /// Lists the tables and columns that are missing.
     ///
     /// # Errors
-    /// Why that cannot be asked.
+    /// Why the database cannot be asked.
     pub async fn missing(&self) -> Result<Vec<String>, String> {
         let needed = [
             RequiredColumns::new(OUTSTANDING, ["id", "jti"]),
@@ -48,10 +48,10 @@ impl TokenBlacklist {
         self.database.missing(&needed).await
     }
 
-    /// Whether the token with this `jti` was taken back.
+    /// Whether the token with this `jti` was revoked.
     ///
     /// # Errors
-    /// Why it cannot be asked, which is neither yes nor no.
+    /// Why the database cannot be asked. The token is then neither revoked nor valid.
     pub async fn holds(&self, token_id: &str) -> Result<bool, String> {
         let statement =
             Statement { sql: Arc::clone(&self.sql), parameters: vec![token_id.to_owned()] };

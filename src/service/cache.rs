@@ -1,8 +1,8 @@
-//! The Redis of a service, where it keeps what a restart may lose: sessions, for one.
+//! Reads and writes the Redis of a service, which stores what a restart may lose, such as sessions.
 //!
-//! One connection for all, on which answers come in the order of the questions; it is made when it is first
-//! needed and anew after trouble. **Trouble** is a text for the log, and never "there is no such key". It comes in time,
-//! however many wait for a connection: they are not let in one after another, each with a limit of its own.
+//! All requests share one connection, on which answers come in the order of the commands. It is opened when it is first
+//! needed, and again after an error. **An error** is a text for the log, and is never reported as a missing key. It is
+//! returned in time however many callers wait for a connection: one limit covers both the wait and the answer.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,10 +18,10 @@ use tokio::time::timeout;
 use crate::config::ServiceCacheSettings as Settings;
 use crate::private_file;
 
-/// How long connecting may take, and each answer.
+/// The longest time that connecting may take, and each answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Longer values are not read.
+/// The index of the last byte that is read of a value: 1 MiB, from 0.
 const MAX_VALUE: isize = 1 << 20;
 
 /// The cache of a service.
@@ -32,17 +32,17 @@ pub struct ServiceCache {
     timeout: Duration,
 }
 
-/// What lies under a key.
+/// A value in the cache with its time to live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheEntry {
-    /// The value; of a longer one no more than its first MiB and a byte.
+    /// The value; at most the first MiB and a byte of a longer one.
     pub value: Vec<u8>,
-    /// How long it stays; none: until it is taken away.
+    /// The time to live; `None` if the entry does not expire.
     pub stays: Option<Duration>,
 }
 
 impl ServiceCache {
-    /// The cache need not be there yet: until it is, asking it is trouble.
+    /// Makes a cache without connecting to it. Until the server can be reached, every command is an error.
     pub fn new(settings: &Settings) -> Self {
         Self {
             address: settings.address.clone(),
@@ -52,12 +52,12 @@ impl ServiceCache {
         }
     }
 
-    /// What lies under the key.
+    /// Returns the entry of the key.
     ///
     /// # Errors
-    /// What went wrong, for the log.
+    /// A description of the failure, for the log.
     pub async fn get(&self, key: &str) -> Result<Option<CacheEntry>, String> {
-        // Value and time to live in one step, so that they are of the same entry.
+        // One transaction reads the value and its time to live, so that both are of the same entry.
         let mut both = redis::pipe();
         both.atomic();
         both.cmd("GETRANGE").arg(key).arg(0).arg(MAX_VALUE).cmd("PTTL").arg(key);
@@ -66,20 +66,20 @@ impl ServiceCache {
         Ok((!value.is_empty()).then_some(CacheEntry { value, stays }))
     }
 
-    /// Puts a value under the key, for this long.
+    /// Stores a value under the key, for this long.
     ///
     /// # Errors
-    /// What went wrong, for the log.
+    /// A description of the failure, for the log.
     pub async fn set(&self, key: &str, value: &[u8], stays: Duration) -> Result<(), String> {
         let mut set = redis::pipe();
         set.cmd("SET").arg(key).arg(value).arg("EX").arg(stays.as_secs().max(1)).ignore();
         self.ask(&set).await
     }
 
-    /// Has what lies under the key stay for this long from now. Was there anything?
+    /// Lets the entry of the key expire after this long from now. Returns whether there was an entry.
     ///
     /// # Errors
-    /// What went wrong, for the log.
+    /// A description of the failure, for the log.
     pub async fn renew(&self, key: &str, stays: Duration) -> Result<bool, String> {
         let mut renew = redis::pipe();
         renew.cmd("EXPIRE").arg(key).arg(stays.as_secs().max(1));
@@ -87,19 +87,19 @@ impl ServiceCache {
         Ok(was_there)
     }
 
-    /// Takes away what lies under the key.
+    /// Deletes the entry of the key.
     ///
     /// # Errors
-    /// What went wrong, for the log.
+    /// A description of the failure, for the log.
     pub async fn delete(&self, key: &str) -> Result<(), String> {
         let mut delete = redis::pipe();
         delete.cmd("DEL").arg(key).ignore();
         self.ask(&delete).await
     }
 
-    /// Asks something that may be asked twice.
+    /// Runs commands that may be run twice.
     async fn ask<T: FromRedisValue>(&self, what: &Pipeline) -> Result<T, String> {
-        // A connection and an answer, and all the waiting for either.
+        // The limit covers connecting, the answer, and waiting for either.
         let limit = self.timeout * 2;
         let late = |_| Err(format!("{}: there is no answer, for {limit:?}", self.address));
         timeout(limit, self.ask_in_time(what)).await.unwrap_or_else(late)
@@ -108,7 +108,7 @@ impl ServiceCache {
     async fn ask_in_time<T: FromRedisValue>(&self, what: &Pipeline) -> Result<T, String> {
         let (mut connection, is_new) = self.connected().await?;
         let answer = match what.query_async(&mut connection).await {
-            // One that was idle may have been closed since.
+            // An idle connection may have been closed in the meantime.
             Err(error) if !is_new && is_broken(&error) => {
                 self.connection.lock().await.take();
                 what.query_async(&mut self.connected().await?.0).await
@@ -121,7 +121,7 @@ impl ServiceCache {
         answer.map_err(|error| format!("{}: {error}", self.address))
     }
 
-    /// The connection, and whether it was made just now.
+    /// Returns the connection, and whether it was opened just now.
     async fn connected(&self) -> Result<(MultiplexedConnection, bool), String> {
         let mut slot = self.connection.lock().await;
         if let Some(connection) = &*slot {
@@ -171,7 +171,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_cache_that_is_silent_is_trouble_for_all_who_wait_at_once() {
-        // Nobody accepts, so that connections are made and nothing is ever said.
+        // The listener never accepts: connections are opened and get no answer.
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let cache = ServiceCache {
             address: format!("redis://{}/0", silent.local_addr().unwrap()),

@@ -1,5 +1,5 @@
-//! What do the services behind keep, and how is it asked? Their databases, their caches, and the tokens that they have taken
-//! back. Who is in a service's tables is for `directory`; what it has issued, for `issuer`.
+//! Reads what the services behind the gateway store: their databases, their caches, and the tokens that they have revoked.
+//! `directory` reads the users of a service's tables, and `issuer` the tokens that it has issued.
 
 pub mod blacklist;
 pub mod cache;

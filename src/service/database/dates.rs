@@ -1,13 +1,14 @@
-//! Dates in a service's database, as Django has them (`USE_TZ`, its default): UTC, which SQLite and MySQL do not say.
+//! Reads and writes dates in a service's database as Django does with `USE_TZ`, its default: in UTC, a zone that SQLite and
+//! MySQL do not store.
 
 use super::Dialect;
 use crate::clock::Timestamp;
 
 impl Dialect {
-    /// A column with a date as a text with the seconds since 1970; [`seconds`] reads it.
+    /// Returns SQL that reads a date column as a text with the seconds since 1970; [`seconds`] parses it.
     ///
     /// # Errors
-    /// No column can be called so.
+    /// No column can have this name.
     pub fn as_seconds(self, column: &str) -> Result<String, String> {
         let column = self.quoted(column)?;
         let seconds = match self {
@@ -18,10 +19,10 @@ impl Dialect {
         Ok(self.as_text(&seconds))
     }
 
-    /// The same in thousandths; [`millis`] reads it.
+    /// Returns SQL that reads a date column as a text with the milliseconds since 1970; [`millis`] parses it.
     ///
     /// # Errors
-    /// No column can be called so.
+    /// No column can have this name.
     pub fn as_millis(self, column: &str) -> Result<String, String> {
         let column = self.quoted(column)?;
         let millis = match self {
@@ -38,7 +39,7 @@ impl Dialect {
         Ok(self.as_text(&millis))
     }
 
-    /// A parameter that is a date ([`Self::written_date`]).
+    /// Returns the placeholder of a parameter that is a date ([`Self::written_date`]).
     pub fn date(self, place: usize) -> String {
         let placeholder = self.placeholder(place);
         match self {
@@ -47,7 +48,7 @@ impl Dialect {
         }
     }
 
-    /// A date as Django writes it.
+    /// Formats a date as Django writes it.
     pub fn written_date(self, at: Timestamp) -> String {
         let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
         let at = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
@@ -56,13 +57,13 @@ impl Dialect {
     }
 }
 
-/// What [`Dialect::as_millis`] gave. Before 1970 there was no Django.
+/// Parses a value of [`Dialect::as_millis`]. A date before 1970 becomes 1970.
 pub fn millis(text: &str) -> Option<Timestamp> {
     let millis: i64 = text.parse().ok()?;
     Some(Timestamp::from_millis(u64::try_from(millis).unwrap_or(0)))
 }
 
-/// What [`Dialect::as_seconds`] gave.
+/// Parses a value of [`Dialect::as_seconds`].
 pub fn seconds(text: &str) -> Option<Timestamp> {
     let seconds: i64 = text.parse().ok()?;
     Some(Timestamp::from_secs(u64::try_from(seconds).unwrap_or(0)))

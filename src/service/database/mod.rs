@@ -1,18 +1,18 @@
-//! The database of a service: one door for everything that is read from it.
+//! Reads and writes the database of a service, for all parts of the gateway.
 //!
-//! Users, sessions, tokens and blacklists of one service lie in one database. Who reads one of them says so in SQL that
-//! it made for the [`Dialect`], and the connections are shared ([`Databases`]): a service with room for few connections
-//! is not asked for as many again by each part of the gateway.
+//! The users, sessions, tokens and blacklists of one service are in one database. Each part of the gateway writes its own SQL
+//! for the [`Dialect`] and all of them share the connections ([`Databases`]), so that a database with a small connection
+//! limit does not have to serve that many for each part.
 //!
-//! **Texts.** Every parameter is a text and every column comes as one, or as nothing for NULL; so `bigint`, `uuid`,
-//! `boolean` and `tinyint(1)` need no types here. Statements cast for that ([`Dialect::as_text`]); SQLite's numbers are
-//! made texts on this side, and what is neither number nor text there is trouble.
+//! **Texts.** Every parameter is a text and every column is read as a text, or as `None` for NULL, so `bigint`, `uuid`,
+//! `boolean` and `tinyint(1)` need no types here. Statements cast for that ([`Dialect::as_text`]). SQLite's numbers are
+//! converted to texts on this side; a value there that is neither number nor text is an error.
 //!
-//! **Reading and writing are two doors.** What is opened with [`DatabaseAccess::Read`] cannot write, and each database says so
-//! itself: SQLite's file is opened read only, a server's connection is.
+//! **Reading and writing are separate.** A database that is opened with [`DatabaseAccess::Read`] cannot be written, and the
+//! database enforces that itself: a SQLite file is opened read-only, and so is a connection to a server.
 //!
-//! **Trouble** is a text for the log, and never "there is no such row". What a column cannot hold (a name asked of a
-//! number) is no trouble: there is no such row.
+//! **An error** is a text for the log, and is never reported as a missing row. A value that a column cannot hold (a name
+//! asked of a number) is not an error: no row has it.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ mod sqlite;
 
 pub use self::needs::RequiredColumns;
 
-/// One row: a text for each column.
+/// One row, with a text for each column.
 pub type QueryTexts = Vec<Option<String>>;
 
 /// One database of a service.
@@ -47,16 +47,16 @@ enum DatabaseKind {
     Server(Box<ServerDatabase>),
 }
 
-/// What is done there.
+/// Whether a database is opened for reading or also for writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DatabaseAccess {
-    /// It cannot be changed.
+    /// Read-only.
     Read,
-    /// It can.
+    /// Read and write.
     Write,
 }
 
-/// What SQL it speaks.
+/// The SQL dialect of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// SQLite
@@ -67,21 +67,21 @@ pub enum Dialect {
     MySql,
 }
 
-/// A statement and what stands for its placeholders.
+/// A statement and the values of its placeholders.
 #[derive(Clone, Debug)]
 pub struct Statement {
-    /// Names in it were quoted ([`Dialect::quoted`]); values are parameters.
+    /// The SQL. Names in it are quoted ([`Dialect::quoted`]); values are parameters.
     pub sql: Arc<str>,
-    /// In the order of the placeholders.
+    /// The values, in the order of the placeholders.
     pub parameters: Vec<String>,
 }
 
-/// Every database that is open, so that who wants the same one gets it.
+/// All open databases, so that parts with the same settings share one.
 #[derive(Default)]
 pub struct Databases(Mutex<Vec<Arc<ServiceDatabase>>>);
 
 impl Databases {
-    /// The database of these settings. It need not be there yet: until it is, asking it is trouble.
+    /// Returns the database of these settings. It need not exist yet: until it does, every query is an error.
     pub fn open(&self, settings: &Database, access: DatabaseAccess) -> Arc<ServiceDatabase> {
         let mut all = self.0.lock();
         let same =
@@ -94,7 +94,7 @@ impl Databases {
         new
     }
 
-    /// What can be seen to be wrong with those that are open, without asking any.
+    /// Lists what is wrong with the open databases, as far as it can be detected without a query.
     pub fn trouble(&self) -> Vec<String> {
         let all = self.0.lock();
         let mut trouble: Vec<String> =
@@ -147,20 +147,20 @@ impl ServiceDatabase {
         Self { settings: settings.clone(), access, dialect, kind }
     }
 
-    /// What SQL it speaks.
+    /// Returns the SQL dialect of the database.
     pub const fn dialect(&self) -> Dialect {
         self.dialect
     }
 
-    /// The name of one of its tables, quoted.
+    /// Returns the quoted name of one of the database's tables.
     ///
     /// # Errors
-    /// No table can be called so.
+    /// No table can have this name.
     pub fn table(&self, name: &str) -> Result<String, String> {
         self.dialect.table(self.schema(), name)
     }
 
-    /// The schema and the name of one of its tables, for questions about it.
+    /// Returns the schema and the name of one of the database's tables, for queries about the table itself.
     pub fn place_of(&self, name: &str) -> (Option<String>, String) {
         let parts = self.dialect.parts(name);
         match &parts[..] {
@@ -176,10 +176,10 @@ impl ServiceDatabase {
         }
     }
 
-    /// Asks one thing after another on one connection; gives the rows of each.
+    /// Runs several queries on one connection. Returns the rows of each.
     ///
     /// # Errors
-    /// What went wrong, for the log.
+    /// A description of the failure, for the log.
     pub async fn ask(&self, statements: Vec<Statement>) -> Result<Vec<Vec<QueryTexts>>, String> {
         match &self.kind {
             DatabaseKind::Sqlite(file) => file.ask(statements).await,
@@ -187,11 +187,11 @@ impl ServiceDatabase {
         }
     }
 
-    /// Changes something; gives how many rows were concerned. A statement must be such that doing it twice is doing it
-    /// once: it is done again when a connection broke before its answer came.
+    /// Runs a statement that changes rows. Returns how many rows were affected. The statement must be idempotent: it is run
+    /// again when a connection broke before its answer came.
     ///
     /// # Errors
-    /// What went wrong, for the log.
+    /// A description of the failure, for the log.
     pub async fn change(&self, statement: Statement) -> Result<u64, String> {
         match (&self.kind, self.access) {
             (_, DatabaseAccess::Read) => Err("it was opened for reading".into()),
@@ -200,11 +200,11 @@ impl ServiceDatabase {
         }
     }
 
-    /// Is the gateway allowed to make such a change? The statement is one that concerns no row, whatever is there: databases
-    /// ask for the rights before they look.
+    /// Whether the gateway has the right to make such a change. The statement must be one that never affects a row; databases
+    /// check the rights before they search for rows.
     ///
     /// # Errors
-    /// Why it cannot be asked, for the log.
+    /// Why the database cannot be asked, for the log.
     pub async fn may_change(&self, statement: Statement) -> Result<bool, String> {
         match (&self.kind, self.access) {
             (_, DatabaseAccess::Read) => Ok(false),
@@ -217,10 +217,10 @@ impl ServiceDatabase {
 }
 
 impl Dialect {
-    /// A name from the configuration, between this dialect's quotes.
+    /// Quotes a name from the configuration for this dialect.
     ///
     /// # Errors
-    /// No table or column can be called so.
+    /// No table or column can have this name.
     pub fn quoted(self, name: &str) -> Result<String, String> {
         if name.is_empty() || name.len() > 128 || name.chars().any(char::is_control) {
             return Err(format!("no table or column is called {name:?}"));
@@ -229,11 +229,11 @@ impl Dialect {
         Ok(format!("{quote}{}{quote}", name.replace(quote, &format!("{quote}{quote}"))))
     }
 
-    /// A table's name, quoted, with the schema where there is one. A name that says its schema itself has it between quotes,
-    /// as Django's users write it (`app"."users`, or with quotes around all of it), and keeps it.
+    /// Returns a table's quoted name, with the schema if there is one. A name that includes a schema itself (with quotes in
+    /// it as Django's users write it: `app"."users`, or with quotes around all of it) keeps that schema.
     ///
     /// # Errors
-    /// No table or column can be called so.
+    /// No table or column can have this name.
     fn table(self, schema: Option<&str>, name: &str) -> Result<String, String> {
         let mut parts = self.parts(name);
         if let ([_], Some(schema)) = (&parts[..], schema) {
@@ -243,7 +243,7 @@ impl Dialect {
         Ok(quoted.collect::<Result<Vec<_>, _>>()?.join("."))
     }
 
-    /// What stands between the quotes of a name that says its schema; else the name.
+    /// Splits a name that includes its schema into the parts between the quotes; any other name is one part.
     fn parts(self, name: &str) -> Vec<&str> {
         let quote = self.quote();
         let between = format!("{quote}.{quote}");
@@ -261,7 +261,7 @@ impl Dialect {
         }
     }
 
-    /// The placeholder of the parameter at this place, from 1. MySQL's say no place: they are in the order of the text.
+    /// Returns the placeholder of the parameter at this place, from 1. MySQL's has no place: the order in the text counts.
     pub fn placeholder(self, place: usize) -> String {
         match self {
             Self::Sqlite => format!("?{place}"),
@@ -270,7 +270,7 @@ impl Dialect {
         }
     }
 
-    /// The parameter at this place as a whole number.
+    /// Returns the placeholder of the parameter at this place, cast to an integer.
     pub fn number(self, place: usize) -> String {
         let placeholder = self.placeholder(place);
         match self {
@@ -280,7 +280,7 @@ impl Dialect {
         }
     }
 
-    /// A value as a text.
+    /// Returns SQL that casts a value to text.
     pub fn as_text(self, value: &str) -> String {
         match self {
             Self::Sqlite => value.to_owned(),
@@ -289,14 +289,14 @@ impl Dialect {
         }
     }
 
-    /// What follows a column's name to ask for the rows of a (quoted) table with a key of any type: the next parameters are
-    /// [`Self::key_parameters`], of which the first stands at this place.
+    /// Returns the condition to put after a column's name to find the rows of a (quoted) table by a key of any type. Its
+    /// parameters are [`Self::key_parameters`], of which the first has this place.
     ///
-    /// What is looked for must have the column's type, or no index is used. PostgreSQL makes the text that type by putting
-    /// it into a record of the table; the others convert a constant by themselves. They keep a UUID without its hyphens.
+    /// The key must have the column's type, or no index is used. PostgreSQL converts the text by putting it into a record of
+    /// the table; the others convert a constant by themselves. They store a UUID without hyphens.
     ///
     /// # Errors
-    /// No table or column can be called so.
+    /// No table or column can have this name.
     pub fn is_key(self, table: &str, column: &str, place: usize) -> Result<String, String> {
         Ok(match self {
             Self::Sqlite => format!("IN (?{place}, ?{})", place + 1),
@@ -305,7 +305,7 @@ impl Dialect {
         })
     }
 
-    /// The parameters for [`Self::is_key`].
+    /// Returns the parameters for [`Self::is_key`].
     pub fn key_parameters(self, key: &str) -> Vec<String> {
         match self {
             Self::Sqlite | Self::MySql => vec![key.to_owned(), without_hyphens(key)],
@@ -313,10 +313,10 @@ impl Dialect {
         }
     }
 
-    /// What follows a column's name to ask for the rows of a (quoted) table with a value of any type, by one parameter.
+    /// Returns the condition to put after a column's name to find the rows of a (quoted) table by one value of any type.
     ///
     /// # Errors
-    /// No table or column can be called so.
+    /// No table or column can have this name.
     pub fn is_value(self, table: &str, column: &str, place: usize) -> Result<String, String> {
         Ok(match self {
             Self::Sqlite | Self::MySql => format!("= {}", self.placeholder(place)),
@@ -331,7 +331,7 @@ impl Dialect {
     }
 }
 
-/// A UUID as SQLite and MySQL keep it; any other text as it is.
+/// Converts a UUID to the form that SQLite and MySQL store; returns any other text unchanged.
 fn without_hyphens(id: &str) -> String {
     match uuid(id) {
         Some(uuid) if uuid == id => uuid.replace('-', ""),
@@ -339,7 +339,7 @@ fn without_hyphens(id: &str) -> String {
     }
 }
 
-/// A UUID in whatever spelling Python takes it, as Django shows it. `None`: it is none.
+/// Normalizes a UUID in any spelling that Python accepts to Django's spelling; returns `None` for any other text.
 pub fn uuid(text: &str) -> Option<String> {
     let text = text.replace("urn:", "").replace("uuid:", "");
     let digits = text.trim_matches(['{', '}']).replace('-', "").to_ascii_lowercase();
@@ -347,7 +347,8 @@ pub fn uuid(text: &str) -> Option<String> {
     (shown.len() == 36 && digits.len() == 32).then_some(shown)
 }
 
-/// A UUID as Django shows it; any other text as it is. (SQLite and MySQL keep it as 32 hexadecimal digits.)
+/// Converts a UUID of 32 hexadecimal digits (as SQLite and MySQL store it) to Django's spelling; returns any other text
+/// unchanged.
 pub fn with_hyphens(id: &str) -> String {
     let digits = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     let parts = [id.get(..8), id.get(8..12), id.get(12..16), id.get(16..20), id.get(20..)];

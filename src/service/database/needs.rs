@@ -1,25 +1,25 @@
-//! What is missing of the tables, columns and rights that a part of the gateway needs: each by its name.
+//! Lists which of the tables, columns and rights that a part of the gateway needs are missing, each by its name.
 //!
-//! A database says of a statement only the first thing that is wrong with it, and whoever sets a service up wants to know all
-//! of it at once. This is asked at the start and by `check`, and never on the way of a request.
+//! A database reports only the first error of a statement, and whoever sets a service up wants to know all of them at once.
+//! The list is made at the start and by `check`, never during a request.
 
 use super::{Dialect, ServiceDatabase, Statement};
 
-/// The columns of a table that are read.
+/// The columns of a table that must be readable.
 #[derive(Clone, Debug)]
 pub struct RequiredColumns {
     table: String,
     columns: Vec<String>,
 }
 
-/// A column as the database has it.
+/// A column that the database reports.
 struct DatabaseColumn {
     name: String,
     may_be_read: bool,
 }
 
 impl RequiredColumns {
-    /// Columns without a name are not there by configuration, and not needed.
+    /// Lists the columns of a table. An empty name stands for a column that is not configured, and is left out.
     pub fn new<'c>(table: &str, columns: impl IntoIterator<Item = &'c str>) -> Self {
         let named = columns.into_iter().filter(|column| !column.is_empty());
         Self { table: table.to_owned(), columns: named.map(str::to_owned).collect() }
@@ -27,7 +27,7 @@ impl RequiredColumns {
 }
 
 impl ServiceDatabase {
-    /// A line for each thing that is not there, or may not be read.
+    /// Returns a line for each table or column that is missing or may not be read.
     ///
     /// # Errors
     /// Why the database cannot be asked.
@@ -37,13 +37,13 @@ impl ServiceDatabase {
             let there = self.columns(table).await?;
             if there.is_empty() {
                 missing.push(match self.dialect {
-                    // It shows nobody what they may not read.
+                    // MySQL hides tables from users who may not read them.
                     Dialect::MySql => format!("there is no table {table}, or no right to read it"),
                     Dialect::Sqlite | Dialect::Postgres => format!("there is no table {table}"),
                 });
                 continue;
             }
-            // As each finds a quoted name.
+            // Each dialect compares names as it compares quoted names.
             let is = |column: &DatabaseColumn, name: &str| match self.dialect {
                 Dialect::Postgres => column.name == name,
                 Dialect::Sqlite | Dialect::MySql => column.name.eq_ignore_ascii_case(name),
@@ -72,7 +72,7 @@ impl ServiceDatabase {
         Ok(missing)
     }
 
-    /// The names of a table's columns; none: it is not there, or may not be seen.
+    /// Returns the names of a table's columns; none if the table does not exist or may not be seen.
     ///
     /// # Errors
     /// Why the database cannot be asked.
@@ -110,7 +110,7 @@ impl ServiceDatabase {
         Ok(rows.into_iter().flatten().filter_map(column).collect())
     }
 
-    /// A table of that name in several schemas, where it is not said which is meant: the service may read another one.
+    /// Reports a table without a configured schema that is in several schemas: the service may read another one.
     async fn is_elsewhere_too(&self, table: &str) -> Result<Option<String>, String> {
         if self.dialect != Dialect::Postgres || self.place_of(table).0.is_some() {
             return Ok(None);

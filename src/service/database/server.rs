@@ -1,13 +1,13 @@
-//! PostgreSQL, MySQL and MariaDB: a few connections, opened when they are needed.
+//! Keeps a few connections to a PostgreSQL, MySQL or MariaDB server, opened when they are needed.
 //!
-//! **Time.** Waiting for a free connection, opening one and asking each have a limit, and the server has the last one too,
-//! so that what we gave up on does not go on there. A server that refuses connections is trouble at once, not after the
-//! limit.
+//! **Time.** Waiting for a free connection, opening one and each query have a limit. The server is given the limit for
+//! queries too, so that it stops a query that the gateway gave up on. A server that refuses connections is an error at once,
+//! not after the limit.
 //!
-//! **A server that comes back.** A connection that fails is never used again. If it had been used before, the server may
-//! have restarted since: what was asked, which may be done twice, is done once more on a new one.
+//! **Restarts of the server.** A connection that fails is never used again. If it had been used before, the server may have
+//! restarted since: the query, which may run twice, is run once more on a new connection.
 //!
-//! **The password** is read from its file for each new connection, so another one there needs no restart.
+//! **The password** is read from its file for each new connection, so a changed password needs no restart.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ use crate::config::{DatabaseServer, DatabaseTls, Engine};
 use crate::private_file;
 use crate::secret::Secret;
 
-/// Something between here and the server may have forgotten a connection that rested for longer.
+/// The longest time that a connection may be idle: something on the way to the server may drop it after that.
 const LONGEST_REST: Duration = Duration::from_secs(120);
 
 /// A database on a server.
@@ -40,7 +40,7 @@ enum ServerConnection {
     MySql(MySqlConnection),
 }
 
-/// What a look-up says when it does not work.
+/// The reasons for which a query fails.
 #[derive(Debug, thiserror::Error)]
 enum ServerTrouble {
     #[error(transparent)]
@@ -51,13 +51,13 @@ enum ServerTrouble {
     Late(&'static str, Duration),
 }
 
-/// What is done on a connection.
+/// The work to do on a connection.
 enum DatabaseWork {
     Ask(Vec<Statement>),
     Change(Statement),
 }
 
-/// What comes of it.
+/// The result of [`DatabaseWork`].
 enum DatabaseAnswer {
     Rows(Vec<Vec<QueryTexts>>),
     Changed(u64),
@@ -121,14 +121,15 @@ impl ServerDatabase {
         self.on(connection, work).await
     }
 
-    /// A connection that was used before.
+    /// Takes an idle connection that was used before.
     fn rested(&self) -> Option<ServerConnection> {
         let mut idle = self.idle.lock();
         idle.retain(|(_, since)| since.elapsed() < LONGEST_REST);
         idle.pop().map(|(connection, _)| connection)
     }
 
-    /// Does it, and keeps the connection if all went well. After trouble the others are suspect too.
+    /// Does the work and returns the connection to the pool if all went well. After an error the other idle connections are
+    /// suspect too, and are closed.
     async fn on(
         &self,
         mut connection: ServerConnection,
@@ -167,7 +168,7 @@ impl ServerDatabase {
                 if self.access == DatabaseAccess::Read {
                     connection.run("SET SESSION TRANSACTION READ ONLY").await?;
                 }
-                // MariaDB's and MySQL's name for the same; each knows one of them only.
+                // MariaDB and MySQL have different names for the same setting, and each knows only its own.
                 let seconds = self.settings.query_timeout.as_secs_f64();
                 let mariadb = format!("SET SESSION max_statement_time = {seconds}");
                 if connection.run(&mariadb).await.is_err() {
@@ -185,7 +186,7 @@ impl ServerDatabase {
             let (bytes, _) = private_file::read(&path).map_err(|error| error.to_string())?;
             let text = std::str::from_utf8(&bytes)
                 .map_err(|_| format!("{}: it is not UTF-8", path.display()))?;
-            // An editor leaves a line break behind.
+            // Editors add a line break at the end.
             Ok(Secret::new(text.trim_end_matches(['\n', '\r'])))
         })
         .await
@@ -232,7 +233,7 @@ impl ServerDatabase {
                 DatabaseTls::VerifyFull => MySqlSslMode::VerifyIdentity,
             })
             .disable_statement_logging();
-        // An empty password is answered differently from none.
+        // The server treats an empty password differently from no password.
         if settings.password_file.is_some() {
             options = options.password(password.expose());
         }
@@ -245,7 +246,7 @@ impl ServerDatabase {
         options
     }
 
-    /// Where it is, for the log.
+    /// Returns the server's address, for the log.
     fn place(&self) -> String {
         let DatabaseServer { host, port, name, socket, .. } = &self.settings;
         match socket {
@@ -255,11 +256,11 @@ impl ServerDatabase {
     }
 }
 
-/// Is it that this user, or this server, may not change that?
+/// Whether the error says that this user, or this server, may not make the change.
 fn is_of_rights(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(error) = error else { return false };
     match error.try_downcast_ref::<MySqlDatabaseError>() {
-        // Denied for the database, a command on a table, or a column; a server or a transaction that is read only.
+        // Access denied to the database, to a command on a table, or to a column; a read-only server or transaction.
         Some(error) => matches!(error.number(), 1044 | 1142 | 1143 | 1290 | 1792 | 1836),
         // insufficient_privilege, read_only_sql_transaction
         None => error.code().is_some_and(|code| matches!(&*code, "42501" | "25006")),
@@ -269,7 +270,7 @@ fn is_of_rights(error: &sqlx::Error) -> bool {
 /// Binds the parameters of a statement; only the types differ between the servers.
 macro_rules! bound {
     ($statement:expr) => {{
-        // Names in it were quoted; values are parameters.
+        // Names in the SQL were quoted; values are parameters.
         let mut query = sqlx::query(AssertSqlSafe(Arc::clone(&$statement.sql)));
         for parameter in &$statement.parameters {
             query = query.bind(parameter.as_str());
@@ -302,9 +303,9 @@ impl ServerConnection {
         }
     }
 
-    /// All rows of a statement whose columns are all texts.
+    /// Returns all rows of a statement whose columns are all texts.
     async fn rows(&mut self, statement: &Statement) -> Result<Vec<QueryTexts>, sqlx::Error> {
-        // PostgreSQL has no such texts, and no key is one elsewhere: Django's forms refuse it.
+        // PostgreSQL has no texts with NUL, and no key in the others has it, because Django's forms refuse it.
         if statement.parameters.iter().any(|text| text.contains('\0')) {
             return Ok(Vec::new());
         }
@@ -322,7 +323,7 @@ impl ServerConnection {
             Self::MySql(connection) => texts!(connection),
         };
         match rows {
-            // The column cannot hold such a value: no number, no UUID, too long.
+            // The column cannot hold such a value: it is not a number, not a UUID, or too long.
             Err(sqlx::Error::Database(error))
                 if error.code().is_some_and(|code| code.starts_with("22")) =>
             {
@@ -332,7 +333,7 @@ impl ServerConnection {
         }
     }
 
-    /// Runs a statement of our own that brings nothing.
+    /// Runs one of the gateway's own statements that returns no rows.
     async fn run(&mut self, sql: &str) -> Result<(), sqlx::Error> {
         let sql = AssertSqlSafe(sql.to_owned());
         match self {

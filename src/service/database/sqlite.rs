@@ -1,7 +1,7 @@
-//! A SQLite file.
+//! Reads and writes a SQLite file.
 //!
-//! A file that is missing, locked for longer than the wait, or shaped otherwise is trouble. A file that was replaced is
-//! opened anew. None is ever made.
+//! A file that is missing, locked for longer than the wait, or has another structure is an error. A file that was replaced is
+//! opened again. The gateway never creates a file.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -18,20 +18,20 @@ use tokio::time::timeout;
 
 use super::{DatabaseAccess, QueryTexts, Statement};
 
-/// A look-up takes microseconds; more than this many at once only wait for each other. There is one writer at a time.
+/// The number of connections. A query takes microseconds, so more would only wait for each other; SQLite has one writer.
 const READERS: usize = 4;
 
-/// How long a statement waits for a lock. Django holds one for the length of a write.
+/// The longest time that a statement waits for a lock. Django holds one for the length of a write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a statement waits for its turn. The file may be locked, and then each of those before it takes its time.
+/// The longest time that a statement waits for its turn. While the file is locked, each statement before it takes its time.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// A database file.
 pub(super) struct Sqlite {
     inner: Arc<SqliteInner>,
     longest_wait: Duration,
-    /// Who waits for a connection waits here, and not on one of the few threads that may block.
+    /// Callers wait here for a connection, so that they do not occupy one of the few threads that may block.
     at_once: Semaphore,
 }
 
@@ -46,7 +46,7 @@ struct OpenedDatabase {
     file: (u64, u64),
 }
 
-/// What a statement says when it does not work.
+/// The reasons for which a statement fails.
 #[derive(Debug, thiserror::Error)]
 enum SqliteTrouble {
     #[error(transparent)]
@@ -102,7 +102,7 @@ impl Sqlite {
         .await
     }
 
-    /// On a thread that may block, a few at a time.
+    /// Runs the work on a thread that may block, at most [`READERS`] at a time.
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, SqliteTrouble> + Send + 'static,
@@ -129,15 +129,15 @@ impl SqliteInner {
         };
         let opened = self.take().map_err(failed)?;
         let result = work(&opened.connection).map_err(|trouble| failed(trouble.to_string()));
-        // After trouble the connection is closed: the next statement starts from nothing.
+        // After an error the connection is closed: the next statement starts on a new one.
         if result.is_ok() {
             self.idle.lock().push(opened);
         }
         result
     }
 
-    /// Who reads a file in WAL mode writes beside it: into its index, which all share, and which the first one makes. Without
-    /// the right to do so, SQLite says no more than that it cannot open the file.
+    /// Explains a failure to open a file in WAL mode. Its readers write into a shared index beside the file, which the first
+    /// one creates. Without the right to do so, SQLite reports only that it cannot open the file.
     fn why_not_shared(&self, reason: &str) -> Option<String> {
         let is_of_rights =
             reason.contains("unable to open") || reason.contains("readonly database");
@@ -152,7 +152,7 @@ impl SqliteInner {
         ))
     }
 
-    /// A connection to the file that is there now.
+    /// Returns a connection to the file that is now at the path.
     fn take(&self) -> Result<OpenedDatabase, String> {
         let metadata = std::fs::metadata(&self.path).map_err(|error| error.to_string())?;
         let file = (metadata.dev(), metadata.ino());
@@ -172,7 +172,7 @@ impl SqliteInner {
             let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(&self.path, flags)?;
             connection.busy_timeout(BUSY_TIMEOUT)?;
-            // The file is somebody else's: what its schema defines may not do more than compute.
+            // The file belongs to the service: what its schema defines must not have side effects.
             connection.pragma_update(None, "trusted_schema", false)?;
             Ok::<_, rusqlite::Error>(connection)
         };
@@ -180,7 +180,7 @@ impl SqliteInner {
     }
 }
 
-/// Is it that the file, or its folder, may not be written?
+/// Whether the error says that the file, or its folder, may not be written.
 fn is_of_rights(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
@@ -188,7 +188,7 @@ fn is_of_rights(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// Bytes 18 and 19 of a database's header say how it is written and read (fileformat2, section 1.3).
+/// Whether the file is in WAL mode: bytes 18 and 19 of its header are the write and read versions (fileformat2, section 1.3).
 fn is_in_wal_mode(path: &Path) -> bool {
     let mut header = [0; 20];
     let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
@@ -240,7 +240,7 @@ mod tests {
         assert!(file.ask(asked()).await.is_ok());
     }
 
-    /// As another user whose file and folder these are, SQLite said one or the other: what a test cannot be.
+    /// SQLite reported one or the other to a user who did not own the file and folder; a test cannot be another user.
     #[test]
     fn a_file_in_wal_mode_that_may_not_be_shared_says_why() {
         let folder = tempfile::tempdir().unwrap();

@@ -29,7 +29,7 @@ fn a_table_is_named_with_its_schema() {
         (Dialect::Postgres, None, "users", "\"users\""),
         (Dialect::Postgres, Some("app"), "users", "\"app\".\"users\""),
         (Dialect::Postgres, Some("a\"b"), "users", "\"a\"\"b\".\"users\""),
-        // What Django makes of db_table, which it puts between quotes unless it has them already.
+        // Django puts db_table between quotes unless it has them already.
         (Dialect::Postgres, None, "app\".\"users", "\"app\".\"users\""),
         (Dialect::Postgres, None, "\"app\".\"users\"", "\"app\".\"users\""),
         (Dialect::Postgres, Some("public"), "app\".\"users", "\"app\".\"users\""),
@@ -62,7 +62,7 @@ fn a_uuid_is_one_value_in_whatever_spelling() {
     for text in ["", "7", "0123456789abcdef0123456789abcde", "g123456789abcdef0123456789abcdef"] {
         assert_eq!(uuid(text), None, "{text}");
     }
-    // Another user may have the same letters without the hyphens.
+    // Another user's key may be the same letters without the hyphens.
     assert_eq!(Dialect::Sqlite.key_parameters("a-b"), ["a-b", "a-b"]);
     assert_eq!(Dialect::MySql.key_parameters(shown)[1], "0123456789abcdef0123456789abcdef");
 }
