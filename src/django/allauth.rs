@@ -1,8 +1,9 @@
-//! What `allauth.mfa` keeps of an authenticator: the JSON of its row, and the codes that follow from it.
+//! Reads and writes what `allauth.mfa` stores for an authenticator: the JSON of its row, and the codes that follow from it.
 //!
-//! A row of `totp` has `{"secret": base32}`. One of `recovery_codes` has `{"seed": hexadecimal, "used_mask": bits}`, from which the
-//! codes are computed anew each time, or `{"migrated_codes": [...]}`, from which a used one is taken out. An adapter of the
-//! project's own may encrypt all of these texts; what is in none of these alphabets was, and cannot be read.
+//! A row of `totp` has `{"secret": base32}`. A row of `recovery_codes` has `{"seed": hexadecimal, "used_mask": bits}`, from
+//! which the codes are computed each time, or `{"migrated_codes": [...]}`, from which a used code is removed. A project's own
+//! adapter may encrypt all of these texts. A text that is in none of these alphabets is taken for encrypted and cannot be
+//! read.
 
 use std::collections::HashSet;
 
@@ -12,26 +13,26 @@ use zeroize::Zeroizing;
 
 use crate::hotp::is_code;
 
-/// The longest migrated code that is taken for one; what an adapter encrypts is longer.
+/// The longest text that is accepted as a migrated code; a text that an adapter encrypts is longer.
 const LONGEST_MIGRATED: usize = 32;
 
-/// How codes are made (`MFA_RECOVERY_CODE_COUNT`, `MFA_RECOVERY_CODE_DIGITS`).
+/// The settings of recovery codes (`MFA_RECOVERY_CODE_COUNT`, `MFA_RECOVERY_CODE_DIGITS`).
 #[derive(Clone, Copy, Debug)]
 pub struct RecoverySettings {
-    /// How many there are.
+    /// The number of codes.
     pub count: u32,
-    /// How long each is.
+    /// The number of digits in a code.
     pub digits: usize,
 }
 
-/// Recovery codes, as the row has them.
+/// The recovery codes of a row.
 pub struct RecoveryRow {
     data: Value,
     codes: Vec<(u32, Zeroizing<String>)>,
     is_migrated: bool,
 }
 
-/// The secret of a `totp` row. `None`: it cannot be read.
+/// Returns the secret of a `totp` row, or `None` if it cannot be read.
 pub fn totp_secret(data: &str) -> Option<Zeroizing<Vec<u8>>> {
     const SHORTEST: usize = 10;
     let data: Value = serde_json::from_str(data).ok()?;
@@ -42,7 +43,7 @@ pub fn totp_secret(data: &str) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 impl RecoveryRow {
-    /// Reads one. `None`: it cannot be read.
+    /// Reads the JSON of a row. Returns `None` if it cannot be read.
     pub fn read(data: &str, settings: RecoverySettings) -> Option<Self> {
         let data: Value = serde_json::from_str(data).ok()?;
         if let Some(migrated) = data.get("migrated_codes").filter(|codes| !codes.is_null()) {
@@ -65,16 +66,16 @@ impl RecoveryRow {
         Some(Self { data, codes, is_migrated: false })
     }
 
-    /// How many are left.
+    /// Returns how many unused codes are left.
     pub fn left(&self) -> u32 {
         u32::try_from(self.codes.len()).unwrap_or(u32::MAX)
     }
 
-    /// The row without this code. `None`: it is none of those that are left.
+    /// Returns the row's JSON without this code, or `None` if it is not one of the unused codes.
     pub fn without(&self, typed: &str) -> Option<String> {
         let typed = Zeroizing::new(normal(typed));
         let mut found = None;
-        // Each is looked at, so that the time says nothing of which it is like.
+        // Every code is compared, so that the time does not reveal which code is similar.
         for (index, code) in &self.codes {
             let expected = Zeroizing::new(normal(code));
             if is_code(&typed, &expected) && !expected.is_empty() && found.is_none() {
@@ -94,7 +95,7 @@ impl RecoveryRow {
     }
 }
 
-/// The codes of a seed: each from the HMAC over all numbers so far.
+/// Computes the codes of a seed: each from the HMAC over all numbers so far.
 fn codes_of(seed: &str, settings: RecoverySettings) -> Vec<Zeroizing<String>> {
     let RecoverySettings { count, digits } = settings;
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, seed.as_bytes());
@@ -111,7 +112,7 @@ fn codes_of(seed: &str, settings: RecoverySettings) -> Vec<Zeroizing<String>> {
         .collect()
 }
 
-/// A code without what the package does not look at: punctuation, white space and case.
+/// Removes what the package ignores in a code: punctuation, white space and case.
 fn normal(code: &str) -> String {
     let punctuation: HashSet<char> = r##"!"#$%&'()*+,-./:;<=>?@[\]^_`{|}~"##.chars().collect();
     let kept = code.chars().filter(|c| !punctuation.contains(c) && !c.is_ascii_whitespace());
@@ -124,7 +125,7 @@ mod tests {
 
     const SETTINGS: RecoverySettings = RecoverySettings { count: 10, digits: 8 };
 
-    /// As allauth 65.22 made them.
+    /// A seed whose codes were recorded from allauth 65.22.
     const SEED: &str =
         "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff0123456789abcdef";
     const CODES: [&str; 3] = ["19529852", "09472039", "44016898"];

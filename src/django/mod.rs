@@ -1,8 +1,8 @@
-//! How does Django write it?
+//! Reads and writes the formats in which Django stores credentials.
 //!
-//! Pure codecs for the formats in which a Django service keeps its users' credentials. Nothing here
-//! does I/O, reads the clock or knows the gateway's configuration: text comes in as an argument and
-//! an answer goes out, so that each format can be held against answers recorded from Django itself
+//! These are pure codecs for the formats in which a Django service stores its users' credentials.
+//! They do no I/O, read no clock and do not know the gateway's configuration: each takes a text and
+//! returns a result, so that each format can be tested against results recorded from Django itself
 //! (`tests/vectors/django.json`).
 
 pub mod allauth;

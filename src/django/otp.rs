@@ -1,8 +1,9 @@
-//! django-otp's arithmetic: when a code of a TOTP device is right, and how long a device that was guessed at rests.
+//! Computes what django-otp computes: whether a code of a TOTP device is valid, and how long a device is locked after
+//! failures.
 //!
-//! A device says itself how long its steps are, when they began, how many digits a code has, how many steps to either side
-//! are right (`tolerance`) and by how many its app is known to be off (`drift`). A code of a step that is not after the last
-//! one that was used (`last_t`) is not right.
+//! Each device stores the length of its steps, when they began, the digits of a code, how many steps to either side are
+//! accepted (`tolerance`) and by how many steps its app is known to differ (`drift`). A code is not accepted if its step is
+//! not after the last one that was used (`last_t`).
 
 use std::time::Duration;
 
@@ -11,63 +12,63 @@ use zeroize::Zeroizing;
 use crate::clock::Timestamp;
 use crate::hotp::{hotp, is_code};
 
-/// Steps to either side that are looked at, whatever a row says: an hour of the usual ones.
+/// The most steps to either side that are checked, whatever a row says: an hour of steps of the usual length.
 const MOST_TOLERANCE: i64 = 120;
 
-/// The digits of a code: those of its forms, and what lies between.
+/// The accepted numbers of digits: those that its forms offer, and the one between.
 const DIGITS: std::ops::RangeInclusive<usize> = 6..=8;
 
-/// django-otp's own longest wait is a hundred years; whoever asks is told of no more than one.
+/// The longest wait that is reported: a year. django-otp's own longest wait is a hundred years.
 const LONGEST_WAIT: Duration = Duration::from_secs(365 * 86_400);
 
-/// What a TOTP device is.
+/// The parameters of a TOTP device.
 pub struct TotpParameters {
     /// The secret.
     pub key: Zeroizing<Vec<u8>>,
-    /// Seconds of a step.
+    /// The length of a step in seconds.
     pub step: i64,
-    /// When the first began, in seconds since 1970.
+    /// When the first step began, in seconds since 1970.
     pub t0: i64,
-    /// Digits of a code.
+    /// The number of digits of a code.
     pub digits: usize,
-    /// Steps to either side.
+    /// The number of steps to either side that are accepted.
     pub tolerance: i64,
-    /// By how many steps its app is off.
+    /// By how many steps the app's clock differs.
     pub drift: i64,
-    /// The last step that was used.
+    /// The last step whose code was used.
     pub last_t: i64,
 }
 
-/// What a code is to a device.
+/// The result of checking a code of a device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CodeMatch {
-    /// It is the code of this step; and by so many the app is off.
+    /// The code is valid for a step.
     Right {
-        /// The step.
+        /// The step that the code belongs to.
         t: i64,
-        /// The drift.
+        /// By how many steps the app's clock differs.
         drift: i64,
     },
-    /// It is one of a step that is not after the last that was used.
+    /// The code belongs to a step that is not after the last one that was used.
     Used,
-    /// It is none.
+    /// The code is wrong.
     Wrong,
 }
 
 impl TotpParameters {
-    /// A key as its column has it. `None`: it is none, or too short to be one.
+    /// Decodes a key from its column. Returns `None` if it is not hexadecimal or too short for a key.
     pub fn read_key(hex: &str) -> Option<Zeroizing<Vec<u8>>> {
         const SHORTEST: usize = 10;
         let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(hex.as_bytes()).ok()?;
         (bytes.len() >= SHORTEST).then(|| Zeroizing::new(bytes))
     }
 
-    /// Can any code be right?
+    /// Whether the parameters allow any code to be valid.
     pub fn is_usable(&self) -> bool {
         self.step > 0 && DIGITS.contains(&self.digits) && self.tolerance >= 0
     }
 
-    /// Looks at a code.
+    /// Checks a code.
     pub fn look_at(&self, code: &str, at: Timestamp) -> CodeMatch {
         if !self.is_usable() || code.len() != self.digits {
             return CodeMatch::Wrong;
@@ -76,7 +77,7 @@ impl TotpParameters {
         let present = now.saturating_sub(self.t0).div_euclid(self.step).saturating_add(self.drift);
         let tolerance = self.tolerance.min(MOST_TOLERANCE);
         let mut found = CodeMatch::Wrong;
-        // Each is looked at whatever the others say; the first that is right counts, as there.
+        // Every step is checked whatever the others give. The first match counts, as in django-otp.
         for offset in -tolerance..=tolerance {
             let t = present.saturating_add(offset);
             let Ok(counter) = u64::try_from(t) else { continue };
@@ -93,8 +94,8 @@ impl TotpParameters {
     }
 }
 
-/// How long a device is not looked at any more: `factor` seconds after the first failure, and twice as long after each further
-/// one.
+/// Returns for how long a device is still locked: `factor` seconds after the first failure, and twice as long after each
+/// further one.
 pub fn rest(
     factor: u32,
     failures: u32,

@@ -1,9 +1,10 @@
-//! Texts that Django signs: `value:time:signature` (`django.core.signing`, from Django 3.1 on).
+//! Signs and verifies texts as Django does: `value:time:signature` (`django.core.signing`, from
+//! Django 3.1 on).
 //!
 //! The signature is HMAC-SHA-256 under a key made from a salt, which names the purpose, and one of
-//! the service's secret keys. Django compares signatures as text, so a padded or otherwise
-//! respelled one is refused; so it is here. The time is part of what is signed, and whether it
-//! matters is for the reader of the text to say.
+//! the service's secret keys. Django compares signatures as text, so a signature with padding or
+//! another spelling is refused; it is refused here too. The time is part of the signed text, and
+//! the reader of the text decides whether it matters.
 
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
@@ -13,45 +14,45 @@ use subtle::ConstantTimeEq;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 
-/// Digits of the signature's time, from zero up.
+/// The digits of the signature's time, from zero up.
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/// A service's `SECRET_KEY`, and the `SECRET_KEY_FALLBACKS` that it still reads with.
+/// A service's `SECRET_KEY`, and the `SECRET_KEY_FALLBACKS` with which it still verifies.
 #[derive(Clone, Debug)]
 pub struct SecretKeys {
     current: Secret,
     fallbacks: Vec<Secret>,
 }
 
-/// Signs and verifies for one purpose.
+/// Signs and verifies texts for one purpose.
 #[derive(Clone, Copy, Debug)]
 pub struct Signer<'a> {
     keys: &'a SecretKeys,
     salt: &'a str,
 }
 
-/// What a valid signature was found over.
+/// A text whose signature is valid, split into its parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signed<'t> {
-    /// The text before time and signature.
+    /// The text before the time and the signature.
     pub value: &'t str,
     /// When it was signed, to the second.
     pub at: Timestamp,
 }
 
-/// Why a signed text is not believed.
+/// Why a signed text is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSigned {
-    /// No key of the service's made this signature for this purpose.
+    /// None of the service's keys made this signature for this purpose.
     #[error("the signature is none of this service's")]
     BadSignature,
-    /// The signature is valid, but what it covers has no time.
+    /// The signature is valid, but the signed text has no time.
     #[error("the signed text has no time")]
     NoTime,
 }
 
 impl SecretKeys {
-    /// The key in use, and the former ones in the order of the setting.
+    /// Combines the key in use with the former ones, in the order of the setting.
     #[must_use]
     pub fn new(current: Secret, fallbacks: Vec<Secret>) -> Self {
         Self { current, fallbacks }
@@ -67,13 +68,13 @@ impl SecretKeys {
 }
 
 impl<'a> Signer<'a> {
-    /// For the purpose that `salt` names.
+    /// Makes a signer for the purpose that `salt` names.
     #[must_use]
     pub fn new(keys: &'a SecretKeys, salt: &'a str) -> Self {
         Self { keys, salt }
     }
 
-    /// Signs with the key in use. `value` may hold any character, `:` included.
+    /// Signs with the key in use. `value` may contain any character, including `:`.
     #[must_use]
     pub fn sign(&self, value: &str, at: Timestamp) -> String {
         let timed = format!("{value}:{}", base62(at.as_secs()));
@@ -81,10 +82,10 @@ impl<'a> Signer<'a> {
         format!("{timed}:{signature}")
     }
 
-    /// What `text` says, if the key in use or a fallback signed it.
+    /// Returns the parts of `text`, if the key in use or a fallback signed it.
     ///
     /// # Errors
-    /// [`NotSigned`] if none did, or if there is no time in it.
+    /// [`NotSigned`] if no key signed it, or if it has no time.
     pub fn unsign<'t>(&self, text: &'t str) -> Result<Signed<'t>, NotSigned> {
         let (timed, signature) = text.rsplit_once(':').ok_or(NotSigned::BadSignature)?;
         let mut keys = std::iter::once(self.keys.current()).chain(self.keys.fallbacks());
@@ -104,7 +105,7 @@ impl<'a> Signer<'a> {
     }
 }
 
-/// HMAC-SHA-256 under the SHA-256 of salt and key: Django's `salted_hmac`.
+/// Computes HMAC-SHA-256 under the SHA-256 of salt and key: Django's `salted_hmac`.
 pub(super) fn salted_hmac(salt: &str, key: &Secret, message: &str) -> hmac::Tag {
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(salt.as_bytes());

@@ -1,8 +1,8 @@
-//! The work: from a password, a scheme and its parameters to a digest.
+//! Derives a digest from a password, a scheme and its parameters.
 //!
-//! A row names its own cost, and whoever can write one row could otherwise occupy the hashing pool
-//! for hours. Each cap lies well above what Django or a careful project sets and ends between one
-//! and four seconds of one core:
+//! A row names its own cost, so whoever can write one row could otherwise occupy the hashing pool
+//! for hours. Each cap is well above what Django or a careful project sets, and limits the work to
+//! between one and four seconds of one core:
 //!
 //! | scheme | Django 5.2's default | cap |
 //! |---|---|---|
@@ -12,7 +12,7 @@
 //! | scrypt | 16 MiB, 5 lanes | 256 MiB of table, and of lanes; 1 GiB through the table |
 //!
 //! For scrypt, Django itself stops at OpenSSL's 32 MiB; a project that raised that limit is not
-//! stopped here.
+//! limited to it here.
 
 use std::num::NonZeroU32;
 
@@ -33,7 +33,7 @@ const MAX_BCRYPT_COST: u32 = 16;
 const MAX_SCRYPT_MEMORY: u64 = 256 << 20;
 const MAX_SCRYPT_TOTAL: u64 = 1 << 30;
 
-/// bcrypt looks at no byte after this many.
+/// The length after which bcrypt ignores a password's bytes.
 const BCRYPT_WINDOW: usize = 72;
 
 /// The row asks for more than the caps allow, or than the machine has.
@@ -53,7 +53,8 @@ impl Hashed {
             }
             HashScheme::Bcrypt { cost, .. } => *cost > MAX_BCRYPT_COST,
             HashScheme::Scrypt { log_n, block_size, parallelism, .. } => {
-                // The blocks of all lanes are held at once, and one lane's table beside them.
+                // The blocks of all lanes are in memory at once, together with the table of one
+                // lane.
                 let block = u64::from(*block_size) * 128;
                 let table = block.saturating_mul(1 << log_n);
                 let lanes = block.saturating_mul(u64::from(*parallelism));
@@ -64,8 +65,8 @@ impl Hashed {
         }
     }
 
-    /// Whether the scheme looks at all of this password and at nothing but it (see the head of
-    /// `hashers`).
+    /// Whether the scheme depends on every byte of this password and cannot confuse it with another
+    /// (see the head of `hashers`).
     pub(super) fn takes(&self, password: &[u8]) -> bool {
         let whole = match &self.scheme {
             HashScheme::Bcrypt { input: BcryptInput::Password, .. } => {
@@ -80,7 +81,7 @@ impl Hashed {
         whole && !password.contains(&0)
     }
 
-    /// The digest that the password has under this scheme.
+    /// Computes the digest of the password under this scheme.
     pub(super) fn derive(&self, password: &[u8]) -> Result<Zeroizing<Vec<u8>>, TooCostly> {
         if self.is_too_costly() {
             return Err(TooCostly);
@@ -93,8 +94,8 @@ impl Hashed {
             }
             HashScheme::Argon2 { variant, version, params, salt } => {
                 let version = version.unwrap_or(argon2::Version::V0x10);
-                // The parameters were checked when the row was parsed; what is left to fail is the
-                // allocation.
+                // The parameters were checked when the row was parsed; only the allocation can
+                // still fail.
                 Argon2::new(*variant, version, params.clone())
                     .hash_password_into(password, salt, &mut out)
                     .map_err(|_| TooCostly)?;
@@ -139,8 +140,8 @@ impl DigestAlgorithm {
     }
 }
 
-/// bcrypt's key is the password and a NUL, cut off after 72 bytes; of the 24 bytes that come out,
-/// rows hold 23.
+/// Computes bcrypt. Its key is the password and a NUL, cut off after 72 bytes; of the 24 bytes of
+/// the result, rows store 23.
 fn bcrypt(cost: u32, salt: [u8; 16], password: &[u8]) -> Zeroizing<Vec<u8>> {
     let key = password.iter().copied().chain([0]).take(BCRYPT_WINDOW);
     let key = Zeroizing::new(key.collect::<Vec<u8>>());

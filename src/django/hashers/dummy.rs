@@ -1,4 +1,5 @@
-//! Rows of nobody, to spend on an unknown user the time that a known one costs.
+//! Makes encoded passwords that belong to nobody, so that checking an unknown user takes as long as
+//! checking a known one.
 
 use aws_lc_rs::digest;
 
@@ -9,11 +10,11 @@ use super::encoded::{Encoded, HashScheme, Hashed, lower_hex};
 pub const DEFAULT_DUMMY: &str =
     "pbkdf2_sha256$1000000$0F95lBoZ1rv6XcasQ7kJVL$kziEM93JY3s9F7xGJ4amTJqOq8buv0SM2kI81rzzGso=";
 
-/// An encoded password that no password matches and that costs what the given one costs, for a user
-/// who is not there.
+/// Returns an encoded password that no password matches and that costs what the given one costs,
+/// for a user who does not exist.
 ///
-/// Salt and digest are replaced by fixed bytes of the same lengths, so the result may be kept and
-/// compared. Of a row that cannot be checked, this is [`DEFAULT_DUMMY`].
+/// Salt and digest are replaced by fixed bytes of the same lengths, so the result may be stored and
+/// compared. For a row that cannot be checked, this is [`DEFAULT_DUMMY`].
 #[must_use]
 pub fn dummy_like(encoded: &str) -> String {
     match Encoded::parse(encoded) {
@@ -23,7 +24,7 @@ pub fn dummy_like(encoded: &str) -> String {
 }
 
 impl Hashed {
-    /// The same scheme and parameters around a salt and a digest that belong to nobody.
+    /// Returns the same scheme and parameters with a salt and a digest that belong to nobody.
     pub(super) fn decoy(&self) -> Self {
         let text = |salt: &str| {
             let mut text = lower_hex(&filler(b"salt", salt.len()));
@@ -46,7 +47,7 @@ impl Hashed {
     }
 }
 
-/// Bytes that are the same each time and the digest of no password that anybody knows.
+/// Returns fixed bytes that are the digest of no password that anybody knows.
 fn filler(label: &[u8], len: usize) -> Vec<u8> {
     let blocks = (0_u32..).flat_map(|block| {
         let mut context = digest::Context::new(&digest::SHA256);

@@ -1,9 +1,8 @@
-//! The text of Django's `password` column, taken apart and written again.
+//! Parses the text of Django's `password` column and writes it again.
 //!
-//! Parsing is lenient about spelling and then decides with one comparison: what [`Hashed::encode`]
-//! writes must be the text that came in. That rule catches signs, leading zeros, other alphabets,
-//! padding and stray bits in all formats at once, and it is the rule that Django's own check
-//! amounts to.
+//! Parsing is lenient about spelling and then decides with one comparison: [`Hashed::encode`] must
+//! write the same text that was read. This rule refuses signs, leading zeros, other alphabets,
+//! padding and stray bits in all formats at once, and Django's own check has the same effect.
 
 use std::fmt;
 
@@ -13,33 +12,35 @@ use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, STANDARD, STANDARD
 
 use super::PasswordHasher;
 
-/// Longer rows are refused. Django's column holds 128 characters, a custom one could hold more.
+/// The longest row that is read. Django's column holds 128 characters; a custom one could hold
+/// more.
 const MAX_TEXT: usize = 1024;
 
-/// The least bytes that an Argon2 digest may have. The format allows four, which 2^32 guesses find.
+/// The shortest Argon2 digest that is accepted. The format allows four bytes, which 2^32 guesses
+/// find.
 const MIN_ARGON2_DIGEST: usize = 16;
 
-/// The alphabet of bcrypt begins with `./`.
+/// bcrypt's base64, whose alphabet begins with `./`.
 const BCRYPT_BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::BCRYPT, NO_PAD);
 
 /// A parsed encoded password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Encoded {
-    /// The user has no password: nothing, or a text that begins with `!`.
+    /// The user has no password: the text is empty or begins with `!`.
     Unusable,
-    /// The password's digest and how it was made.
+    /// A digest of the password and how it was made.
     Hashed(Hashed),
 }
 
-/// How a password was hashed, and what came out. `Debug` shows the algorithm and nothing else.
+/// How a password was hashed, and the digest. `Debug` shows the algorithm and nothing else.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Hashed {
     pub(super) scheme: HashScheme,
     pub(super) digest: Vec<u8>,
 }
 
-/// The text is no encoded password as Django writes it. Says what is wrong with it and never what
-/// is in it.
+/// The text is not an encoded password as Django writes it. The message says what is wrong with it
+/// and never contains any of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an encoded password of Django's: {0}")]
 pub struct Malformed(&'static str);
@@ -53,14 +54,14 @@ pub(super) enum HashScheme {
     },
     Argon2 {
         variant: argon2::Algorithm,
-        /// Rows from before version 19 do not say theirs, which is 16.
+        /// `None` for rows from before version 19, which do not name their version; it is 16.
         version: Option<argon2::Version>,
         params: argon2::Params,
         salt: Vec<u8>,
     },
     Bcrypt {
         input: BcryptInput,
-        /// `2a`, `2b`, `2x` or `2y`: kept for the spelling, computed alike.
+        /// `2a`, `2b`, `2x` or `2y`: stored for the spelling only, since all are computed alike.
         revision: &'static str,
         cost: u32,
         salt: [u8; 16],
@@ -73,7 +74,7 @@ pub(super) enum HashScheme {
     },
     Round {
         digest: DigestAlgorithm,
-        /// `None` where the row has neither an algorithm nor a salt, only a digest.
+        /// `None` if the row has neither an algorithm nor a salt, only a digest.
         salt: Option<String>,
     },
 }
@@ -97,11 +98,10 @@ pub(super) enum DigestAlgorithm {
 }
 
 impl Encoded {
-    /// Takes an encoded password apart.
+    /// Parses an encoded password.
     ///
     /// # Errors
-    /// [`Malformed`] for a text that no hasher of Django's writes, also where Django would read it
-    /// generously.
+    /// [`Malformed`] for a text that no hasher of Django's writes, even if Django would accept it.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         if text.is_empty() || text.starts_with('!') {
             return Ok(Self::Unusable);
@@ -154,7 +154,7 @@ impl Hashed {
         }
     }
 
-    /// Which hasher wrote it.
+    /// Returns the hasher that wrote the row.
     #[must_use]
     pub fn algorithm(&self) -> PasswordHasher {
         match &self.scheme {
@@ -178,7 +178,7 @@ impl Hashed {
         }
     }
 
-    /// The text that Django would write.
+    /// Returns the text that Django would write.
     pub(super) fn encode(&self) -> String {
         let digest = &self.digest;
         match &self.scheme {
@@ -294,7 +294,7 @@ fn argon2(
         number(value.ok_or(Malformed("an Argon2 parameter is missing"))?)
     };
     let (memory, passes, lanes) = (cost("m=")?, cost("t=")?, cost("p=")?);
-    // The crate multiplies the lanes unchecked.
+    // The crate multiplies the lanes without checking for overflow.
     if lanes > argon2::Params::MAX_P_COST {
         return Err(Malformed("Argon2 parameters out of range"));
     }

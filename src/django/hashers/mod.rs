@@ -1,36 +1,37 @@
 //! Verifies passwords against the rows that Django's password hashers wrote.
 //!
-//! [`verify`] answers what Django's `check_password` answers, and is stricter in the few places
+//! [`verify`] gives the same result as Django's `check_password`, and is stricter in the few places
 //! where Django fails, leaves the decision to a library, or does more work than a gateway should do
 //! for one sign-in:
 //!
-//! * **A row is taken only in Django's own spelling.** Django encodes the password again and
+//! * **A row is accepted only in Django's own spelling.** Django encodes the password again and
 //!   compares the whole text, so `$01000$`, missing padding or an upper-case digest never match.
-//!   Here a row is parsed, written again and refused if the two differ; what is then compared, in
-//!   constant time, is the decoded digest.
-//! * **A broken row is an answer, not a failure.** Where Django raises (status 500 for the client),
-//!   the row is [`Refused`](Verdict::Refused). bcrypt raises for a password of more than 72 bytes
-//!   and its older versions cut it silently; here that is a [`Mismatch`](Verdict::Mismatch) after
-//!   the same work as for any other password.
+//!   Here a row is parsed, written again and refused if the two texts differ; then the decoded
+//!   digests are compared in constant time.
+//! * **A malformed row has a result and is not a failure.** Where Django raises (status 500 for the
+//!   client), the row is [`Refused`](Verdict::Refused). bcrypt raises for a password of more than
+//!   72 bytes and its older versions cut it silently; here that is a
+//!   [`Mismatch`](Verdict::Mismatch) after the same work as for any other password.
 //! * **A password with a NUL byte never matches.** HMAC and bcrypt confuse some of these with other
 //!   passwords (`"pw\0"` and `"pw"`, `"pw\0pw"` and `"pw"`), and nobody can type one.
-//! * **An Argon2 digest has 128 bits or more.** The library would take 32, which a guess finds.
+//! * **An Argon2 digest has 128 bits or more.** The library would accept 32, which can be guessed.
 //! * **The work is bounded**, because a row is data: see the caps in `derive.rs`.
 //!
 //! # Which algorithms
 //!
 //! An algorithm that a service has not listed in `PASSWORD_HASHERS` never verifies there, whatever
-//! the row says, and the caller of [`verify`] lists what it allows in the same way.
+//! the row says, and the caller of [`verify`] lists the allowed algorithms in the same way.
 //! [`PasswordHasher::DEFAULT`] is Django's default list and plain bcrypt. Django leaves bcrypt out
-//! because it ignores what follows the 72nd byte, which here is refused instead; a bcrypt row
+//! because it ignores what follows the 72nd byte; here such a password is refused. A bcrypt row
 //! exists only where the service listed the hasher, and it is no weaker than the others. MD5, SHA-1
-//! and the unsalted forms can be tried by the billion, so they must be asked for by name.
+//! and the unsalted forms can be guessed billions of times per second, so they must be allowed by
+//! name.
 //!
 //! # Time
 //!
-//! A refused row and an unknown user cost nothing here, which would tell them apart from a wrong
-//! password. The caller evens that out by verifying against [`DEFAULT_DUMMY`], or [`dummy_like`] a
-//! row of the same table, and throwing the answer away.
+//! A refused row and an unknown user take no time here, which would distinguish them from a wrong
+//! password. The caller prevents that by verifying against [`DEFAULT_DUMMY`], or [`dummy_like`] a
+//! row of the same table, and ignoring the result.
 
 mod derive;
 mod dummy;
@@ -70,13 +71,13 @@ pub enum PasswordHasher {
     UnsaltedSha1,
 }
 
-/// What a password is to a row.
+/// The result of checking a password against a row.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is the password of the row.
+    /// The password is the row's.
     Match,
-    /// It is not.
+    /// The password is another one.
     Mismatch,
     /// No password can be checked against the row, and no work was done.
     Refused(Reason),
@@ -85,11 +86,11 @@ pub enum Verdict {
 /// Why a row is not checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The service says that the user has no password: the row is empty or begins with `!`.
+    /// The user has no password: the row is empty or begins with `!`.
     Unusable,
     /// The row names an algorithm that the caller does not allow.
     NotAllowed(PasswordHasher),
-    /// The row is nothing that Django writes.
+    /// Django would not write such a row.
     Malformed(Malformed),
     /// The row asks for more time or memory than one sign-in may take.
     TooCostly,
@@ -98,8 +99,8 @@ pub enum Reason {
 /// Checks a password, as the UTF-8 bytes that were sent, against the text of Django's `password`
 /// column.
 ///
-/// This takes as long as the row says, within the caps: milliseconds for an old row, some seconds
-/// for an extreme one. Run it where blocking is allowed.
+/// This takes as long as the row demands, within the caps: milliseconds for an old row, some
+/// seconds for an extreme one. Run it where blocking is allowed.
 pub fn verify(password: &[u8], encoded: &str, allowed: &[PasswordHasher]) -> Verdict {
     let hashed = match Encoded::parse(encoded) {
         Ok(Encoded::Hashed(hashed)) => hashed,
@@ -112,8 +113,8 @@ pub fn verify(password: &[u8], encoded: &str, allowed: &[PasswordHasher]) -> Ver
     let Ok(derived) = hashed.derive(password) else {
         return Verdict::Refused(Reason::TooCostly);
     };
-    // The password's own shape is looked at only after the work, so that the time does not tell
-    // which rows it would have been checked against.
+    // The password's own form is checked only after the work, so that the time does not reveal
+    // which kind of row it was checked against.
     let same = bool::from(derived.as_slice().ct_eq(&hashed.digest));
     if same && hashed.takes(password) { Verdict::Match } else { Verdict::Mismatch }
 }
@@ -133,7 +134,7 @@ impl PasswordHasher {
         Self::UnsaltedSha1,
     ];
 
-    /// What is allowed unless somebody says otherwise: Django's default list and bcrypt.
+    /// The algorithms that are allowed by default: Django's default list and bcrypt.
     pub const DEFAULT: &[Self] = &[
         Self::Pbkdf2Sha256,
         Self::Pbkdf2Sha1,
@@ -143,7 +144,7 @@ impl PasswordHasher {
         Self::Scrypt,
     ];
 
-    /// Django's name of the hasher (its `algorithm` attribute).
+    /// Returns Django's name of the hasher (its `algorithm` attribute).
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -160,7 +161,7 @@ impl PasswordHasher {
         }
     }
 
-    /// The algorithm of that name, as [`name`](Self::name) spells it.
+    /// Returns the algorithm of that name, as [`name`](Self::name) spells it.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|algorithm| algorithm.name() == name)
@@ -176,7 +177,7 @@ impl Verdict {
 }
 
 impl Reason {
-    /// A stable word for logs and metrics.
+    /// Returns a stable word for logs and metrics.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {

@@ -35,7 +35,8 @@ fn vectors() -> Vectors {
     serde_json::from_str(include_str!("../../../tests/vectors/django.json")).unwrap()
 }
 
-/// The names of the settings' classes, as far as the vectors list them.
+/// Returns the hasher that a class in Django's settings stands for, of the classes that the vectors
+/// list.
 fn of_setting(class: &str) -> PasswordHasher {
     match class.rsplit('.').next().unwrap() {
         "PBKDF2PasswordHasher" => PasswordHasher::Pbkdf2Sha256,
@@ -53,7 +54,8 @@ fn check(password: &str, encoded: &str) -> Verdict {
     verify(password.as_bytes(), encoded, PasswordHasher::ALL)
 }
 
-/// How [`check`] refuses a row; `"mismatch"` where it does not.
+/// Returns the result of [`check`] as the vectors spell it: a refusal's code, `"match"` or
+/// `"mismatch"`.
 fn outcome(password: &str, encoded: &str) -> &'static str {
     match check(password, encoded) {
         Verdict::Match => "match",
@@ -68,7 +70,7 @@ const BCRYPT: &str = "bcrypt$$2b$04$abcdefghijklmnopqrstuuD1ra/RAKsvAW3aRMyxxufv
 const BCRYPT_B72: &str = "bcrypt$$2b$04$abcdefghijklmnopqrstuuUJf9qAIqFFWObw4K4AvdtuO.PaE5J/W";
 const SCRYPT: &str = "scrypt$2$sal té$1$3$EmmtlkQuvGjsgK3iGz7H4aELkQio8I4DECv5matjgICmOIWbgu\
     1NZ6RVHUPd8Bdk3x3MJiZ6/QLXpHdxMoP97Q==";
-/// As long as a password of bcrypt's can be.
+/// The longest password that bcrypt takes.
 const B72: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
 /// One cheap row of each algorithm and spelling, and its password. Django's answer to each is True;
@@ -195,13 +197,12 @@ fn an_algorithm_that_is_not_allowed_never_matches() {
     }
 }
 
-/// No text but the row itself takes its password: each character is replaced, doubled and taken
-/// away.
+/// Only the row itself matches its password: each character is replaced, doubled and removed.
 #[test]
 fn no_changed_row_matches() {
     for (password, row) in ROWS {
         for (at, old) in row.char_indices() {
-            // bcrypt's revisions are alike, and its cost doubles the work with each step.
+            // bcrypt's revisions are computed alike, and each step of its cost doubles the work.
             if row.starts_with("bcrypt") && row[..at].matches('$').count() < 4 && at > 6 {
                 continue;
             }
@@ -275,7 +276,7 @@ fn refuses_what_is_not_spelled_as_django_spells_it() {
         ("Argon2 lanes that overflow", ARGON2.replace("p=1", "p=4294967295")),
         ("Argon2 salt of seven bytes", ARGON2.replace("c2FsdHNhbHQ", "c2FsdHNhbA")),
         ("Argon2 no digest", "argon2$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$".to_owned()),
-        // Django: True. Stricter on purpose: 32 bits of digest are no proof of a password.
+        // Django: True. Stricter on purpose: a digest of 32 bits does not prove a password.
         (
             "Argon2 digest of 4 bytes",
             "argon2$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$GYxeow".to_owned(),
@@ -315,7 +316,7 @@ fn a_password_with_a_nul_byte_never_matches() {
 fn refuses_work_beyond_the_caps_without_doing_it() {
     let argon2 = |costs: &str| ARGON2.replace("m=8,t=1,p=1", costs);
     let scrypt = |n: &str, r_p: &str| SCRYPT.replace("$2$", n).replace("$1$3$", r_p);
-    // Each pair: the most that is allowed, and the next.
+    // In each pair, the first is the largest allowed value and the second exceeds it.
     let cases = [
         (PBKDF2.replace("$1000$", "$10000000$"), PBKDF2.replace("$1000$", "$10000001$")),
         (BCRYPT.replace("$04$", "$16$"), BCRYPT.replace("$04$", "$17$")),
@@ -389,7 +390,7 @@ fn debug_shows_neither_salt_nor_digest() {
     assert_eq!(shown, "Ok(Hashed(Hashed(Pbkdf2Sha256)))");
 }
 
-/// Fields as they occur in rows, and near misses; the numbers keep the work small.
+/// Generates fields as they occur in rows, and similar ones; the numbers limit the work.
 fn field() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(PasswordHasher::ALL).prop_map(|algorithm| algorithm.name().to_owned()),

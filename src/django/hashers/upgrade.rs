@@ -1,16 +1,16 @@
-//! Does a new row look like the one that Django writes when it raises its hasher's cost?
+//! Detects whether a new row looks like the one that Django writes when it raises its hasher's cost.
 //!
-//! Django does that at a sign-in: the password is the same, and salt and digest are new. So is everything after a change
-//! of the password, and if the row was an old one, its cost too: only who has the password could tell the two apart. What
-//! can be told is that a row of the **same** cost under another salt is no upgrade.
+//! Django does that at a sign-in: the password is the same, and salt and digest are new. After a change of the password, salt
+//! and digest are new too, and so is the cost if the row was an old one, so the two can be distinguished only with the
+//! password itself. But a row of the **same** cost under another salt is certainly no upgrade.
 
 use super::encoded::{Encoded, HashScheme, Hashed};
 use super::{PasswordHasher, Reason};
 
-/// What Django's salts have had since 3.2; it writes rows anew that have less.
+/// The length of Django's salts since 3.2; Django rewrites rows with a shorter one.
 const SALT: usize = 22;
 
-/// Is `now` what Django may have made of `before` at a sign-in, where it prefers this algorithm? A change of an outdated
+/// Whether Django may have made `now` of `before` at a sign-in, if it prefers this algorithm. A change of an outdated
 /// password looks the same.
 #[must_use]
 pub fn looks_upgraded(before: &str, now: &str, preferred: PasswordHasher) -> bool {
@@ -33,7 +33,7 @@ fn hashed(text: &str) -> Result<Hashed, Reason> {
 }
 
 impl Hashed {
-    /// What it costs to try a password, to be compared with others of the same algorithm.
+    /// Returns the cost of one guess, to be compared only with rows of the same algorithm.
     fn cost(&self) -> u64 {
         match &self.scheme {
             HashScheme::Pbkdf2 { iterations, .. } => u64::from(*iterations),
@@ -78,14 +78,14 @@ mod tests {
         let sha256 = PasswordHasher::Pbkdf2Sha256;
         for (before, now, preferred, expected) in [
             (pbkdf2(870_000, &long), pbkdf2(1_000_000, &other), sha256, true),
-            // The same password again, under another salt, or another one: no upgrade in any case.
+            // Another salt with the same cost or a lower one, for the same password or another: never an upgrade.
             (pbkdf2(1_000_000, &long), pbkdf2(1_000_000, &other), sha256, false),
             (pbkdf2(1_000_000, &long), pbkdf2(870_000, &other), sha256, false),
             (pbkdf2(1_000_000, "shortsalt012"), pbkdf2(1_000_000, &other), sha256, true),
             (pbkdf2(1_000_000, &long), argon2(102_400), PasswordHasher::Argon2, true),
             (argon2(102_400), argon2(204_800), PasswordHasher::Argon2, true),
             (argon2(102_400), argon2(102_400), PasswordHasher::Argon2, false),
-            // What the service does not prefer, it does not upgrade to.
+            // The service upgrades only to the algorithm that it prefers.
             (argon2(102_400), pbkdf2(1_000_000, &long), PasswordHasher::Argon2, false),
             (pbkdf2(870_000, &long), "!unusable".into(), sha256, false),
             ("!unusable".into(), pbkdf2(1_000_000, &long), sha256, false),

@@ -1,10 +1,11 @@
-//! Signed JSON texts as PyJWT writes and reads them (RFC 7515, compact form).
+//! Signs and verifies JSON texts as PyJWT does (RFC 7515, compact form).
 //!
-//! A service is set to one algorithm, which its key carries (`jose`). Beyond what PyJWT refuses, three things are refused that no service issues: base64 with its `=` (so that a token
-//! has one spelling), a `typ` other than `JWT` (the gateway's own tokens have one, and may be signed with the same secret),
-//! and the members `crit` and `b64`, whatever they say.
+//! A service is set to one algorithm, which its key carries (`jose`). Beyond what PyJWT refuses, three things are refused
+//! that no service issues: base64 with its `=` (so that a token has one spelling), a `typ` other than `JWT` (the gateway's
+//! own tokens have one, and may be signed with the same secret), and the members `crit` and `b64`, whatever their values are.
 //!
-//! Times are compared as PyJWT compares them: `exp` is over at the second that it names, and the leeway goes both ways.
+//! Times are compared as PyJWT compares them: a token expires at the very second of its `exp`, and the leeway applies in both
+//! directions.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,28 +18,28 @@ use crate::clock::Timestamp;
 use crate::jose::{Compact, KeyProblem, NotCompact, SigningKey, VerifyingKey};
 use crate::secret::Secret;
 
-/// The longest token that is looked at. Services put claims of their own into theirs; no header takes more.
+/// The longest token that is read. Services add claims of their own to their tokens; no header can be longer.
 const MAX_TOKEN: usize = 8192;
 
-/// A date beyond this has no year of four digits, and Django fails on it.
+/// The first second of the year 10000. Django fails on a date from then on.
 const YEAR_10000: i64 = 253_402_300_800;
 
-/// Why a token is not accepted. For the operator: a client learns no more than that it is not.
+/// Why a token is not accepted. The reason is for the operator: a client learns only that the token is not accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, thiserror::Error)]
 pub enum NotAccepted {
-    /// It has not the form of a signed token.
+    /// The text does not have the form of a signed token.
     #[error("malformed")]
     Malformed,
-    /// It is signed otherwise than the service signs.
+    /// The algorithm is not the one that the service signs with.
     #[error("bad_algorithm")]
     BadAlgorithm,
-    /// The service's key did not sign it.
+    /// The service's key did not make the signature.
     #[error("bad_signature")]
     BadSignature,
-    /// A claim has a type or value that it cannot have, or is for somebody else (`aud`, `iss`).
+    /// A claim has an invalid type or value, or the token is for another recipient or from another issuer (`aud`, `iss`).
     #[error("bad_claim")]
     BadClaim,
-    /// `nbf` or `iat` lies ahead.
+    /// `nbf` or `iat` is in the future.
     #[error("not_yet_valid")]
     NotYetValid,
     /// `exp` has passed.
@@ -50,24 +51,24 @@ pub enum NotAccepted {
     /// There is no `jti`.
     #[error("no_jti")]
     NoTokenId,
-    /// It is a token of another kind, or of none.
+    /// The token is of another type, or has no type.
     #[error("wrong_type")]
     WrongType,
-    /// It names no user.
+    /// The token names no user.
     #[error("no_user")]
     NoUser,
 }
 
-/// What a token's registered claims are held against.
+/// The values that a token's registered claims are compared with.
 #[derive(Clone, Debug, Default)]
 pub struct Expected {
-    /// One of these must be in `aud`; empty: `aud` is not asked for.
+    /// The audiences of which `aud` must contain one. If empty, `aud` is not required.
     pub audience: Vec<String>,
-    /// What `iss` must be; none: it is not looked at.
+    /// The value that `iss` must have; with `None`, `iss` is not checked.
     pub issuer: Option<String>,
-    /// How far clocks may differ.
+    /// The tolerated difference between clocks.
     pub leeway: Duration,
-    /// May `sub` and `jti` be numbers, as before PyJWT 2.10?
+    /// Whether `sub` and `jti` may be numbers, as before PyJWT 2.10.
     pub takes_numeric_ids: bool,
 }
 
@@ -75,7 +76,7 @@ pub struct Expected {
 #[derive(Debug)]
 pub(super) struct VerifiedClaims(Map<String, Value>);
 
-/// What is looked at in a header. It is read without a map: whoever sends forged tokens has many read.
+/// The members of a header that are checked. It is parsed without a map, which is cheaper: forged tokens are parsed too.
 #[derive(Default)]
 struct ReadHeader {
     alg: HeaderMember,
@@ -85,7 +86,7 @@ struct ReadHeader {
     b64: HeaderMember,
 }
 
-/// A member of a header. `null` is there, too.
+/// A member of a header. A member that is `null` counts as present.
 #[derive(Default, PartialEq, Eq)]
 enum HeaderMember {
     #[default]
@@ -107,7 +108,7 @@ impl<'de> Deserialize<'de> for HeaderMember {
     }
 }
 
-/// An object alone (a derived reader would take an array as well), of whose equal names the last counts, as for Python.
+/// Accepts only an object (a derived reader would accept an array too). The last of equal names counts, as in Python.
 impl<'de> Deserialize<'de> for ReadHeader {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Members;
@@ -138,7 +139,7 @@ impl<'de> Deserialize<'de> for ReadHeader {
     }
 }
 
-/// The claims of a token that `key` signed.
+/// Returns the claims of a token, if `key` signed it.
 pub(super) fn open(key: &VerifyingKey, token: &str) -> Result<VerifiedClaims, NotAccepted> {
     let read = Compact::read(token, MAX_TOKEN)?;
     let header: ReadHeader = read.header()?;
@@ -161,16 +162,16 @@ pub(super) fn open(key: &VerifyingKey, token: &str) -> Result<VerifiedClaims, No
     serde_json::from_slice(&read.payload()?).map(VerifiedClaims).map_err(|_| NotAccepted::Malformed)
 }
 
-/// What PyJWT writes.
+/// The header that PyJWT writes.
 #[derive(Serialize)]
 struct PyJwtHeader {
     alg: &'static str,
     typ: &'static str,
 }
 
-/// A token with these claims, in their order.
+/// Returns a signed token with these claims, in this order.
 pub(super) fn sign(key: &SigningKey, claims: &[(&str, Value)]) -> Result<Secret, KeyProblem> {
-    /// Keeps the order, which a map would not.
+    /// Serializes the claims in their order, which a map would not preserve.
     struct Ordered<'a>(&'a [(&'a str, Value)]);
     impl Serialize for Ordered<'_> {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -181,7 +182,7 @@ pub(super) fn sign(key: &SigningKey, claims: &[(&str, Value)]) -> Result<Secret,
     Compact::signed_by(key, &header, &Ordered(claims)).map(Secret::new)
 }
 
-/// The same claims but for this one, signed anew.
+/// Signs the same claims again, with one of them replaced.
 pub(super) fn sign_again(
     key: &SigningKey,
     claims: VerifiedClaims,
@@ -195,19 +196,19 @@ pub(super) fn sign_again(
     sign(key, &all)
 }
 
-/// Signs claims that no service would, and some do.
+/// Signs claims for tests, including claims that no service would issue.
 #[cfg(test)]
 pub(crate) fn sign_for_tests(key: &SigningKey, claims: &[(&str, Value)]) -> Secret {
     sign(key, claims).unwrap()
 }
 
 impl VerifiedClaims {
-    /// A claim, whatever it is.
+    /// Returns the value of a claim, of any type.
     pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
     }
 
-    /// PyJWT's own checks: times, `iss`, `aud`, and the types of `sub` and `jti`.
+    /// Makes the checks that PyJWT makes: times, `iss`, `aud`, and the types of `sub` and `jti`.
     pub(super) fn check(&self, expected: &Expected, at: Timestamp) -> Result<(), NotAccepted> {
         let now = i64::try_from(at.as_millis()).map_err(|_| NotAccepted::BadClaim)?;
         let leeway = i64::try_from(expected.leeway.as_millis()).unwrap_or(i64::MAX);
@@ -237,7 +238,7 @@ impl VerifiedClaims {
         if !expected.audience.is_empty() && !self.get("aud").is_some_and(is_meant) {
             return Err(NotAccepted::BadClaim);
         }
-        // PyJWT looks at these since 2.10.
+        // PyJWT checks these types since 2.10.
         let is_text = |name| self.get(name).is_none_or(Value::is_string);
         match expected.takes_numeric_ids || (is_text("sub") && is_text("jti")) {
             true => Ok(()),
@@ -245,16 +246,16 @@ impl VerifiedClaims {
         }
     }
 
-    /// A claim that is a NumericDate; a fraction of a second is cut off.
+    /// Returns the date in a claim that is a NumericDate, rounded down to a second.
     pub(super) fn date(&self, name: &str) -> Result<Option<Timestamp>, NotAccepted> {
         let millis = self.time(name)?;
         Ok(millis.map(|millis| Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))))
     }
 
-    /// In milliseconds, cut to a second.
+    /// Returns the time in a claim in milliseconds, rounded down to a second.
     fn time(&self, name: &str) -> Result<Option<i64>, NotAccepted> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        // PyJWT takes whatever Python's `int` does.
+        // PyJWT accepts whatever Python's `int` accepts.
         let whole = match value {
             Value::String(text) => Some(whole_number(text).ok_or(NotAccepted::BadClaim)?),
             Value::Bool(flag) => Some(i64::from(*flag)),
@@ -272,7 +273,7 @@ impl VerifiedClaims {
         Ok(Some(seconds.saturating_mul(1000)))
     }
 
-    /// A user's id: a text or a whole number. `None`: there is none, or one that is nobody's.
+    /// Returns a user's id, which is a text or a whole number, or `None` if the claim is missing, null or empty.
     pub(super) fn user(&self, claim: &str) -> Result<Option<String>, NotAccepted> {
         match self.get(claim) {
             None | Some(Value::Null) => Ok(None),
@@ -282,7 +283,7 @@ impl VerifiedClaims {
         }
     }
 
-    /// The token's own id.
+    /// Returns the token's own id (`jti`).
     pub(super) fn token_id(&self) -> Option<String> {
         match self.get("jti")? {
             Value::String(id) => (!id.is_empty()).then(|| id.clone()),
@@ -291,13 +292,13 @@ impl VerifiedClaims {
         }
     }
 
-    /// Is it a number as JSON has it, and no text of one?
+    /// Whether the claim is a JSON number, rather than a text with a number in it.
     pub(super) fn is_number(&self, name: &str) -> bool {
         self.get(name).is_some_and(Value::is_number)
     }
 }
 
-/// A whole number as Python reads it: white space around it, a sign, and underscores between digits.
+/// Parses an integer as Python does: with white space around it, a sign, and underscores between digits.
 fn whole_number(text: &str) -> Option<i64> {
     let text = text.trim();
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);

@@ -28,7 +28,7 @@ fn the_header_is_what_pyjwt_writes_or_the_token_is_refused() {
         (r#"{"alg":"HS256","kid":1}"#, Err(NotAccepted::Malformed)),
         (r#"{"alg":"HS256","crit":["b64"]}"#, Err(NotAccepted::Malformed)),
         (r#"{"alg":"HS256","b64":true}"#, Err(NotAccepted::Malformed)),
-        // The gateway's own.
+        // The type of the gateway's own tokens.
         (r#"{"alg":"HS256","typ":"at+jwt"}"#, Err(NotAccepted::Malformed)),
         (r#"{"alg":"HS256","typ":1}"#, Err(NotAccepted::Malformed)),
         (r#"{"alg":"HS256","typ":null}"#, Err(NotAccepted::Malformed)),

@@ -1,12 +1,13 @@
-//! The outermost object of a session's JSON, as Python writes it.
+//! Reads and writes the outermost object of a session's JSON, as Python does.
 //!
 //! Python's `json` writes `NaN`, `Infinity`, lone surrogates and integers of any size, which a
-//! strict parser refuses, and an application may keep any of them in its session. Since only text
-//! members of the outermost object are wanted, the values between are skipped without being
-//! understood. That is safe because what is read here carries the service's signature.
+//! strict parser refuses, and an application may store any of them in its session. Since only text
+//! members of the outermost object are needed, all other values are skipped without being parsed.
+//! That is safe because the text that is read here has the service's signature.
 
-/// The members of the object, in order; the value is `None` where it is no text that a Rust string
-/// can hold. Names that cannot be held are left out. `None` if this is no object.
+/// Returns the members of the object, in order. A value is `None` if it is not a text that a Rust
+/// string can hold; a name that cannot be held is left out. Returns `None` if the text is not an
+/// object.
 pub(super) fn members(json: &str) -> Option<Vec<(String, Option<String>)>> {
     let mut members = Vec::new();
     let mut rest = json.trim_matches(is_space).strip_prefix('{')?.trim_start_matches(is_space);
@@ -25,13 +26,13 @@ pub(super) fn members(json: &str) -> Option<Vec<(String, Option<String>)>> {
     }
 }
 
-/// An object of text members, in ASCII as Python writes it.
+/// Writes an object of text members, in ASCII as Python does.
 pub(super) fn object<'a>(members: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let members = members.map(|(name, value)| format!("{}:{}", quoted(name), quoted(value)));
     format!("{{{}}}", members.collect::<Vec<_>>().join(","))
 }
 
-/// Takes a value and the space behind it; what follows then begins with `,` or `}`.
+/// Splits off a value and the space after it; what follows then begins with `,` or `}`.
 fn value(rest: &str) -> Option<(Option<String>, &str)> {
     if rest.starts_with('"') {
         let (text, after) = text(rest)?;
@@ -45,7 +46,7 @@ fn value(rest: &str) -> Option<(Option<String>, &str)> {
         match after.chars().next()? {
             '"' => after = text(after)?.1,
             ',' | '}' if depth == 0 => {
-                // Nothing at all between `:` and `,` is no value.
+                // Nothing between `:` and `,` is an error.
                 return (after.len() < rest.len()).then_some((None, after));
             }
             bracket => {
@@ -60,7 +61,8 @@ fn value(rest: &str) -> Option<(Option<String>, &str)> {
     }
 }
 
-/// Takes a quoted text. Its content is `None` if it has an escape that stands for no character.
+/// Splits off a quoted text. Its content is `None` if it has an escape that stands for no
+/// character.
 fn text(rest: &str) -> Option<(Option<String>, &str)> {
     let content = rest.strip_prefix('"')?;
     let mut escaped = false;

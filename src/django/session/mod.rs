@@ -1,15 +1,14 @@
-//! Sessions of Django: rows of `django_session`, and sessions that are a cookie.
+//! Reads and writes Django's sessions: rows of `django_session`, cookies, and cache entries.
 //!
-//! Both are a signed text (see [`signing`](super::signing)) over JSON, usually compressed. Of the
-//! JSON only the three members are read that say who is signed in; the rest is the application's.
-//! What a session claims is not yet an identity. Django's `get_user()` asks four more things, in
-//! this order, and the first three need what this module has not: that [`DjangoLogin::backend`] is among
-//! the service's `AUTHENTICATION_BACKENDS`, that the user exists, that it is active, and that
-//! [`DjangoLogin::proof`] against the user's present password is not [`SessionProof::Void`].
+//! Rows and cookies are a signed text (see [`signing`](super::signing)) over JSON, usually compressed. Only the three members
+//! of the JSON that name the signed-in user are read; the rest belongs to the application. What a session claims is not yet
+//! an identity. Django's `get_user()` checks four more things, in this order, and the first three need what this module does
+//! not have: that [`DjangoLogin::backend`] is among the service's `AUTHENTICATION_BACKENDS`, that the user exists, that it is
+//! active, and that [`DjangoLogin::proof`] against the user's current password is not [`SessionProof::Void`].
 //!
-//! A row's age is its `expire_date`, a column; the time in its signature does not count. A cookie
-//! has only that time. A session that lives in a cache alone is a pickle ([`pickle`](self)) without
-//! a signature: whoever can write there can be anybody, to Django as to this reader.
+//! A row expires at its `expire_date`, a column; the time in its signature does not count. A cookie has only that time. A
+//! session that is stored only in a cache is a pickle ([`pickle`](self)) without a signature: whoever can write there can
+//! impersonate any user, to Django and to this reader.
 
 mod json;
 mod pickle;
@@ -30,61 +29,61 @@ use super::signing::{NotSigned, SecretKeys, Signed, Signer, salted_hmac};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 
-/// Django's salt for rows, whichever engine keeps them. A project's own subclass of `SessionStore`
-/// with another name has another.
+/// Django's salt for rows, whichever engine stores them. A project's own subclass of `SessionStore` with another name has
+/// another salt.
 const ROW_SALT: &str = "django.contrib.sessions.SessionStore";
 const COOKIE_SALT: &str = "django.contrib.sessions.backends.signed_cookies";
 const AUTH_HASH_SALT: &str = "django.contrib.auth.models.AbstractBaseUser.get_session_auth_hash";
 
-/// What Django takes for a session's key has at least so many characters, and its table no room for more.
+/// The lengths of a session's key: Django requires at least 8 characters, and its table has room for 40.
 pub const KEY_LENGTHS: std::ops::RangeInclusive<usize> = 8..=40;
 
 /// The member with the user's id.
 const USER_ID: &str = "_auth_user_id";
 
-/// Larger sessions are not read. Whoever can sign can also compress a great deal into little.
+/// The largest session that is read, in bytes after decompression. A small signed text can decompress to a very large one.
 const MAX_JSON: u64 = 1 << 20;
 
-/// Who a session says is signed in.
+/// The user that a session claims is signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DjangoLogin {
     /// The user's primary key, as text.
     pub user_id: String,
     /// The authentication backend that signed the user in, as a dotted path.
     pub backend: String,
-    /// When the session was last saved, where it says so.
+    /// When the session was last saved, if the format records it.
     pub saved_at: Option<Timestamp>,
     auth_hash: Option<Secret>,
 }
 
-/// Whether the user's present password is the one that the session began with.
+/// Whether the user's current password is the one that the session began with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionProof {
-    /// It is.
+    /// The password is the same.
     Current,
-    /// It is, by a former secret key: Django moves such a session to a new key when it reads it.
+    /// The password is the same, by a former secret key. Django moves such a session to a new key when it reads it.
     Former,
-    /// It is not, or the session does not say: Django ends such a session when it reads it.
+    /// The password has changed, or the session does not record one. Django ends such a session when it reads it.
     Void,
 }
 
-/// Why a session cannot be read. To Django such a session is an empty one, and its visitor nobody.
+/// Why a session cannot be read. Django treats such a session as empty, and its visitor as not signed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnreadableSession {
-    /// It is not signed by this service for this purpose.
+    /// The session is not signed by this service for this purpose.
     #[error("the session is not signed: {0}")]
     NotSigned(#[from] NotSigned),
-    /// The cookie is older than it may be.
+    /// The cookie is older than allowed.
     #[error("the session has expired")]
     Expired,
-    /// The signature holds, but what it covers is no session.
+    /// The signature is valid, but the signed text is not a session.
     #[error("the signed text is no session")]
     Malformed,
 }
 
-/// Who is signed in, by the column `session_data` of a row that has not expired.
+/// Returns the user that is signed in, from the column `session_data` of a row that has not expired.
 ///
-/// `None` is a session in which nobody is signed in.
+/// `None` if nobody is signed in.
 ///
 /// # Errors
 /// [`UnreadableSession`], but never [`UnreadableSession::Expired`].
@@ -95,7 +94,7 @@ pub fn read_row(
     read(Signer::new(keys, ROW_SALT).unsign(session_data)?)
 }
 
-/// Who is signed in, by a cookie of the engine `signed_cookies` that may be `max_age` old
+/// Returns the user that is signed in, from a cookie of the engine `signed_cookies` that may be `max_age` old
 /// (`SESSION_COOKIE_AGE`).
 ///
 /// Such a session cannot be revoked: signing out only deletes the browser's copy.
@@ -115,7 +114,7 @@ pub fn read_cookie(
     read(signed)
 }
 
-/// The same session as a cookie of the engine `signed_cookies`, signed at another time.
+/// Returns the same session as a cookie of the engine `signed_cookies`, signed at another time.
 ///
 /// # Errors
 /// [`UnreadableSession::NotSigned`]
@@ -129,10 +128,10 @@ pub fn sign_cookie_again(
     Ok(signer.sign(value, at))
 }
 
-/// Who is signed in, by the value of a session that lives in a cache.
+/// Returns the user that is signed in, from the value of a session that is stored in a cache.
 ///
-/// A pickle writes the names of a dictionary's members as they are. One that holds more than plain data is not read, but
-/// where the name of the user's id does not occur, nobody is signed in.
+/// A pickle contains the names of a dictionary's members as they are. A pickle that holds more than plain data is not read,
+/// but if the name of the member with the user's id does not occur in it, nobody is signed in.
 ///
 /// # Errors
 /// [`UnreadableSession::Malformed`], also for a session with a user that holds anything but plain data.
@@ -150,14 +149,14 @@ pub fn read_cached(value: &[u8]) -> Result<Option<DjangoLogin>, UnreadableSessio
 }
 
 impl DjangoLogin {
-    /// What Django notes of a user who signs in; `password` is the text of the password column.
+    /// Returns what Django stores in the session of a user who signs in; `password` is the text of the password column.
     #[must_use]
     pub fn new(user_id: String, backend: String, password: &str, keys: &SecretKeys) -> Self {
         let auth_hash = Some(Secret::new(auth_hash(password, keys.current())));
         Self { user_id, backend, saved_at: None, auth_hash }
     }
 
-    /// Holds the session against the user's present password, the text of the password column.
+    /// Compares the session with the user's current password, the text of the password column.
     #[must_use]
     pub fn proof(&self, password: &str, keys: &SecretKeys) -> SessionProof {
         let Some(noted) = &self.auth_hash else {
@@ -174,19 +173,19 @@ impl DjangoLogin {
         }
     }
 
-    /// The column `session_data` of a row with this login and nothing else.
+    /// Returns the column `session_data` of a row with this login and nothing else.
     #[must_use]
     pub fn to_row(&self, keys: &SecretKeys, at: Timestamp) -> String {
         Signer::new(keys, ROW_SALT).sign(&URL_SAFE_NO_PAD.encode(self.to_json()), at)
     }
 
-    /// The cookie of the engine `signed_cookies` with this login and nothing else.
+    /// Returns the cookie of the engine `signed_cookies` with this login and nothing else.
     #[must_use]
     pub fn to_cookie(&self, keys: &SecretKeys, at: Timestamp) -> String {
         Signer::new(keys, COOKIE_SALT).sign(&URL_SAFE_NO_PAD.encode(self.to_json()), at)
     }
 
-    /// The value of a cache entry with this login and nothing else: a pickle of protocol 4.
+    /// Returns the value of a cache entry with this login and nothing else: a pickle of protocol 4.
     #[must_use]
     pub fn to_pickle(&self) -> Vec<u8> {
         let auth_hash = self.auth_hash.as_ref().map(Secret::expose);
@@ -195,7 +194,7 @@ impl DjangoLogin {
             ("_auth_user_backend", Some(self.backend.as_str())),
             ("_auth_user_hash", auth_hash),
         ];
-        // A dictionary, and all pairs at once.
+        // A dictionary, to which all pairs are added at once.
         let mut pickle = b"\x80\x04}(".to_vec();
         for (name, value) in members {
             let Some(value) = value else { continue };
@@ -222,14 +221,15 @@ impl DjangoLogin {
 
 fn read(signed: Signed<'_>) -> Result<Option<DjangoLogin>, UnreadableSession> {
     let json = unpack(signed.value).ok_or(UnreadableSession::Malformed)?;
-    // Django reads the bytes as Latin-1. What it writes itself is ASCII.
+    // Django decodes the bytes as Latin-1; it writes only ASCII itself.
     let json: String = json.into_iter().map(char::from).collect();
 
     let members = json::members(&json).ok_or(UnreadableSession::Malformed)?;
     login(members, Some(signed.at))
 }
 
-/// An id that is no text is no session of nobody's: Django would look its user up.
+/// Reads the login from a session's members. A user id that is not a text is an error, not "nobody": Django would look its
+/// user up.
 fn login(
     members: impl IntoIterator<Item = (String, Option<String>)>,
     saved_at: Option<Timestamp>,

@@ -1,22 +1,24 @@
-//! The outermost dictionary of a pickle, as Python's `pickle` writes plain data (protocols 2 to 5).
+//! Reads the outermost dictionary of a pickle, as Python's `pickle` writes plain data (protocols 2
+//! to 5).
 //!
 //! A pickle is a program for a stack machine, and unpickling runs it: it may call anything. This
-//! machine knows only the instructions that make plain data. Any other, such as those that name or
-//! call something, makes the whole unreadable, also where its result would be thrown away.
+//! machine knows only the instructions that make plain data. Any other instruction, such as one
+//! that names or calls something, makes the whole pickle unreadable, even where its result would be
+//! discarded.
 //!
-//! Only text members of the outermost dictionary are wanted, so of everything else only the fact is
-//! kept that it is there: values do not nest, a value that is referred to a thousand times is not
-//! copied, and what is made is never larger than what is read.
+//! Only text members of the outermost dictionary are needed, so every other value is recorded only
+//! as being there: values do not nest, a value that is referred to a thousand times is not copied,
+//! and the result is never larger than the input.
 
 use std::collections::HashMap;
 
-/// Larger sessions are not read.
+/// The largest session that is read.
 const MAX_BYTES: usize = 1 << 20;
 
 /// The instruction that every pickle of these protocols begins with.
 pub(super) const PROTOCOL: u8 = 0x80;
 
-/// What lies on the machine's stack.
+/// An item on the machine's stack.
 #[derive(Clone, Copy, PartialEq)]
 enum StackItem<'p> {
     /// A text that a Rust string can hold.
@@ -28,8 +30,9 @@ enum StackItem<'p> {
     Mark,
 }
 
-/// The members of the outermost dictionary, in order; the value is `None` where it is no text.
-/// Names that are no texts are left out. `None` if this is no dictionary of plain data.
+/// Returns the members of the outermost dictionary, in order. A value is `None` if it is not a
+/// text; a name that is not a text is left out. Returns `None` if this is not a dictionary of plain
+/// data.
 pub(super) fn members(pickle: &[u8]) -> Option<Vec<(String, Option<String>)>> {
     if pickle.len() > MAX_BYTES {
         return None;
@@ -45,12 +48,12 @@ struct Machine<'p> {
     rest: &'p [u8],
     stack: Vec<StackItem<'p>>,
     memo: HashMap<u32, StackItem<'p>>,
-    /// There from when the outermost dictionary is: it comes first.
+    /// The members so far; `None` until the outermost dictionary is made, which comes first.
     members: Option<Vec<(String, Option<String>)>>,
 }
 
 impl<'p> Machine<'p> {
-    /// Does one instruction; says whether it was the last. `None`: it cannot be done.
+    /// Executes one instruction. Returns whether it was the last, or `None` if it is not allowed.
     fn step(&mut self) -> Option<bool> {
         let [instruction] = self.take(1)? else { return None };
         match instruction {
@@ -129,7 +132,7 @@ impl<'p> Machine<'p> {
         self.take(length).map(|_| ())
     }
 
-    /// A little-endian number of so many bytes.
+    /// Takes a little-endian number of `length` bytes.
     fn number(&mut self, length: usize) -> Option<usize> {
         let bytes = self.take(length)?;
         let number = bytes
@@ -149,7 +152,7 @@ impl<'p> Machine<'p> {
         self.stack.push(item);
     }
 
-    /// Something else than the outermost dictionary, which must have come before.
+    /// Pushes a value other than the outermost dictionary, which must have come before.
     fn new_value(&mut self) -> Option<()> {
         self.members.as_ref()?;
         self.stack.push(StackItem::Other);
@@ -170,7 +173,7 @@ impl<'p> Machine<'p> {
         let size = self.number(length)?;
         let bytes = self.take(size)?;
         self.members.as_ref()?;
-        // A lone surrogate, which Python writes happily.
+        // A lone surrogate is not valid UTF-8; Python writes it nevertheless.
         self.stack.push(str::from_utf8(bytes).map_or(StackItem::Other, StackItem::Text));
         Some(())
     }
@@ -182,7 +185,7 @@ impl<'p> Machine<'p> {
         self.new_value()
     }
 
-    /// Takes what lies above the last mark, and the mark.
+    /// Takes the items above the last mark, and the mark.
     fn above_mark(&mut self) -> Option<Vec<StackItem<'p>>> {
         let mark = self.stack.iter().rposition(|item| *item == StackItem::Mark)?;
         let items = self.stack.split_off(mark + 1);
@@ -190,12 +193,12 @@ impl<'p> Machine<'p> {
         Some(items)
     }
 
-    /// A container must be there to take what was put into it.
+    /// Checks that a container is on top of the stack, into which items were put.
     fn is_value(&self) -> Option<()> {
         matches!(self.stack.last()?, StackItem::Other).then_some(())
     }
 
-    /// Sets names and values in turn in the dictionary on top.
+    /// Adds alternating names and values to the dictionary on top.
     fn set(&mut self, items: &[StackItem<'p>]) -> Option<()> {
         if !items.len().is_multiple_of(2) {
             return None;
@@ -245,7 +248,7 @@ mod tests {
         Some(shown.collect())
     }
 
-    /// As Python 3 pickles `{"a": "1", "b": "1", "c": [1, {"a": "x"}], "d": (None, True, 2.5)}`.
+    /// How Python 3 pickles `{"a": "1", "b": "1", "c": [1, {"a": "x"}], "d": (None, True, 2.5)}`.
     const PROTOCOL_5: &[u8] =
         b"\x80\x05\x95*\x00\x00\x00\x00\x00\x00\x00}\x94(\x8c\x01a\x94\x8c\x01\
 1\x94\x8c\x01b\x94h\x02\x8c\x01c\x94]\x94(K\x01}\x94h\x01\x8c\x01x\x94se\x8c\x01d\x94N\x88G@\x04\
@@ -258,7 +261,8 @@ mod tests {
         assert_eq!(read(protocol_2).as_deref(), Some("a=1 "));
         assert_eq!(read(b"\x80\x05}\x94.").as_deref(), Some(""));
         assert_eq!(read(b"\x80\x05}\x94\x8c\x01a\x8c\x01bs.").as_deref(), Some("a=b "));
-        // Unlike a name that is a number, a value may be anything: its own dictionary, a surrogate.
+        // A name that is a number is left out; a value may be anything, such as the dictionary
+        // itself or a surrogate.
         assert_eq!(read(b"\x80\x05}\x94(K\x01\x8c\x01b\x8c\x01ah\x00u.").as_deref(), Some("a=? "));
         let surrogate = b"\x80\x05}\x94\x8c\x01a\x8c\x03\xed\xa0\xbds.";
         assert_eq!(read(surrogate).as_deref(), Some("a=? "));
@@ -267,7 +271,7 @@ mod tests {
     #[test]
     fn refuses_what_names_or_calls_anything() {
         for pickle in [
-            // os.system("x"), in protocols 0 and 4, and beside members that would do.
+            // os.system("x"), in protocols 0 and 4, and next to members that are plain data.
             &b"cos\nsystem\n(S'x'\ntR."[..],
             b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x01x\x85R.",
             b"\x80\x05}\x94(\x8c\x01a\x8c\x01b\x8c\x01c\x8c\x02os\x8c\x06system\x93u.",
@@ -318,7 +322,7 @@ mod tests {
         assert_eq!(read(&deep).as_deref(), Some("a=? "));
         let mut wide = b"\x80\x05}\x94\x8c\x01a]\x94".to_vec();
         for _ in 0..60 {
-            // A list of the last one, twice.
+            // A list that contains the previous list twice.
             wide.extend_from_slice(b"](h\x01h\x01eq\x01");
         }
         wide.extend_from_slice(&[b'a'; 60]);

@@ -15,7 +15,8 @@ impl Vector {
 
     fn read(&self) -> Result<Option<DjangoLogin>, UnreadableSession> {
         match (self.engine.as_str(), &self.row, &self.cookie) {
-            // The one expired row says so in its column, which the reader of the table looks at.
+            // The one expired row has only its column to show it, which the reader of the table
+            // checks.
             ("db", Some(row), None) if row.expire_date.starts_with("2020") => {
                 Err(UnreadableSession::Expired)
             }
@@ -29,7 +30,7 @@ impl Vector {
         }
     }
 
-    /// `get_user()`, with the rest of what it asks.
+    /// Makes the remaining checks of `get_user()`.
     fn user(&self, users: &[VectorUser]) -> Result<(u64, SessionProof), &'static str> {
         let login = self.read().map_err(|unreadable| match unreadable {
             UnreadableSession::NotSigned(_) => "bad_signature",
@@ -169,7 +170,7 @@ fn an_id_that_is_no_text_is_not_nobodys() {
 
 #[test]
 fn a_pickle_of_more_than_data_is_nobodys_without_the_name_of_an_id() {
-    // {'at': builtins.complex(...)}: something is called, and it is never run.
+    // {'at': builtins.complex(...)} calls something, which is never run.
     let basket = b"\x80\x04}X\x02\0\0\0atcbuiltins\ncomplex\n)Rs.";
     let mut kims = basket[..3].to_vec();
     kims.extend(b"X\x0d\0\0\0_auth_user_idX\x01\0\0\x002s");
@@ -178,7 +179,7 @@ fn a_pickle_of_more_than_data_is_nobodys_without_the_name_of_an_id() {
         (&basket[..], Ok(None)),
         (&kims[..], Err(UnreadableSession::Malformed)),
         (b"", Err(UnreadableSession::Malformed)),
-        // Compressed, say.
+        // A compressed value, for example.
         (b"\x78\x9c\x01\x02", Err(UnreadableSession::Malformed)),
     ] {
         assert_eq!(read_cached(value), login, "{}", value.escape_ascii());

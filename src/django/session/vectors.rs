@@ -1,4 +1,4 @@
-//! Sessions recorded from Django, as the tests of the format and those of the credential read them.
+//! Loads sessions recorded from Django, for the tests of the format and of the credential.
 
 use serde::Deserialize;
 

@@ -1,8 +1,8 @@
-//! SimpleJWT's tokens, and the hand-made one that services had before: verified and minted.
+//! Verifies and mints SimpleJWT's tokens, and the hand-made token that services used before.
 //!
-//! Both are accepted as the service's own settings say. Where Django fails with 500, and where it takes for a user's id
-//! what no service issues (a fraction, a list, `true` for user 1), the token is refused. What only the user's row can
-//! say (active, the password that [`VerifiedSimpleJwt::password`] is a print of) is for the caller to ask.
+//! Both are accepted as the service's own settings require. A token is refused where Django fails with 500, and where Django
+//! accepts a user id that no service issues (a fraction, a list, `true` for user 1). What only the user's row can show (that
+//! the user is active, and has the password of which [`VerifiedSimpleJwt::password`] is the hash) is for the caller to check.
 
 use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
@@ -15,25 +15,25 @@ use crate::secret::Secret;
 /// The kinds of SimpleJWT token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum TokenType {
-    /// Short-lived, for requests.
+    /// A short-lived token for requests.
     #[default]
     Access,
-    /// Long-lived, for another access token.
+    /// A long-lived token that is exchanged for another access token.
     Refresh,
-    /// Both in one.
+    /// A token that is used for requests and can itself be refreshed.
     Sliding,
 }
 
-/// The claim by which a sliding token that the gateway made names its session. Not `sid`, which a service may have too.
+/// The claim that names the session of a sliding token that the gateway made. It is not `sid`, which a service may use too.
 const SESSION: &str = "doorwarden_session";
 
-/// Until when the service gives a sliding token a later `exp`.
+/// The claim with the time until which the service may give a sliding token a later `exp`.
 const REFRESH_EXP: &str = "refresh_exp";
 
-/// How a service's SimpleJWT is set.
+/// The settings of a service's SimpleJWT.
 #[derive(Clone, Debug)]
 pub struct SimpleJwtRules {
-    /// The kinds that are accepted: SimpleJWT's `AUTH_TOKEN_CLASSES`.
+    /// The types of token that are accepted: SimpleJWT's `AUTH_TOKEN_CLASSES`.
     pub token_types: Vec<TokenType>,
     /// `USER_ID_CLAIM`
     pub user_id_claim: String,
@@ -41,7 +41,7 @@ pub struct SimpleJwtRules {
     pub expected: Expected,
 }
 
-/// What a SimpleJWT token says, once it is known to be good.
+/// The claims of a SimpleJWT token that has been verified.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct VerifiedSimpleJwt {
     /// The user's id as text; refresh tokens may have none.
@@ -52,15 +52,15 @@ pub struct VerifiedSimpleJwt {
     pub issued_at: Option<Timestamp>,
     /// `exp`
     pub expires_at: Timestamp,
-    /// `refresh_exp`: until then the service gives a sliding token, which keeps its `jti`, a later `exp`.
+    /// `refresh_exp`: the time until which the service gives a sliding token a later `exp`. The token's `jti` stays the same.
     pub refresh_expires_at: Option<Timestamp>,
-    /// `SESSION`, in sliding tokens.
+    /// The claim `SESSION` of a sliding token.
     pub session: Option<String>,
-    /// `hash_password`: what [`password_print`] of the user's password must be where `CHECK_REVOKE_TOKEN` is on.
+    /// `hash_password`: with `CHECK_REVOKE_TOKEN`, it must equal [`password_print`] of the user's password.
     pub password: Option<String>,
 }
 
-/// What a hand-made token says, once it is known to be good.
+/// The claims of a hand-made token that has been verified.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HandMadeToken {
     /// The user's id as text.
@@ -71,14 +71,14 @@ pub struct HandMadeToken {
     pub issued_at: Option<Timestamp>,
     /// `exp`, which the original does not write.
     pub expires_at: Option<Timestamp>,
-    /// `sid`, which the original does not write: the gateway's session that it belongs to.
+    /// `sid`, which the original does not write: the gateway's session that the token belongs to.
     pub session: Option<String>,
 }
 
 /// A SimpleJWT token to mint.
 #[derive(Clone, Debug)]
 pub struct NewToken<'a> {
-    /// Which kind. For sliding tokens there is [`mint_sliding`].
+    /// The type. Sliding tokens are made by [`mint_sliding`].
     pub token_type: TokenType,
     /// `exp`
     pub expires_at: Timestamp,
@@ -90,7 +90,7 @@ pub struct NewToken<'a> {
     pub user_id_claim: &'a str,
     /// The user's id.
     pub user: &'a str,
-    /// See [`VerifiedSimpleJwt::password`].
+    /// The claim `hash_password`; see [`VerifiedSimpleJwt::password`].
     pub password: Option<&'a str>,
     /// `aud`
     pub audience: Option<&'a str>,
@@ -118,10 +118,10 @@ pub struct NewHandMade<'a> {
 }
 
 impl TokenType {
-    /// Every one.
+    /// Every type.
     pub const ALL: [Self; 3] = [Self::Access, Self::Refresh, Self::Sliding];
 
-    /// As `token_type` has it.
+    /// Returns the type's name as the claim `token_type` spells it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -132,7 +132,7 @@ impl TokenType {
     }
 }
 
-/// Verifies a SimpleJWT token: all that can be known without its user.
+/// Verifies a SimpleJWT token as far as possible without its user.
 ///
 /// # Errors
 /// [`NotAccepted`]
@@ -145,7 +145,7 @@ pub fn verify(
     let claims = jws::open(key, token)?;
     claims.check(&rules.expected, at)?;
     let expires_at = claims.date("exp")?.ok_or(NotAccepted::NoExpiry)?;
-    // SimpleJWT reads it once more, as the number that it writes: with a text it fails.
+    // SimpleJWT reads `exp` once more, as the number that it writes, and fails if it is a text.
     if !claims.is_number("exp") {
         return Err(NotAccepted::BadClaim);
     }
@@ -190,11 +190,11 @@ pub fn verify_hand_made(
 ) -> Result<HandMadeToken, NotAccepted> {
     let claims = jws::open(key, token)?;
     claims.check(expected, at)?;
-    // PyJWT refuses a token for somebody where nobody said who is asking.
+    // PyJWT refuses a token that has an audience if the caller names none.
     if claims.get("aud").is_some_and(|audience| !audience.is_null()) {
         return Err(NotAccepted::BadClaim);
     }
-    // The original takes 0 for "no id", whoever user 0 is.
+    // The original treats 0 as "no id", even if there is a user 0.
     let user = match claims.get(claim) {
         Some(Value::Bool(false)) => None,
         _ => claims.user(claim)?.filter(|user| user != "0"),
@@ -213,14 +213,14 @@ pub fn verify_hand_made(
     })
 }
 
-/// What `CHECK_REVOKE_TOKEN` puts into tokens: upper-case hexadecimal MD5 of the encoded password. It tells two passwords
-/// apart; nothing is kept secret by it.
+/// Returns what `CHECK_REVOKE_TOKEN` puts into tokens: the upper-case hexadecimal MD5 of the encoded password. It serves to
+/// distinguish two passwords, and keeps nothing secret.
 #[must_use]
 pub fn password_print(encoded: &Secret) -> String {
     use std::fmt::Write as _;
     let mut print = String::with_capacity(32);
     for byte in Md5::digest(encoded.expose().as_bytes()) {
-        // Writing into a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = write!(print, "{byte:02X}");
     }
     print
@@ -234,7 +234,7 @@ pub fn mint(key: &SigningKey, new: &NewToken<'_>) -> Result<Secret, KeyProblem> 
     mint_with(key, new, [])
 }
 
-/// Mints one with further claims, none of which may be one of its own.
+/// Mints such a token with additional claims, which must not replace one of the token's own.
 ///
 /// # Errors
 /// [`KeyProblem::CannotSign`]
@@ -248,7 +248,7 @@ pub fn mint_with<'a>(
         ("exp", json!(new.expires_at.as_secs())),
         ("iat", json!(new.issued_at.as_secs())),
         ("jti", json!(new.token_id)),
-        // A text since SimpleJWT 5.5; older versions read both.
+        // A text since SimpleJWT 5.5; older versions accept both.
         (new.user_id_claim, json!(new.user)),
     ];
     let optional = [("hash_password", new.password), ("aud", new.audience), ("iss", new.issuer)];
@@ -257,7 +257,8 @@ pub fn mint_with<'a>(
     jws::sign(key, &claims)
 }
 
-/// Mints a sliding token, which can be refreshed until `refresh_until`; of the gateway's session `session`, if of one.
+/// Mints a sliding token that can be refreshed until `refresh_until`. It belongs to the gateway's session `session`, if one
+/// is given.
 ///
 /// # Errors
 /// [`KeyProblem::CannotSign`]
@@ -273,10 +274,10 @@ pub fn mint_sliding<'a>(
     mint_with(key, new, own.chain(more).collect::<Vec<_>>())
 }
 
-/// The same sliding token with a later `exp`, as the service's own view refreshes it: whatever else it says stays.
+/// Returns the same sliding token with a later `exp`, as the service's own view refreshes it: all other claims stay.
 ///
 /// # Errors
-/// [`NotAccepted`]; [`NotAccepted::Expired`] too if it can be refreshed no more.
+/// [`NotAccepted`]; [`NotAccepted::Expired`] also if the token can no longer be refreshed.
 pub fn slide(
     key: &SigningKey,
     verifying: &VerifyingKey,
@@ -301,7 +302,7 @@ pub fn mint_hand_made(key: &SigningKey, new: &NewHandMade<'_>) -> Result<Secret,
     mint_hand_made_with(key, new, [])
 }
 
-/// Mints one with further claims, none of which may be one of its own.
+/// Mints such a token with additional claims, which must not replace one of the token's own.
 ///
 /// # Errors
 /// [`KeyProblem::CannotSign`]
@@ -310,7 +311,7 @@ pub fn mint_hand_made_with<'a>(
     new: &NewHandMade<'a>,
     more: impl IntoIterator<Item = (&'a str, Value)>,
 ) -> Result<Secret, KeyProblem> {
-    // As the original writes it, which is the key as the database has it.
+    // The id has the type that the original writes, which is the key's type in the database.
     let number = new.user.parse::<i64>().ok().filter(|number| number.to_string() == new.user);
     let id = number.map_or_else(|| json!(new.user), |number| json!(number));
     let mut claims = vec![

@@ -65,7 +65,7 @@ fn rules(token_type: TokenType) -> SimpleJwtRules {
     }
 }
 
-/// The user whom the gateway would let in, or the reason why it lets nobody in.
+/// Returns the user whom the gateway would accept, or the reason for which it accepts nobody.
 fn judged(vector: &Vector, users: &[User]) -> Result<Option<u64>, String> {
     let key = verifying(algorithm(&vector.algorithm), vector.key.as_bytes());
     let (user, password) = if vector.scheme == "simplejwt" {
@@ -108,7 +108,7 @@ fn every_vector_is_judged_as_django_judges_it_and_for_the_same_reason() {
     }
 }
 
-/// Signs what a test wants, as PyJWT would.
+/// Signs a test's claims as PyJWT would.
 fn signed(claims: &Value) -> String {
     let key = SigningKey::read(Algorithm::Hs256, SECRET).unwrap();
     let claims = claims.as_object().unwrap();
@@ -172,12 +172,12 @@ fn claims_are_taken_as_recorded_from_django() {
     }
 }
 
-/// Where the gateway is stricter than Django on purpose. Nothing that a service issues is among them.
+/// The cases in which the gateway is stricter than Django on purpose. A service issues none of these tokens.
 #[test]
 fn what_django_takes_or_fails_on_and_no_service_issues_is_refused() {
     let now = NOW.as_secs();
     for claims in [
-        // Django: 500. (PyJWT takes it, and SimpleJWT reads it once more.)
+        // Django: 500. (PyJWT accepts it, and SimpleJWT reads it once more.)
         with("exp", json!(format!("{}", now + 300))),
         with("exp", json!(253_402_300_800_u64)),
         with("user_id", json!([2])),
@@ -187,7 +187,8 @@ fn what_django_takes_or_fails_on_and_no_service_issues_is_refused() {
     ] {
         assert_eq!(access(&claims), Err(NotAccepted::BadClaim), "{claims}");
     }
-    // " 2 ", "02" and full-width digits are user 2 to Django; here they are whom a directory calls so: nobody.
+    // " 2 ", "02" and full-width digits are user 2 to Django. Here they are compared with the directory's ids: nobody has
+    // such an id.
     assert_eq!(access(&with("user_id", json!("02"))).unwrap().user.as_deref(), Some("02"));
     let key = verifying(Algorithm::Hs256, SECRET);
     let token = signed(&good());
@@ -359,7 +360,7 @@ proptest! {
     }
 }
 
-/// What PyJWT 2.9 and 2.10 said to each of these, asked in an environment of its own; they differ in the last rows.
+/// The results that PyJWT 2.9 and 2.10 gave for each of these, each run in its own environment; they differ in the last rows.
 #[test]
 fn a_claim_is_read_as_pyjwt_reads_it() {
     let now = NOW.as_secs();
