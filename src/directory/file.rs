@@ -1,8 +1,8 @@
-//! Users in a file that the gateway owns; the format is described in [`users_file`](super::users_file).
+//! Reads users from a file that the gateway owns; the format is described in [`users_file`](super::users_file).
 //!
-//! The file is looked at again when it is used, at most once a second, and read again when it has changed, on a thread
-//! that may block. A new version that cannot be read (a slip in an editor, wrong permissions, a file that is gone while it
-//! is being replaced) changes nothing: the version before it stays in force, and a warning says so, once for each version.
+//! When the file is used, it is checked for changes at most once a second, and read again when it has changed, on a thread
+//! that may block. A new version that cannot be read (a typing error, wrong permissions, a file that is missing while it is
+//! being replaced) changes nothing: the version before it stays in force, and a warning is logged once for each version.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -44,7 +44,7 @@ struct FileUsers {
 
 struct FileCheck {
     at: Instant,
-    /// The last version that was tried; none where there was no file.
+    /// The last version that was tried; `None` if there was no file.
     version: Option<Version>,
 }
 
@@ -73,9 +73,9 @@ impl FileDirectory {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The users now in force.
+    /// Returns the users of the version in force.
     async fn users(&self) -> Arc<FileUsers> {
-        // In an own block: the lock is not held while waiting.
+        // The block ends the lock before the wait.
         let due = {
             let mut looked = self.inner.looked.lock();
             let due = looked.at.elapsed() >= self.inner.look_again;
@@ -86,7 +86,7 @@ impl FileDirectory {
         };
         if due {
             let inner = Arc::clone(&self.inner);
-            // A panic in there leaves the old version in force, like every other failure.
+            // After a panic in the reload the old version stays in force, as after every other failure.
             let _ = tokio::task::spawn_blocking(move || inner.reload()).await;
         }
         self.inner.users.load_full()
@@ -112,7 +112,7 @@ impl UsersFileInner {
 }
 
 impl UsersFileInner {
-    /// By what the file says while nobody else changes it, and not by what was read before.
+    /// Changes the password under the file's lock, by the file's current contents and not by what was read before.
     fn change_password(
         &self,
         user: &UserKey,
@@ -153,7 +153,7 @@ impl FileUsers {
             .iter()
             .map(|(name, account)| (Arc::clone(&account.identity.key.id), name.clone()))
             .collect();
-        // All entries are written by the same command, so any of them shows what a check costs.
+        // The same command writes all entries, so any of them shows what a check costs.
         let decoy = by_name
             .values()
             .map(|account| &account.password)
@@ -231,7 +231,7 @@ impl PasswordStore for FileDirectory {
     ) -> Result<Option<Account>, DirectoryError> {
         let (inner, user, stored, new) =
             (Arc::clone(&self.inner), user.clone(), stored.clone(), new.clone());
-        // To hash takes a core for a while, and the file a lock that a command may hold.
+        // Hashing takes a core for a while, and a command may hold the file's lock.
         let changed =
             tokio::task::spawn_blocking(move || inner.change_password(&user, &stored, &new));
         let failed = |reason: String| DirectoryError { directory: self.inner.name.clone(), reason };
@@ -268,7 +268,7 @@ mod tests {
         let table = [
             ("office", "7", true),
             ("office", "kim", false),
-            // Two directories may both have a user 7.
+            // Two directories may each have a user 7.
             ("django", "7", false),
         ];
         for (directory, id, found) in table {

@@ -1,13 +1,13 @@
-//! The ports through which users are known, and their values.
+//! Defines the ports through which users are looked up and passwords are checked.
 //!
-//! There are two, and each directory is one of them ([`Directory`]). **[`Users`]** can be found, by the name that they sign
-//! in with and by their id, and have a stored password; whether a given one matches is decided in one place for all of them
-//! (`session::sign_in`), so that an unknown user, a wrong password, an inactive user and an unusable password take the same
-//! time and give the same answer. A **[`LoginService`]** checks passwords itself and cannot say what it knows of a name: it
-//! is asked with a name and a password together, and nobody can be looked up there again.
+//! There are two ports, and each directory implements one of them ([`Directory`]). **[`Users`]** can be looked up, by the
+//! name that they sign in with and by their id, and have a stored password. Whether a given password matches is decided in
+//! one place for all of them (`session::sign_in`), so that an unknown user, a wrong password, an inactive user and an
+//! unusable password take the same time and give the same result. A **[`LoginService`]** checks passwords itself and does not
+//! say whether it knows a name: it is given a name and a password together, and users cannot be looked up there later.
 //!
-//! Directories are asked in the order of the file; the first that knows the name decides. So a login service takes every
-//! name that those before it do not know, and one behind it is never asked.
+//! Directories are asked in the order of the configuration file; the first that knows the name decides. So a login service
+//! decides on every name that the directories before it do not know, and a directory after it is never asked.
 
 pub mod django;
 pub mod file;
@@ -28,14 +28,14 @@ use crate::django::hashers::{PasswordHasher, looks_upgraded};
 use crate::secret::{Digest, Secret};
 use crate::wire::jar::Jar;
 
-/// What a directory knows of a user.
+/// What a directory knows about a user.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// Who it is.
+    /// The user's identity.
     pub identity: Arc<Identity>,
-    /// May they sign in at all?
+    /// Whether the user may sign in at all.
     pub active: bool,
-    /// Does the service ask them for a second factor? A password of the gateway's own does not let them in then.
+    /// Whether the service asks the user for a second factor. The gateway then does not accept their password alone.
     pub has_second_factor: bool,
     /// The stored password in Django's encoding (`argon2$argon2id$...`, `pbkdf2_sha256$...`, `!` for none).
     pub password: Secret,
@@ -45,7 +45,7 @@ pub struct Account {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the directory {directory} failed: {reason}")]
 pub struct DirectoryError {
-    /// Its name.
+    /// The directory's name.
     pub directory: String,
     /// What went wrong.
     pub reason: String,
@@ -54,83 +54,85 @@ pub struct DirectoryError {
 /// A name and a password for a directory that checks them itself.
 #[derive(Clone, Copy, Debug)]
 pub struct PasswordAttempt<'a> {
-    /// The name as given.
+    /// The given name.
     pub name: &'a str,
-    /// The password as given.
+    /// The given password.
     pub password: &'a Secret,
-    /// Whose attempt it is.
+    /// The address of the client that makes the attempt.
     pub client: IpAddr,
-    /// Now.
+    /// The current time.
     pub at: Timestamp,
-    /// Was the name typed into a form of ours? Then it is what the service's own form would make of it.
+    /// Whether the name was typed into a form of the gateway. It is then already normalised as the service's own form would
+    /// do.
     pub is_typed: bool,
 }
 
-/// What a directory that checks passwords itself says.
+/// The result of a sign-in at a directory that checks passwords itself.
 #[derive(Debug)]
 pub enum PasswordVerdict {
-    /// It is the user's password; and these are the cookies that the service gave for it.
+    /// The password is right. The cookies are those that the service set for the sign-in.
     Accepted(Box<Account>, Jar),
-    /// There is no such user, or it is not their password.
+    /// There is no such user, or the password is wrong.
     Refused,
-    /// It is asked by as many others as it may be.
+    /// As many sign-ins as allowed are already in progress.
     Busy,
 }
 
 /// A configured directory.
 #[derive(Clone)]
 pub enum Directory {
-    /// Its users can be found, and their passwords are checked here.
+    /// Its users can be looked up, and the gateway checks their passwords.
     Users(Arc<dyn Users>),
     /// It checks passwords itself.
     Service(Arc<dyn LoginService>),
 }
 
-/// Users who can be found.
+/// Users who can be looked up.
 #[async_trait]
 pub trait Users: Send + Sync {
-    /// The directory's configured name, the first half of a [`UserKey`].
+    /// Returns the directory's configured name, the first half of a [`UserKey`].
     fn name(&self) -> &str;
 
-    /// The password encodings that it accepts; a stored password in another never matches.
+    /// Returns the accepted password encodings; a stored password in another encoding never matches.
     fn hashers(&self) -> Arc<[PasswordHasher]>;
 
-    /// An encoded password that no password matches and that costs what its users' passwords cost: what is checked for a
-    /// name that nobody has. Never waits.
+    /// Returns an encoded password that no password matches and that costs what the users' passwords cost; it is checked for
+    /// unknown names. Never waits.
     fn decoy(&self) -> Secret;
 
-    /// What the service's own form makes of a name that was typed into it, before anybody is asked for it.
+    /// Normalises a name that was typed into a form, as the service's own form would before it looks the name up.
     fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str>;
 
-    /// The user with this id, however it is spelled: two spellings of one value are one user.
+    /// Returns the key of the user with this id. All spellings of one value give the same key.
     async fn key(&self, id: &str) -> Result<UserKey, DirectoryError>;
 
-    /// The user who signs in with exactly this name, by the directory's own rule (Django: other case is another name).
-    /// `None`: there is none.
+    /// Returns the user who signs in with exactly this name, by the directory's own rule (Django: names are case-sensitive),
+    /// or `None` if there is none.
     async fn find(&self, name: &str) -> Result<Option<Account>, DirectoryError>;
 
-    /// The user with this id. `None`: they are gone.
+    /// Returns the user with this id, or `None` if they no longer exist.
     async fn by_id(&self, user: &UserKey) -> Result<Option<Account>, DirectoryError>;
 
-    /// How many users have this mail address, whatever its case; no more than two are counted.
+    /// Returns how many users have this mail address, in any case; no more than two are counted.
     async fn with_address(&self, address: &str) -> Result<usize, DirectoryError>;
 
-    /// The encoding in which the service writes a stored password anew, where a change that looks like that keeps the user's
-    /// sessions. A real change may look the same, so it is the operator who says so; `None`: every change is one.
+    /// Returns the encoding to which the service upgrades stored passwords, if a change that looks like an upgrade keeps the
+    /// user's sessions. A real change may look the same, so the operator decides. `None`: every change ends sessions.
     fn upgrades_to(&self) -> Option<PasswordHasher>;
 
-    /// Where its users' passwords are changed. `None`: not at the gateway.
+    /// Returns the store that changes the users' passwords, or `None` if they cannot be changed at the gateway.
     fn password_store(&self) -> Option<&dyn PasswordStore>;
 
-    /// What is missing of all that it reads, a line each: at the start and for `check`.
+    /// Lists what is missing of all that the directory reads, a line each, at the start and for `check`.
     async fn missing(&self) -> Result<Vec<String>, DirectoryError>;
 }
 
-/// Keeps passwords that their owners may change.
+/// Stores passwords that users may change.
 #[async_trait]
 pub trait PasswordStore: Send + Sync {
-    /// Puts a new password in the place of a stored one; durable when this returns, and seen by every reader. The account as it
-    /// is now; `None`: the stored one is another by now, or the user is gone, and nothing was changed.
+    /// Replaces a stored password with a new one; the change is durable when this returns, and visible to every reader.
+    /// Returns the account as it is now, or `None` if the stored password has changed or the user no longer exists; nothing
+    /// was changed then.
     async fn change_password(
         &self,
         user: &UserKey,
@@ -142,7 +144,7 @@ pub trait PasswordStore: Send + Sync {
 /// A service that checks a name and a password together.
 #[async_trait]
 pub trait LoginService: Send + Sync {
-    /// The directory's configured name, the first half of a [`UserKey`].
+    /// Returns the directory's configured name, the first half of a [`UserKey`].
     fn name(&self) -> &str;
 
     /// Checks a name and a password.
@@ -151,12 +153,12 @@ pub trait LoginService: Send + Sync {
         attempt: PasswordAttempt<'_>,
     ) -> Result<PasswordVerdict, DirectoryError>;
 
-    /// Ends at the service what [`Self::sign_in`] began there, with the cookies that it gave.
+    /// Ends the service's session that [`Self::sign_in`] began, with the cookies that it returned.
     async fn sign_out(&self, cookies: Jar, at: Timestamp) -> Result<(), DirectoryError>;
 }
 
 impl Directory {
-    /// Its configured name.
+    /// Returns the directory's configured name.
     pub fn name(&self) -> &str {
         match self {
             Self::Users(users) => users.name(),
@@ -164,7 +166,7 @@ impl Directory {
         }
     }
 
-    /// Its users, if they can be found.
+    /// Returns the users, if they can be looked up.
     pub fn users(&self) -> Option<&dyn Users> {
         match self {
             Self::Users(users) => Some(&**users),
@@ -172,7 +174,7 @@ impl Directory {
         }
     }
 
-    /// Is it the other one, and not one that was opened anew?
+    /// Whether the other one is the same open directory, rather than one that was opened again.
     pub fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Users(one), Self::Users(other)) => Arc::ptr_eq(one, other),
@@ -181,7 +183,7 @@ impl Directory {
         }
     }
 
-    /// The user with this id, in the directory's own spelling.
+    /// Returns the key of the user with this id, in the directory's own spelling.
     ///
     /// # Errors
     /// If the directory had to be asked, and could not be.
@@ -194,8 +196,8 @@ impl Directory {
 }
 
 impl dyn Users + '_ {
-    /// The mail address that this user has and no other of the directory. **One that several have is nobody's own**: whoever else
-    /// reads it would be let in.
+    /// Returns the mail address that only this user of the directory has. **An address that several users have is not
+    /// returned**: another reader of it could be let in.
     ///
     /// # Errors
     /// If the directory cannot be asked.
@@ -210,7 +212,7 @@ impl dyn Users + '_ {
         Ok((self.with_address(address).await? == 1).then_some(address))
     }
 
-    /// Was this stored password only written anew, where that keeps sessions ([`Users::upgrades_to`])?
+    /// Whether a changed stored password was only upgraded, if upgrades keep sessions ([`Users::upgrades_to`]).
     pub fn is_upgrade(&self, before: &Secret, now: &Secret) -> bool {
         let looks = |to| looks_upgraded(before.expose(), now.expose(), to);
         self.upgrades_to().is_some_and(looks)
@@ -218,7 +220,7 @@ impl dyn Users + '_ {
 }
 
 impl Account {
-    /// Changes whenever the password does; says nothing of it.
+    /// Returns a digest that changes whenever the password does and reveals nothing of it.
     pub fn password_mark(&self) -> Digest {
         self.password.digest()
     }

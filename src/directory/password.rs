@@ -1,13 +1,13 @@
-//! The pool that checks passwords.
+//! Checks passwords in a pool of threads.
 //!
-//! A check takes a core for 10 to 300 ms and up to 100 MiB, so it never runs on a thread that carries traffic: a few
-//! threads of its own take checks from a bounded queue, and when that is full the caller hears [`Busy`] at once (503), while
-//! the proxied traffic notices nothing: where cores are scarce, these threads let all others go first. Equal checks are not merged: whether two requests carry the same password would
-//! then show in their time.
+//! A check takes a core for 10 to 300 ms and up to 100 MiB, so it never runs on a thread that carries traffic: a few threads
+//! of its own take checks from a bounded queue. If the queue is full, the caller gets [`Busy`] at once (503). Proxied traffic
+//! is not affected: where cores are scarce, these threads yield to all others. Equal checks are not merged, because the time
+//! would then reveal whether two requests have the same password.
 //!
-//! One [`check`](PasswordPool::check) is one unit of work whatever the outcome. A stored password that can never match
-//! (Django's `!`, a hasher that is not allowed, a malformed row) costs nothing to refuse, so the decoy is worked on in its
-//! place, in the same job; an unknown user is a check against the decoy alone.
+//! Every [`check`](PasswordPool::check) does the same work whatever its result. A stored password that can never match
+//! (Django's `!`, a hasher that is not allowed, a malformed row) is refused without work, so the decoy is checked in its
+//! place, in the same job; for an unknown user only the decoy is checked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -23,18 +23,18 @@ use tokio::sync::oneshot;
 use crate::django::hashers::{self, PasswordHasher, Verdict};
 use crate::secret::{Secret, random_bytes};
 
-/// What OWASP's and RFC 9106's low-memory advice agree on: 19 MiB, two passes, one lane; 12 ms.
+/// The memory on which OWASP's and RFC 9106's low-memory advice agree: 19 MiB, with two passes and one lane; 12 ms.
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 
-/// Checks passwords on threads of its own. Clones share them.
+/// A pool that checks passwords on its own threads. Clones share them.
 #[derive(Clone)]
 pub struct PasswordPool {
     queue: SyncSender<PasswordJob>,
     counts: Arc<PoolCounts>,
 }
 
-/// What happens in the pool, for metrics.
+/// The pool's counters, for metrics.
 #[derive(Debug, Default)]
 struct PoolCounts {
     waiting: AtomicU64,
@@ -45,26 +45,27 @@ struct PoolCounts {
 /// One password to check.
 #[derive(Clone, Debug)]
 pub struct PasswordCheck {
-    /// As given: exact bytes.
+    /// The password as given: exact bytes.
     pub password: Secret,
-    /// As stored, in Django's encoding. `None`: nobody has that name, and the decoy is checked.
+    /// The stored password, in Django's encoding. `None` for an unknown name: only the decoy is checked.
     pub encoded: Option<Secret>,
-    /// What is worked on where `encoded` cannot be: matches nothing, costs what the directory's passwords cost.
+    /// The encoded password that is checked where `encoded` cannot be: it matches nothing and costs what the directory's
+    /// passwords cost.
     pub decoy: Secret,
     /// The encodings that the directory accepts.
     pub hashers: Arc<[PasswordHasher]>,
 }
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PasswordOutcome {
-    /// It is the user's password.
+    /// The password is the user's.
     Match,
-    /// It is another.
+    /// The password is wrong.
     Mismatch,
     /// The stored password can never match.
     Unusable,
-    /// There was no user to check against.
+    /// The user is unknown.
     Nobody,
 }
 
@@ -84,12 +85,12 @@ struct PasswordJob {
 }
 
 impl PasswordPool {
-    /// Starts the threads; 0 means half the cores, at least one. `queue` checks may wait for one of them.
+    /// Starts the threads; 0 means half the cores, at least one. At most `queue` checks may wait for one of them.
     ///
     /// The threads end when the last clone is dropped.
     ///
     /// # Errors
-    /// If the operating system gives no thread.
+    /// If the operating system cannot start a thread.
     pub fn start(threads: usize, queue: usize) -> std::io::Result<Self> {
         let threads = match threads {
             0 => thread::available_parallelism().map_or(1, |cores| cores.get() / 2).max(1),
@@ -124,22 +125,22 @@ impl PasswordPool {
         }
     }
 
-    /// A pool that never has room: it checks nothing.
+    /// Returns a pool whose queue is always full, so that it checks nothing.
     pub(crate) fn always_busy() -> Self {
         Self { queue: sync_channel(0).0, counts: Arc::default() }
     }
 
-    /// How many passwords have been worked on.
+    /// Returns how many passwords have been checked.
     pub fn checks_done(&self) -> u64 {
         self.counts.done.load(Ordering::Acquire)
     }
 
-    /// How many wait for a thread now.
+    /// Returns how many checks are waiting for a thread.
     pub fn waiting(&self) -> u64 {
         self.counts.waiting.load(Ordering::Relaxed)
     }
 
-    /// How many found the queue full.
+    /// Returns how many checks were rejected because the queue was full.
     pub fn rejected(&self) -> u64 {
         self.counts.rejected.load(Ordering::Relaxed)
     }
@@ -149,7 +150,7 @@ impl PasswordCheck {
     fn run(&self) -> PasswordOutcome {
         let password = self.password.expose().as_bytes();
         let decoy = || {
-            // Whatever it says: it matches nothing, and only the work counts.
+            // The result is ignored: the decoy matches nothing, and only the work counts.
             let _ = hashers::verify(password, self.decoy.expose(), PasswordHasher::ALL);
         };
         let Some(encoded) = &self.encoded else {
@@ -175,7 +176,7 @@ pub fn hash(password: &Secret) -> Result<String, HashError> {
     hash_at(password, MEMORY_KIB, PASSES)
 }
 
-/// An encoded password that matches nothing and costs what [`hash`]'s do.
+/// Returns an encoded password that matches nothing and costs what a password of [`hash`] costs.
 pub fn decoy() -> Secret {
     static DECOY: LazyLock<String> = LazyLock::new(|| {
         hashers::dummy_like(&format!(
@@ -187,7 +188,7 @@ pub fn decoy() -> Secret {
     Secret::new(DECOY.as_str())
 }
 
-/// [`hash`] at a cost of one's own, so that tests do not wait.
+/// Hashes a password as [`hash`] does, at another cost, so that tests do not wait.
 pub(super) fn hash_at(password: &Secret, memory: u32, passes: u32) -> Result<String, HashError> {
     let salt = random_bytes::<16>().map_err(|_| HashError("no randomness"))?;
     let params = Params::new(memory, passes, 1, None).map_err(|_| HashError("bad parameters"))?;
@@ -202,24 +203,24 @@ pub(super) fn hash_at(password: &Secret, memory: u32, passes: u32) -> Result<Str
     ))
 }
 
-/// How much less urgent than the threads that carry traffic, which hold a core for microseconds at a time.
+/// The niceness of these threads: those that carry traffic go first, and hold a core only for microseconds at a time.
 const NICE: i32 = 10;
 
 fn work(queue: &Mutex<Receiver<PasswordJob>>, counts: &PoolCounts) {
-    // Of this thread alone on Linux. Where it cannot be had, sign-ins take what the scheduler gives them.
+    // On Linux this applies to the thread alone. If it fails, sign-ins run at normal priority.
     let _ = rustix::process::nice(NICE);
     loop {
-        // One thread waits in `recv` and the others for the lock: each job wakes exactly one.
+        // One thread waits in `recv` and the others for the lock, so each job wakes exactly one.
         let job = queue.lock().recv();
         let Ok(PasswordJob { check, answer }) = job else { return };
         counts.waiting.fetch_sub(1, Ordering::Relaxed);
-        // Nobody waits any more: the client left, and with it the reason to work.
+        // The client has left and nobody needs the result.
         if answer.is_closed() {
             continue;
         }
         let checked = check.run();
         counts.done.fetch_add(1, Ordering::AcqRel);
-        // The client may have left meanwhile.
+        // The client may have left in the meantime.
         let _ = answer.send(checked);
     }
 }
@@ -262,7 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_queue_is_busy_at_once() {
-        // No thread takes anything, so what waits stays.
+        // No thread takes from the queue, so a check stays there.
         let (queue, _receiver) = sync_channel(1);
         let pool = PasswordPool { queue, counts: Arc::default() };
         let waiting = pool.check(check_of("a", None));

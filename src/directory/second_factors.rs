@@ -1,9 +1,9 @@
-//! The port through which second factors are used that a service keeps in its own database.
+//! Defines the port for second factors that a service stores in its own database.
 //!
-//! They stay the service's: there they are set up, changed and taken away, and a code that was used here is used there. What may
-//! happen only once is decided by the service's database, in one statement that names what was there before; so of two equal
-//! codes at once, here or at the service, one is right. How long somebody waits after wrong ones is counted there too, by the
-//! package's own rule, and holds on both sides.
+//! They stay the service's: they are set up, changed and removed there, and a code that was used here counts as used there.
+//! What may happen only once is decided by the service's database, in one statement that names the previous values; so of two
+//! equal codes at the same time, here or at the service, only one is accepted. The wait after wrong codes is counted there
+//! too, by the package's own rule, and applies on both sides.
 
 use std::time::Duration;
 
@@ -14,89 +14,89 @@ use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 
-/// A second factor that a service keeps.
+/// A second factor that a service stores.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ServiceFactor {
-    /// What tells it from the user's others, as long as it is there.
+    /// An id that distinguishes the factor from the user's others, as long as it exists.
     pub id: String,
-    /// What it is.
+    /// The kind of factor.
     pub kind: ServiceFactorKind,
-    /// What it is called there; may be empty.
+    /// The factor's name at the service; may be empty.
     pub name: String,
-    /// When it was last used, where that is known.
+    /// When the factor was last used, if that is known.
     pub last_used: Option<Timestamp>,
 }
 
-/// What kind of second factor it is.
+/// The kind of a second factor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ServiceFactorKind {
     /// An authenticator app.
     App,
-    /// Codes that were written down, each of which works once.
+    /// Recovery codes that the user wrote down, each of which works once.
     WrittenCodes {
-        /// How many are left.
+        /// The number of unused codes.
         left: u32,
     },
 }
 
-/// What a user has at their service. The default: nothing.
+/// The second factors that a user has at their service; by default none.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ServiceFactors {
-    /// What can be used here.
+    /// The factors that can be used at the gateway.
     pub usable: Vec<ServiceFactor>,
-    /// Is there something that cannot, and nothing that can? Then the service's own page asks for it.
+    /// Whether the user has factors but none that can be used here. The service's own page then asks for them.
     pub is_elsewhere: bool,
-    /// How long none of them is looked at, because too many codes were wrong.
+    /// For how long no factor is checked, because too many codes were wrong.
     pub wait: Option<Duration>,
 }
 
-/// A code, as it is tried.
+/// A code that a user entered.
 #[derive(Clone, Copy, Debug)]
 pub struct ServiceCode<'a> {
-    /// As typed, without what stands around it.
+    /// The code as typed, without surrounding white space.
     pub typed: &'a Secret,
-    /// Its digits, if it is nothing but digits in groups.
+    /// The code's digits, if it consists of nothing but digits in groups.
     pub digits: Option<&'a Secret>,
-    /// Now.
+    /// The current time.
     pub at: Timestamp,
 }
 
-/// What came of a code.
+/// The result of checking a code.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ServiceVerdict {
-    /// It was right, and is used there.
+    /// The code was right, and the service records that it is used.
     Used(ServiceFactorKind),
-    /// It was right, and nothing there says that it is used: the gateway keeps that, by this text.
+    /// The code was right, and the service has no record of its use: the gateway records it by this text.
     UsedOnce {
-        /// What it was.
+        /// The kind of factor.
         kind: ServiceFactorKind,
-        /// The same for the same code.
+        /// A text that is the same for the same code.
         once: String,
     },
-    /// It was used before.
+    /// The code was used before.
     Replayed,
-    /// It is none.
+    /// The code is wrong.
     Wrong,
-    /// It was not looked at, because too many were wrong before.
+    /// The code was not checked, because too many were wrong before.
     Wait(Duration),
 }
 
-/// Second factors of a directory's users.
+/// The second factors of a directory's users.
 #[async_trait]
 pub trait FactorsAtService: Send + Sync {
-    /// The directory's configured name.
+    /// Returns the directory's configured name.
     fn directory(&self) -> &str;
 
-    /// What a user has.
+    /// Returns the second factors of a user.
     async fn of(&self, user: &UserKey, at: Timestamp) -> Result<ServiceFactors, DirectoryError>;
 
-    /// Uses a code, or counts that it was wrong; both are durable when this returns.
+    /// Checks a code and marks it as used, or counts a failure; both are durable when this returns.
     async fn use_code(
         &self,
         user: &UserKey,
         code: ServiceCode<'_>,
     ) -> Result<ServiceVerdict, DirectoryError>;
 
-    /// What is missing of tables, columns and rights, a line each: at the start and for `check`.
+    /// Lists the missing tables, columns and rights, a line each, at the start and for `check`.
     async fn missing(&self) -> Result<Vec<String>, DirectoryError>;
 }

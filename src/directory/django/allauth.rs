@@ -1,16 +1,17 @@
-//! Authenticators of `allauth.mfa`, used as that package uses them.
+//! Checks codes of `allauth.mfa`'s authenticators as that package does.
 //!
-//! **Apps.** That a code was used is in the service's cache and in no table, so it holds on each side for itself: here the gateway
-//! keeps it ([`ServiceVerdict::UsedOnce`]). The same code could be used once more at the service, within the half minute for which
-//! it is right at all. Nothing has to be written for that.
+//! **Apps.** allauth records used codes in the service's cache and in no table, so each side knows only the codes that were
+//! used there: the gateway records its own ([`ServiceVerdict::UsedOnce`]). The same code could be used once more at the
+//! service, within the half minute in which it is valid at all. Nothing has to be written for that.
 //!
-//! **Recovery codes** are one column of JSON. Using one is an UPDATE that names all of the JSON that was read; of two equal codes at
-//! once, here or at the service, one finds its row. Where the column may not be written, they are not looked at.
+//! **Recovery codes** are one column of JSON. Using one is an UPDATE that names all of the JSON that was read, so of two
+//! equal codes at the same time, here or at the service, only one matches its row. If the column may not be written, recovery
+//! codes are not checked.
 //!
-//! **Guesses** are counted by the package in its cache too, and so by the gateway for itself.
+//! **Guesses** are counted by the package in its cache too, so the gateway counts those that it receives itself.
 //!
-//! What an adapter of the project's encrypted cannot be read: such users are sent to the service's own page, like those who
-//! have nothing but passkeys or security keys, which are of the service's host name.
+//! A row that an adapter of the project encrypts cannot be read. Such users are sent to the service's own page, like those
+//! who have only passkeys or security keys, which are bound to the service's host name.
 
 use std::sync::{Arc, OnceLock};
 
@@ -32,7 +33,7 @@ use crate::service::database::{Dialect, QueryTexts, RequiredColumns, ServiceData
 
 const COLUMNS: [&str; 5] = ["id", "type", "data", "last_used_at", "user_id"];
 
-/// How often it is looked again when somebody else was faster.
+/// The most attempts for one code, when concurrent changes make an attempt void.
 const ROUNDS: usize = 4;
 
 /// `kind = "allauth"`
@@ -41,14 +42,14 @@ pub struct Allauth {
     settings: AllauthSettings,
     read: Arc<ServiceDatabase>,
     write: Arc<ServiceDatabase>,
-    /// Known once it may be written; until then it is asked for each time.
+    /// Set once the table is known to be writable; until then the right is checked each time.
     may_write: OnceLock<()>,
 }
 
-/// A row, as far as it can be used.
+/// An authenticator's row, as far as it can be used.
 struct Authenticator {
     id: i64,
-    /// As it was read.
+    /// The JSON as it was read.
     data: Zeroizing<String>,
     last_used: Option<Timestamp>,
     content: Option<AuthenticatorContent>,
@@ -60,7 +61,7 @@ enum AuthenticatorContent {
 }
 
 impl Allauth {
-    /// Takes the settings, and the service's database, opened for reading and for writing. It need not be there yet.
+    /// Takes the settings, and the service's database, opened for reading and for writing. The database need not exist yet.
     pub fn new(
         directory: &str,
         settings: &AllauthSettings,
@@ -138,12 +139,12 @@ impl Allauth {
         RecoverySettings { count: recovery_codes, digits: recovery_digits }
     }
 
-    /// The step of an app's code.
+    /// Returns the time step that an app's code belongs to, or `None` if it is wrong.
     fn step_of(&self, secret: &[u8], digits: &str, at: Timestamp) -> Option<u64> {
         let present = at.as_secs() / self.settings.period.as_secs().max(1);
         let tolerance = u64::from(self.settings.tolerance);
         let mut found = None;
-        // Each is looked at whatever the others say.
+        // Every step is checked whatever the others give, so that the time reveals nothing.
         for step in present.saturating_sub(tolerance)..=present.saturating_add(tolerance) {
             if is_code(digits, &hotp(secret, step, self.settings.digits)) {
                 found = Some(step);
@@ -157,7 +158,7 @@ impl Allauth {
         Ok(ChangeText::new(self.write.dialect(), &format!("UPDATE {table} SET last_used_at = ")))
     }
 
-    /// Keeps the JSON without the code, if it is still what was read.
+    /// Stores the JSON without the code, if the row still has the JSON that was read. Returns whether it had.
     async fn use_recovery(
         &self,
         row: &Authenticator,
@@ -175,7 +176,7 @@ impl Allauth {
                 found.sql(" AND data = CAST(CAST(").text(&row.data).sql(" AS text) AS jsonb)")
             }
             Dialect::Sqlite => found.sql(" AND data = ").text(&row.data),
-            // Byte for byte, whatever the column's collation is.
+            // The comparison is byte for byte, whatever collation the column has.
             Dialect::MySql => found
                 .sql(" AND CAST(CAST(data AS CHAR) AS BINARY) = CAST(")
                 .text(&row.data)
@@ -184,7 +185,7 @@ impl Allauth {
         Ok(self.write.change(found.made()).await? > 0)
     }
 
-    /// One look. `None`: somebody else was faster, and what was read holds no more.
+    /// Checks the code once. `None` if somebody else changed the row first, so that what was read is outdated.
     async fn look(
         &self,
         rows: &[Authenticator],

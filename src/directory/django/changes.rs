@@ -1,9 +1,9 @@
-//! Statements that change a row of a service's, put together with their parameters in the order of the text.
+//! Builds statements that change a row of a service's table, with the parameters in the order of the text.
 
 use crate::clock::Timestamp;
 use crate::service::database::{Dialect, Statement};
 
-/// A statement as it grows.
+/// A statement under construction.
 pub(super) struct ChangeText {
     dialect: Dialect,
     sql: String,

@@ -1,13 +1,13 @@
-//! What a row must have beside the name or id that is asked for, and who has a second factor.
+//! Builds the conditions that a row must meet besides its name or id, and the test for a second factor.
 //!
-//! Both are parts of the one statement that brings a user, so that known and unknown names take the same time. A table or
-//! column that is not there is trouble, and never "no condition" or "no second factor".
+//! Both are parts of the one statement that reads a user, so that known and unknown names take the same time. A missing table
+//! or column is an error, and is never treated as "no condition" or "no second factor".
 
 use super::Settings;
 use crate::config::{ColumnTest, Condition, Constant, SecondFactorTable, TakenOver, UserKeyColumn};
 use crate::service::database::{Dialect, ServiceDatabase};
 
-/// ` AND ...` for each condition on the rows of `alias`; empty if there are none.
+/// Returns ` AND ...` for each condition on the rows of `alias`; an empty text if there are none.
 pub(super) fn all(
     dialect: Dialect,
     alias: &str,
@@ -26,7 +26,7 @@ pub(super) fn all(
     Ok(sql)
 }
 
-/// Whether the user `u` has a device in one of the tables, and none that is looked at here.
+/// Returns SQL for whether the user `u` has a device in one of the tables, and none that the gateway checks itself.
 pub(super) fn second_factor(
     database: &ServiceDatabase,
     settings: &Settings,
@@ -66,14 +66,15 @@ fn has_device(
     ))
 }
 
-/// A constant as SQL. It is the operator's own, and no placeholder: those are counted in the order of the text.
+/// Returns a constant as SQL. It is the operator's own and not a placeholder, since placeholders are counted in the order of
+/// the text.
 fn literal(dialect: Dialect, constant: &Constant) -> String {
     match (constant, dialect) {
         (Constant::Flag(flag), Dialect::Postgres) => flag.to_string(),
         (Constant::Flag(flag), Dialect::Sqlite | Dialect::MySql) => u8::from(*flag).to_string(),
         (Constant::Number(number), _) => format!("({number})"),
         (Constant::Text(text), Dialect::Sqlite) => format!("'{}'", text.replace('\'', "''")),
-        // Of no type yet, so that it becomes the column's. Read the same, whatever the server makes of a backslash.
+        // The literal has no type yet and takes the column's. It reads the same however the server treats a backslash.
         (Constant::Text(text), Dialect::Postgres) => {
             format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
         }

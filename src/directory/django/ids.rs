@@ -1,28 +1,28 @@
-//! How the ids of a user table are spelled, which the type of its column says.
+//! Determines how the ids of a user table are spelled, from the type of their column.
 //!
 //! A `UUIDField` is a type of its own on PostgreSQL (and on MariaDB since 10.7), and 32 hexadecimal digits elsewhere, in a
-//! column of `char(32)`; Django shows both with hyphens. A `CharField` is a `varchar`, whatever is in it: its 32 hexadecimal
-//! digits are shown as they are. So the column is asked for its type, once.
+//! column of `char(32)`; Django shows both with hyphens. A `CharField` is a `varchar`, whatever its contents: 32 hexadecimal
+//! digits in it are shown as they are. So the database is asked once for the column's type.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::service::database::{Dialect, ServiceDatabase, Statement, uuid};
 
-/// How ids are spelled.
+/// The spelling of ids.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Spelling {
-    /// Each value has one spelling, and the row has it.
+    /// Each value has one spelling, which is the row's.
     Exact,
-    /// A UUID has several, and is shown with hyphens.
+    /// The ids are UUIDs, which have several spellings and are shown with hyphens.
     Uuid,
 }
 
-/// What asks for the type of the column with the ids.
+/// The statement that asks for the type of the id column.
 pub(super) struct AskType(Statement);
 
 impl Spelling {
-    /// The one spelling of an id that its user's key has.
+    /// Returns the spelling of an id that is used in its user's key.
     pub(super) fn of<'i>(self, id: &'i str) -> Cow<'i, str> {
         match self {
             Self::Exact => Cow::Borrowed(id),
@@ -45,7 +45,7 @@ impl AskType {
                     .into(),
                 vec![name, column.to_owned()],
             ),
-            // Takes no other right than reading the column.
+            // This needs no right but to read the column.
             Dialect::Postgres => (
                 format!(
                     "SELECT CAST(pg_typeof((SELECT u.{} FROM {} u LIMIT 1)) AS text)",
@@ -73,7 +73,7 @@ impl AskType {
         Ok(Self(Statement { sql, parameters }))
     }
 
-    /// `None`: the column is not there, which the next statement says better.
+    /// Returns the spelling, or `None` if there is no such column, which the next statement reports better.
     pub(super) async fn ask(&self, database: &ServiceDatabase) -> Result<Option<Spelling>, String> {
         let rows = database.ask(vec![self.0.clone()]).await?;
         let name = rows.into_iter().flatten().flatten().flatten().next();

@@ -1,22 +1,22 @@
-//! The users of a Django service, read from its own database.
+//! Reads the users of a Django service from its own database.
 //!
-//! The database is opened read only and never written: not the last sign-in, not a newer hash. A hash that Django would
-//! upgrade at sign-in stays as it is, and so the user's other sessions there stay too.
+//! The database is opened read-only and never written, neither for the last sign-in nor for a newer hash. A hash that Django
+//! would upgrade at a sign-in stays as it is, and so do the user's other sessions there.
 //!
 //! **Which name.** The database finds the row as it would for Django. On SQLite, and on PostgreSQL unless the column says
-//! otherwise, the name is then byte for byte what was typed. MySQL's usual collations, and PostgreSQL's `citext`, let
-//! other spellings through: Django signs `KIM` in as `kim` there, and so does this directory, under the name that the
-//! row has. What such a collation ignores beside case (accents, width, blanks at the end) is another name here: failures
-//! are counted by the typed name with its case folded (`session::lockout`), and spellings must not be worth fresh guesses.
-//! Django's own sign-in form normalises what was typed to NFKC first, and so is what was typed into the gateway's page;
-//! SimpleJWT and most other views do not, and the same name there may be another account's.
+//! otherwise, the row's name is then byte for byte the typed one. MySQL's usual collations, and PostgreSQL's `citext`, also
+//! match other spellings: Django signs `KIM` in as `kim` there, and so does this directory, under the row's name. A
+//! difference that such a collation ignores apart from case (accents, width, blanks at the end) makes another name here:
+//! failures are counted by the typed name with its case folded (`session::lockout`), and another spelling must not give fresh
+//! guesses. Django's own sign-in form first normalises the typed name to NFKC, and so does the gateway's page; SimpleJWT and
+//! most other views do not, so there the same text may be another account's name.
 //!
-//! A service whose manager asks for names in another way says so (`username_case`), and what else it asks for
-//! (`condition`): whoever does not meet that is not there, here as at the service.
+//! A service whose manager looks names up in another way declares that (`username_case`), and its other conditions
+//! (`condition`): a user who does not meet them does not exist here, as at the service.
 //!
-//! **Which id.** The text of the primary key, as `str(user.pk)` writes it; `ids` has the spellings.
+//! **Which id.** The text of the primary key, as `str(user.pk)` writes it; `ids` determines the spelling.
 //!
-//! **Trouble.** A database that cannot be asked, or is shaped otherwise, is a [`DirectoryError`]. None of it is ever
+//! **Errors.** A database that cannot be asked, or has another structure, is a [`DirectoryError`]. It is never reported as
 //! "there is no such user".
 
 use std::borrow::Cow;
@@ -58,16 +58,16 @@ pub struct DjangoDirectory {
     keeps_at_upgrade: bool,
     needed: Vec<RequiredColumns>,
     hashers: Arc<[PasswordHasher]>,
-    /// The newest usable password that was seen, and its decoy.
+    /// The newest usable password that was read, and the decoy made from it.
     decoy: ArcSwap<(String, Secret)>,
 }
 
 impl DjangoDirectory {
-    /// Takes the settings, and the database that they name. It need not be there yet: until it is, every look-up is a
-    /// [`DirectoryError`].
+    /// Takes the settings, and the database that they name. The database need not exist yet: until it does, every look-up is
+    /// a [`DirectoryError`].
     ///
     /// # Errors
-    /// [`DirectoryError`] for a table, column or hasher whose name cannot be.
+    /// [`DirectoryError`] for a name that no table, column or hasher can have.
     pub fn new(
         name: &str,
         settings: &Settings,
@@ -100,7 +100,7 @@ impl DjangoDirectory {
         })
     }
 
-    /// How ids are spelled. Asked until it is known, and then never again.
+    /// Returns the spelling of ids. The database is asked until it is known, and then never again.
     async fn spelling(&self) -> Result<Spelling, DirectoryError> {
         if let Some(spelling) = self.spelling.get() {
             return Ok(*spelling);
@@ -110,7 +110,7 @@ impl DjangoDirectory {
         Ok(*self.spelling.get_or_init(|| spelling))
     }
 
-    /// The rows of the last of these statements, and what the first column of the others' first rows says.
+    /// Returns the rows of the last of these statements, and the first column of the first row of the others.
     async fn ask(
         &self,
         statements: Vec<Statement>,
@@ -126,7 +126,7 @@ impl DjangoDirectory {
         DirectoryError { directory: self.name.clone(), reason: reason.into() }
     }
 
-    /// The one row that is `the_one`.
+    /// Returns the account of the one row for which `the_one` holds.
     fn only(
         &self,
         rows: Vec<UserRow>,
@@ -170,12 +170,12 @@ impl Users for DjangoDirectory {
     }
 
     fn upgrades_to(&self) -> Option<PasswordHasher> {
-        // The first is the one that Django upgrades to.
+        // Django upgrades to the first hasher.
         self.hashers.first().copied().filter(|_| self.keeps_at_upgrade)
     }
 
     fn as_typed<'n>(&self, name: &'n str) -> Cow<'n, str> {
-        // Django leaves a longer one as it is, and has nobody of that name.
+        // Django does not normalise a longer name, and no user has one.
         if name.is_ascii() || name.chars().count() > LONGEST_TYPED {
             return Cow::Borrowed(name);
         }
@@ -192,7 +192,7 @@ impl Users for DjangoDirectory {
             UsernameCase::Lower => Cow::Owned(name.to_lowercase()),
             UsernameCase::Exact | UsernameCase::Fold => Cow::Borrowed(name),
         };
-        // Looked up with every name, known and unknown alike: what a check costs now.
+        // The newest password is read with every name, known or unknown: it shows what a check costs now.
         let statements = vec![self.statements.newest_password(), self.statements.by_name(&name)];
         let (rows, newest) = self.ask(statements).await?;
         let newest = newest.unwrap_or_default();
@@ -215,12 +215,12 @@ impl Users for DjangoDirectory {
         let spelling = self.spelling().await?;
         let id = spelling.of(&user.id);
         let (rows, _) = self.ask(vec![self.statements.by_id(&id)]).await?;
-        // What the database's own idea of equality lets through ("07" for 7) is somebody else.
+        // The database may consider other ids equal ("07" and 7); they are another user's.
         self.only(rows, spelling, |row| row.id == *id)
     }
 }
 
-/// Every table that is read, with its columns.
+/// Returns every table that is read, with its columns.
 fn needed(settings: &Settings) -> Vec<RequiredColumns> {
     let of = |conditions: &[Condition]| -> Vec<String> {
         conditions.iter().map(|condition| condition.column.clone()).collect()
@@ -253,7 +253,7 @@ fn needed(settings: &Settings) -> Vec<RequiredColumns> {
     needed
 }
 
-/// The longest name that Django's form normalises, where the user model says nothing else.
+/// The longest name that Django's form normalises, unless the user model sets another limit.
 const LONGEST_TYPED: usize = 254;
 
 #[cfg(test)]

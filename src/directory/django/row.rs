@@ -1,4 +1,4 @@
-//! A row of the user table, made an account; and what all databases have in common about names and ids.
+//! Turns a row of the user table into an account, and has the rules for names and ids that all databases share.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::Account;
 use crate::caller::{Identity, UserKey};
 use crate::secret::Secret;
 
-/// A row of the user table, and the groups that lead to it.
+/// A row of the user table, with the user's groups.
 pub(super) struct UserRow {
     /// The primary key as Django writes it.
     pub(super) id: String,
@@ -40,13 +40,13 @@ impl UserRow {
             }),
             active: self.active,
             has_second_factor: self.has_second_factor,
-            // No password is no way in.
+            // A user without a password cannot sign in with one.
             password: Secret::new(self.password.unwrap_or_default()),
         }
     }
 }
 
-/// The one row; none if there is none.
+/// Returns the only row, or `None`. More than one row is an error.
 pub(super) fn only(
     rows: impl IntoIterator<Item = UserRow>,
 ) -> Result<Option<UserRow>, &'static str> {
@@ -58,7 +58,7 @@ pub(super) fn only(
     Ok(found)
 }
 
-/// The same name but for case: what remains of a collation that lets other case through.
+/// Whether two names differ in nothing but case, which is all that a collation may ignore here.
 pub(super) fn same_but_for_case(a: &str, b: &str) -> bool {
     let folded = |text: &str| -> String {
         text.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()

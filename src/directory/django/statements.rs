@@ -1,9 +1,9 @@
-//! The statements that look users up, which differ by dialect in quotes, placeholders and types.
+//! Builds the statements that look users up, which differ by dialect in quotes, placeholders and types.
 //!
-//! One statement brings the user with the groups: a second one for known names only could be told by its time.
+//! One statement reads the user with the groups: a second statement for known names only would be visible in the time.
 //!
-//! On SQLite a column is always written with its table: it takes a quoted name that it does not know for a text, but not
-//! when a table stands before it. A boolean there is a number; what is none is not true.
+//! On SQLite a column is always written with its table: SQLite takes an unknown quoted name for a text, unless a table stands
+//! before it. A boolean there is a number; any other value is not true.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use super::row::UserRow;
 use crate::config::UsernameCase;
 use crate::service::database::{Dialect, QueryTexts, ServiceDatabase, Statement};
 
-/// One directory's statements.
+/// The statements of one directory.
 pub(super) struct Statements {
     dialect: Dialect,
     username_case: UsernameCase,
     by_name: Arc<str>,
     by_id: Arc<str>,
     newest_password: Arc<str>,
-    /// None: no column has addresses.
+    /// `None` if no column has addresses.
     by_address: Option<Arc<str>>,
 }
 
@@ -29,7 +29,7 @@ impl Statements {
         let dialect = database.dialect();
         let columns = &settings.columns;
         let column = |name: &str| Ok::<_, String>(format!("u.{}", dialect.quoted(name)?));
-        // What is not configured is a constant, so that all rows have one shape.
+        // A column that is not configured is a constant, so that all rows have the same columns.
         let or = |name: &str, constant: &str| {
             if name.is_empty() { Ok(constant.to_owned()) } else { column(name) }
         };
@@ -77,13 +77,13 @@ impl Statements {
         let username = column(&columns.username)?;
         let is_name = match settings.username_case {
             UsernameCase::Exact | UsernameCase::Lower => match dialect {
-                // Whatever collation the column has.
+                // The comparison is exact, whatever collation the column has.
                 Dialect::Sqlite => format!("{username} = ?1 COLLATE BINARY"),
                 Dialect::Postgres | Dialect::MySql => {
                     format!("{username} {}", dialect.is_value(&table, &columns.username, 1)?)
                 }
             },
-            // What Django's `iexact` is on each.
+            // These are the comparisons of Django's `iexact`.
             UsernameCase::Fold => match dialect {
                 Dialect::Sqlite => format!("{username} LIKE ?1 ESCAPE '\\'"),
                 Dialect::MySql => format!("{username} LIKE ? ESCAPE '|'"),
@@ -103,7 +103,7 @@ impl Statements {
         };
         let is_id = format!("{id} {}", dialect.is_key(&table, &columns.id, 1)?);
         let conditions = all(dialect, "u", &settings.conditions)?;
-        // Two rows show that the column is not unique.
+        // Two rows are asked for, to detect that the column is not unique.
         let statement = |wanted: &str| {
             format!("SELECT {selected} FROM {table} u WHERE {wanted}{conditions} LIMIT 2").into()
         };
@@ -135,7 +135,8 @@ impl Statements {
         Statement { sql: Arc::clone(&self.by_id), parameters: self.dialect.key_parameters(id) }
     }
 
-    /// Everybody with an address, whether or not they may sign in: what is sent there is read by all of them.
+    /// Returns the statement that reads the users with an address, whether or not they may sign in: all of them read what is
+    /// sent there.
     pub(super) fn by_address(&self, address: &str) -> Option<Statement> {
         let sql = Arc::clone(self.by_address.as_ref()?);
         Some(Statement { sql, parameters: vec![address.to_owned()] })
@@ -146,7 +147,7 @@ impl Statements {
     }
 }
 
-/// A pattern of LIKE that only the text itself fits, but for case.
+/// Returns a pattern of LIKE that matches only the text itself, in any case.
 fn escaped(text: &str, escape: char) -> String {
     let mut pattern = String::with_capacity(text.len());
     for letter in text.chars() {
@@ -158,7 +159,7 @@ fn escaped(text: &str, escape: char) -> String {
     pattern
 }
 
-/// A row as the statements select it.
+/// Parses a row as the statements select it.
 pub(super) fn row(values: QueryTexts) -> Result<UserRow, String> {
     let Ok([id, name, password, active, staff, superuser, email, groups, second_factor]) =
         <[Option<String>; 9]>::try_from(values)
@@ -184,7 +185,7 @@ pub(super) fn row(values: QueryTexts) -> Result<UserRow, String> {
     })
 }
 
-/// `true` is PostgreSQL's boolean; whole numbers are MySQL's. NULL is not true.
+/// Whether the value is true: `true` is PostgreSQL's boolean; whole numbers are MySQL's. NULL is not true.
 fn is_true(value: Option<String>) -> bool {
     value.is_some_and(|text| text == "true" || text.parse::<i64>().is_ok_and(|number| number != 0))
 }

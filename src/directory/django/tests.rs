@@ -208,7 +208,7 @@ fn condition(column: &str, holds: ColumnTest) -> Condition {
     Condition { column: column.into(), holds }
 }
 
-/// Users who differ in what a service's own manager may look at.
+/// Users who differ in columns that a service's own manager may check.
 const MANAGED: &str = r#"
 CREATE TABLE auth_user (id integer PRIMARY KEY, password varchar(128), username varchar(150),
   deleted_at datetime, is_deleted bool, status varchar(20), tenant integer);
@@ -316,7 +316,7 @@ async fn a_service_may_ask_for_names_in_another_case() {
         (UsernameCase::Fold, "kim\\_park", None),
         (UsernameCase::Fold, "lee", Some("Lee")),
         (UsernameCase::Lower, "KIM_park", Some("kim_park")),
-        // Made lower case, it is not the row's any more: nobody signs in by it at the service either.
+        // Lower-cased, the name is no longer the row's: nobody signs in with it at the service either.
         (UsernameCase::Lower, "Lee", None),
     ] {
         let kit = kit(&schema, |settings| settings.username_case = case);
@@ -350,10 +350,10 @@ async fn an_id_is_spelled_as_the_type_of_its_column_says() {
         ("0123456789abcdef0123456789abcdef", "01234567-89ab-cdef-0123-456789abcdef");
     let upper = "01234567-89AB-CDEF-0123-456789ABCDEF";
     for (column, id, good) in [
-        // A UUIDField, whose value has several spellings.
+        // A UUIDField, whose values have several spellings.
         ("char(32)", shown, &[shown, digits, upper][..]),
         ("CHAR(32)", shown, &[shown, digits, upper]),
-        // Texts, each of which is itself.
+        // Text columns, whose values have one spelling each.
         ("varchar(32)", digits, &[digits]),
         ("varchar(36)", digits, &[digits]),
     ] {

@@ -1,8 +1,8 @@
-//! What an application's answer means.
+//! Interprets an application's response to a login form.
 //!
-//! Two sets of rules are asked, and exactly one must hold. An answer that fits neither (an error page, a lock, a page of
-//! maintenance) or both is no answer: whoever asked gets "cannot be asked", and never a pass. Statuses from 500 on, and 429,
-//! mean that whatever the rules say.
+//! Two sets of rules are applied, and exactly one must match. A response that matches neither (an error page, a lock, a
+//! maintenance page) or both decides nothing: the result is an error, and never a sign-in. A status from 500 on, or 429, is
+//! an error too, whatever the rules say.
 
 use http::header::LOCATION;
 use http::{HeaderMap, StatusCode};
@@ -13,20 +13,20 @@ use crate::clock::Timestamp;
 use crate::config::AnswerRules;
 use crate::wire::jar::CookieChange;
 
-/// An answer, read.
+/// A response that has been read.
 pub(super) struct LoginAnswer {
-    /// What was asked.
+    /// The requested URL.
     pub(super) url: Url,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
-    /// Is that all of the body? What is not there may be in the rest.
+    /// Whether this is the whole body. If not, a text that is missing here may be in the rest.
     pub(super) is_whole: bool,
     pub(super) at: Timestamp,
 }
 
 impl LoginAnswer {
-    /// Are the credentials right? The error is why that is not known.
+    /// Whether the credentials are right. The error says why that is not known.
     pub(super) fn accepts(
         &self,
         success: &AnswerRules,
@@ -45,17 +45,17 @@ impl LoginAnswer {
         }
     }
 
-    /// Is the service unable, or unwilling, to answer now?
+    /// Whether the service is unable, or unwilling, to answer now.
     pub(super) fn is_trouble(&self) -> bool {
         self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
-    /// The body, if it is JSON.
+    /// Returns the body, if it is JSON.
     pub(super) fn json(&self) -> Option<Value> {
         serde_json::from_str(&self.body).ok()
     }
 
-    /// For the log: never the body, nor a query, which may hold what was sent.
+    /// Describes the response for the log, without its body and any query, which may contain what was sent.
     fn described(&self) -> String {
         let status = self.status.as_u16();
         match self.location() {
@@ -87,14 +87,14 @@ impl LoginAnswer {
             })
     }
 
-    /// The path of `Location`, seen from what was asked.
+    /// Returns the path of `Location`, resolved against the requested URL.
     fn location(&self) -> Option<String> {
         let location = self.headers.get(LOCATION)?.to_str().ok()?;
         Some(self.url.join(location).ok()?.path().to_owned())
     }
 }
 
-/// Is it this path, or one below it? `/` is itself alone.
+/// Whether the path is this one, or one below it. `/` matches only itself.
 fn leads_to(path: &str, wanted: &str) -> bool {
     let wanted = wanted.trim_end_matches('/');
     if wanted.is_empty() {

@@ -1,21 +1,21 @@
-//! Users of any application with a login form: the gateway posts the form itself, and judges the answer.
+//! Signs users in at any application with a login form: the gateway posts the form itself, and interprets the response.
 //!
-//! **The application decides**, by its own rules, with its own second looks and locks; nothing in it changes. So the gateway
-//! learns about a user only when they sign in: nobody can be looked up before, or again. An
-//! operator who disables somebody there ends their sessions here too (`doorwarden session end`), or has the application
-//! tell it through the identity form `cookies`.
+//! **The application decides**, by its own rules, with its own second factors and locks; nothing in it changes. So the
+//! gateway learns about a user only when they sign in: a user cannot be looked up before that, or again later. An operator
+//! who disables a user there ends their sessions here too (`doorwarden session end`), or lets the application report it
+//! through the identity form `cookies`.
 //!
-//! **Who it is.** Without a pointer to an id, the name as it was typed, less white space at its ends. An application that
-//! takes `Kim` for `kim` has one user where the gateway has two, which is why there is `casefold`; it is off, because the
-//! other way round one person would be taken for another.
+//! **Identity.** Without a pointer to an id, it is the typed name without white space at its ends. If an application treats
+//! `Kim` as `kim`, the gateway has two users for its one, which is what `casefold` is for; it is off by default, because the
+//! opposite error would take one person for another.
 //!
-//! **What goes out** is what a browser would send: the page first if the form has a token, then the form, with the cookies
-//! of the page, `Origin` and `Referer`. Redirects are read and never followed, no proxy of the environment is used, and no
-//! more than 1 MiB of an answer is read. The client's address goes along as `X-Forwarded-For`, so that limits of the
-//! application count the guesser and not the gateway. Each sign-in has its own connection: a kept one that the application
-//! has just closed would fail a sign-in.
+//! **What is sent** is what a browser would send: first a request for the page if the form has a token, then the form, with
+//! the page's cookies, `Origin` and `Referer`. Redirects are read and never followed, no proxy of the environment is used,
+//! and at most 1 MiB of a response is read. The client's address is sent as `X-Forwarded-For`, so that the application's
+//! limits count the client and not the gateway. Each sign-in has its own connection, because a reused one that the
+//! application has just closed would fail the sign-in.
 //!
-//! **What is logged** of an exchange that failed: a status, a path, a reason. Never a body, a query, a header.
+//! **What is logged** of a failed exchange: a status, a path, a reason. Never a body, a query or a header.
 
 mod answer;
 mod page;
@@ -45,15 +45,15 @@ use crate::secret::Secret;
 use crate::wire::jar::Jar;
 
 const MAX_BODY: usize = 1024 * 1024;
-/// Sign-outs at once: a thousand sessions that end together wait for each other, and for nobody who signs in.
+/// The most concurrent sign-outs: a thousand sessions that end together wait for each other, and never delay a sign-in.
 const SIGN_OUTS: usize = 4;
 const MAX_CONNECT: Duration = Duration::from_secs(3);
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// A stored password that matches nothing: nobody knows one.
+/// A stored password that matches nothing, since the gateway does not know any.
 const NO_PASSWORD: &str = "!";
 
-/// The users of an application with a login form.
+/// The directory of an application with a login form.
 pub struct HttpDirectory {
     name: String,
     settings: Settings,
@@ -62,7 +62,7 @@ pub struct HttpDirectory {
     ways_out: Semaphore,
 }
 
-/// What is sent in one exchange.
+/// The request of one exchange.
 struct SentForm<'a> {
     method: Method,
     url: &'a Uri,
@@ -72,10 +72,10 @@ struct SentForm<'a> {
 }
 
 impl HttpDirectory {
-    /// Makes it ready; nothing is asked yet.
+    /// Makes the directory without sending anything yet.
     ///
     /// # Errors
-    /// If no client can be made: the system's certificates cannot be read.
+    /// If no client can be made, because the system's certificates cannot be read.
     pub fn new(name: &str, settings: &Settings) -> Result<Self, DirectoryError> {
         let client = Client::builder()
             .no_proxy()
@@ -99,7 +99,7 @@ impl HttpDirectory {
         DirectoryError { directory: self.name.clone(), reason: reason.into() }
     }
 
-    /// All exchanges of one sign-in or sign-out together.
+    /// Limits the time of all exchanges of one sign-in or sign-out together.
     async fn in_time<T>(
         &self,
         work: impl Future<Output = Result<T, String>> + Send,
@@ -145,7 +145,7 @@ impl HttpDirectory {
         match self.account(attempt.name, &answer) {
             Ok(account) => Ok(PasswordVerdict::Accepted(Box::new(account), jar)),
             Err(reason) => {
-                // Nobody will have this session, and what keeps it from ending is not what went wrong.
+                // The session is of no use to anybody. If it cannot be ended, the first error is still the one to report.
                 let _ = self.leave(jar, attempt.at).await;
                 Err(reason)
             }
@@ -164,7 +164,7 @@ impl HttpDirectory {
                 return Err(format!("its page answers {}", page.status));
             }
             jar.take(&page.headers, at);
-            // No page for us, or none with a token: nobody is signed in any more.
+            // Without a page for the user, or without a token in it, nobody is signed in any more.
             let token = token_of(csrf, &page, &jar).filter(|_| page.status == StatusCode::OK);
             let Some(token) = token else { return Ok(()) };
             headers = self.headers(Some(referrer), &jar, None, at);
@@ -188,7 +188,7 @@ impl HttpDirectory {
         self.exchange(SentForm { method: Method::GET, url, headers, body: None, at }).await
     }
 
-    /// What each request has; the operator's own come last, in place of ours.
+    /// Returns the headers of every request; the operator's own are set last and replace ours.
     fn headers(
         &self,
         from: Option<&Uri>,
@@ -213,7 +213,7 @@ impl HttpDirectory {
         if let Some(from) = from {
             let mut origin = String::new();
             if let (Some(scheme), Some(authority)) = (from.scheme_str(), from.authority()) {
-                // Writing to a String cannot fail.
+                // Writing to a string cannot fail.
                 let _ = write!(origin, "{scheme}://{authority}");
             }
             set(ORIGIN, origin);
@@ -332,8 +332,8 @@ impl LoginService for HttpDirectory {
     }
 }
 
-/// Does the name or the password have the text by which success is known? Login pages show a name that failed again, so that
-/// whoever types that text would be let in. In whatever case: some show it in another one.
+/// Whether the name or the password contains the text that marks success, in any case. Login pages show a name again that
+/// failed, sometimes in another case, so typing that text would count as success.
 fn types_success(success: &AnswerRules, attempt: PasswordAttempt<'_>) -> bool {
     let Some(text) = &success.body_contains else { return false };
     let text = text.trim().to_lowercase();
@@ -342,7 +342,7 @@ fn types_success(success: &AnswerRules, attempt: PasswordAttempt<'_>) -> bool {
         .any(|typed| Zeroizing::new(typed.to_lowercase()).contains(&text))
 }
 
-/// The token that a page has.
+/// Returns the token of a page.
 fn token_of(csrf: &Csrf, page: &LoginAnswer, jar: &Jar) -> Option<String> {
     let found = match &csrf.found {
         CsrfToken::Input(name) => page::input(&page.body, name),
@@ -354,7 +354,7 @@ fn token_of(csrf: &Csrf, page: &LoginAnswer, jar: &Jar) -> Option<String> {
     found.filter(|token| !token.is_empty())
 }
 
-/// Sends a token back in the ways that are asked for.
+/// Adds the token to the request in the configured ways.
 fn give_back(
     csrf: &Csrf,
     token: &str,
@@ -371,7 +371,7 @@ fn give_back(
     Ok(())
 }
 
-/// What fits into an id, a name or a group.
+/// Returns a value as text, if it fits into an id, a name or a group.
 fn text(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.clone(),
@@ -382,7 +382,7 @@ fn text(value: &Value) -> Option<String> {
     fits.then_some(text)
 }
 
-/// An error with what lies behind it: "error sending request" says nothing.
+/// Returns an error's text with its causes, since "error sending request" alone explains nothing.
 fn reason_of(error: &dyn std::error::Error) -> String {
     let mut reason = error.to_string();
     let mut behind = error.source();

@@ -1,14 +1,14 @@
 //! Finds a token in an HTML page: the value of an `<input>` or the content of a `<meta>`, by its name.
 //!
-//! Not a parser of HTML: it walks over the tags of a page, in one pass and without looking back, and knows as much of the
-//! standard's tokenizer as keeps it from taking text for tags: comments, the elements whose content is text (`script`,
-//! `style`, `textarea`, `title`), quotes around values, and character references in them. What it reads wrongly is a token
-//! that the service then refuses: a sign-in that fails, and never one that should not have been.
+//! This is not a full HTML parser. It reads the tags of a page in one pass and without going back, and implements as much of
+//! the standard's tokenizer as it needs to distinguish tags from text: comments, the elements whose content is text
+//! (`script`, `style`, `textarea`, `title`), quotes around values, and character references in them. If it reads a wrong
+//! token, the service refuses that: a sign-in fails, and never succeeds wrongly.
 //!
-//! A page may have several forms, each with a token of its own (Rails: `per_form_csrf_tokens`). The token of the form that
-//! asks for a password is the one; without such a form, the first.
+//! A page may have several forms, each with its own token (Rails: `per_form_csrf_tokens`). The token is taken from the form
+//! that asks for a password, or from the first form if none does.
 
-/// The value of the input `name`.
+/// Returns the value of the input `name`.
 pub(super) fn input(page: &str, name: &str) -> Option<String> {
     let mut found: Vec<(usize, String)> = Vec::new();
     let (mut form, mut asks_password) = (0, None);
@@ -31,14 +31,14 @@ pub(super) fn input(page: &str, name: &str) -> Option<String> {
     Some(value)
 }
 
-/// The content of the meta `name`.
+/// Returns the content of the meta `name`.
 pub(super) fn meta(page: &str, name: &str) -> Option<String> {
     Tags::new(page)
         .filter(|tag| tag.name == "meta" && tag.attribute("name").as_deref() == Some(name))
         .find_map(|tag| tag.attribute("content"))
 }
 
-/// A start tag: its name in lower case, and what stands behind it.
+/// A start tag: its name in lower case, and the text of its attributes.
 struct Tag<'p> {
     name: String,
     attributes: &'p str,
@@ -54,13 +54,13 @@ impl<'p> Tags<'p> {
         Self { rest: page }
     }
 
-    /// Goes on behind `end`, or ends if it is not there.
+    /// Continues after `end`, or at the end of the page if `end` does not occur.
     fn skip(&mut self, end: &str) {
         self.rest =
             self.rest.find(end).and_then(|at| self.rest.get(at + end.len()..)).unwrap_or("");
     }
 
-    /// Goes on at the end tag of an element whose content is text.
+    /// Continues at the end tag of an element whose content is text.
     fn skip_text(&mut self, name: &str) {
         let end = format!("</{name}");
         let bytes = self.rest.as_bytes();
@@ -96,7 +96,7 @@ impl<'p> Iterator for Tags<'p> {
     }
 }
 
-/// Up to the `>` that ends the tag: one in quotes does not.
+/// Returns the length up to the `>` that ends the tag; a `>` in quotes does not end it.
 fn length_of_attributes(text: &str) -> usize {
     let mut rest = text;
     while let Some((_, _, behind)) = next_attribute(rest) {
@@ -105,13 +105,13 @@ fn length_of_attributes(text: &str) -> usize {
     text.len() - rest.len()
 }
 
-/// Name, raw value, and what follows. None at the end of the tag.
+/// Returns a name, its raw value, and the rest; `None` at the end of the tag.
 fn next_attribute(text: &str) -> Option<(&str, &str, &str)> {
     let text = text.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '/');
     if text.is_empty() || text.starts_with('>') {
         return None;
     }
-    // A sign of equality in front belongs to the name.
+    // An equals sign at the start is part of the name.
     let from = text.chars().next().map_or(0, char::len_utf8);
     let is_end = |c: char| c.is_ascii_whitespace() || matches!(c, '/' | '>' | '=');
     let end = text.get(from..)?.find(is_end).map_or(text.len(), |at| from + at);
@@ -122,7 +122,7 @@ fn next_attribute(text: &str) -> Option<(&str, &str, &str)> {
     let value = value.trim_ascii_start();
     for quote in ['"', '\''] {
         if let Some(quoted) = value.strip_prefix(quote) {
-            // Without its end, the rest of the page is its value.
+            // If the closing quote is missing, the rest of the page is the value.
             return Some(match quoted.split_once(quote) {
                 Some((value, rest)) => (name, value, rest),
                 None => (name, quoted, ""),
@@ -135,7 +135,7 @@ fn next_attribute(text: &str) -> Option<(&str, &str, &str)> {
 }
 
 impl Tag<'_> {
-    /// The first of several equal names counts.
+    /// Returns an attribute's decoded value. The first of several equal names counts.
     fn attribute(&self, name: &str) -> Option<String> {
         let mut rest = self.attributes;
         while let Some((found, value, behind)) = next_attribute(rest) {
@@ -148,14 +148,14 @@ impl Tag<'_> {
     }
 }
 
-/// Character references: those that templates write into values.
+/// Decodes the character references that templates write into values.
 fn decoded(text: &str) -> String {
     let mut decoded = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('&') {
         let (before, reference) = rest.split_at(at);
         decoded.push_str(before);
-        // No name here is longer, and the next sign may be at the end of a long page.
+        // No supported name is longer, and the next `;` may be at the end of a long page.
         let end = reference.bytes().take(12).position(|byte| byte == b';');
         let known = end.and_then(|end| Some((reference.get(1..end)?, reference.get(end + 1..)?)));
         match known.and_then(|(name, behind)| Some((character(name)?, behind))) {

@@ -1,4 +1,4 @@
-//! Against a server that says what a test tells it to.
+//! Tests against a server that gives the responses of a test.
 
 use std::net::SocketAddr;
 
@@ -12,7 +12,7 @@ use crate::config::{HttpUser, Logout};
 const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9));
 
-/// Answers by method and path; keeps what it was asked.
+/// A server that responds by method and path, and records the requests.
 struct Server {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
@@ -34,7 +34,7 @@ impl Server {
                 let answer =
                     answer.map_or("HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n", |one| &one.1);
                 seen.lock().push(request);
-                // Who has read enough closes.
+                // The client may close the connection once it has read enough.
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
@@ -46,7 +46,7 @@ impl Server {
     }
 
     fn directory(&self, change: impl FnOnce(&mut Settings)) -> HttpDirectory {
-        // As the process does at its start.
+        // The process does this when it starts.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut settings = Settings::new(self.at("/login"));
         settings.success.location = Some("/home".into());
@@ -284,7 +284,7 @@ async fn signing_out_sends_the_cookies_and_the_token() {
     for (path, page, expected) in [
         ("/logout", Some("/account"), Some("_t=tok")),
         ("/logout", None, Some("cookie: sid=1")),
-        // Its session is over: its page has no form for us, and there is nothing to end.
+        // The session is over: the page has no form, and there is nothing to end.
         ("/logout", Some("/old"), None),
     ] {
         server.asked.lock().clear();
@@ -315,7 +315,7 @@ async fn signing_out_sends_the_cookies_and_the_token() {
     assert!(directory.sign_out(jar, NOW).await.is_err(), "to be tried again");
 }
 
-/// The page of a name that failed shows it again.
+/// The page shows a name that failed again.
 #[tokio::test]
 async fn nobody_types_what_success_looks_like() {
     let page =

@@ -1,4 +1,4 @@
-//! The users' file: its format, and the changes that commands make to it.
+//! Reads the users' file, and makes the changes to it that commands ask for.
 //!
 //! ```toml
 //! # anything
@@ -12,13 +12,13 @@
 //! email = "kim@example.com"
 //! ```
 //!
-//! A name is exact: other case is another name. A user's id is the name unless the file says otherwise; it must not
-//! be given to somebody else later, because the application knows people by it, so a rename keeps it with `id = `.
-//! Names and ids are up to 1024 bytes, without control characters; `staff` and `superuser` exist as in Django.
+//! Names are case-sensitive. A user's id is the name unless the file sets another one; an id must not be given to somebody
+//! else later, because the application identifies people by it, so a renamed user keeps it with `id = `. Names and ids are up
+//! to 1024 bytes, without control characters; `staff` and `superuser` exist as in Django.
 //!
-//! Commands edit the text and not the tables, so that comments, order and spacing stay: the parser says where a value
-//! stands, and only that is replaced. Every edit is checked before it is written: the new text must parse to the old users
-//! with exactly the change that was asked for, else nothing happens and the operator is told to edit by hand.
+//! Commands edit the text and not the tables, so that comments, order and spacing stay: the parser reports where a value is,
+//! and only that is replaced. Every edit is checked before it is written: the new text must parse to the old users with
+//! exactly the requested change, or else nothing happens and the operator is told to edit the file by hand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
@@ -36,7 +36,7 @@ use crate::secret::Secret;
 
 const MAX_NAME: usize = 1024;
 
-/// The users of one file, as text that is known to parse.
+/// The users of one file, and its text, which is known to parse.
 #[derive(Clone)]
 pub struct UsersFile {
     text: String,
@@ -56,16 +56,16 @@ pub struct ListedUser {
     pub disabled: bool,
 }
 
-/// What is wrong with a users' file, or with a change to it.
+/// An error in a users' file, or in a change to it.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersFileError {
-    /// It cannot be read or written, or should not be.
+    /// The file cannot be read or written, or others may read it.
     #[error(transparent)]
     File(#[from] PrivateFileError),
-    /// It is not what a users' file looks like.
+    /// The file does not have the format of a users' file.
     #[error("{0}")]
     Malformed(String),
-    /// A user of that name exists.
+    /// A user of that name already exists.
     #[error("there is a user {0:?} already")]
     Exists(String),
     /// No user of that name exists.
@@ -74,7 +74,7 @@ pub enum UsersFileError {
     /// A name that no user can have.
     #[error("a name has 1 to 1024 bytes and no control characters")]
     BadName,
-    /// The text is written in a way that this program does not edit.
+    /// The text is in a style that this program does not edit.
     #[error("the file is written in a way that cannot be edited safely; change it by hand")]
     CannotEdit,
 }
@@ -109,7 +109,7 @@ struct FileUser {
     disabled_at: Option<Range<usize>>,
 }
 
-/// What a user's entry says, wherever it stands.
+/// The values of a user's entry, without their positions in the text.
 #[derive(Clone, PartialEq, Eq)]
 struct UserFacts {
     id: String,
@@ -122,10 +122,10 @@ struct UserFacts {
 }
 
 impl UsersFile {
-    /// Takes the text of a users' file.
+    /// Parses the text of a users' file.
     ///
     /// # Errors
-    /// [`UsersFileError::Malformed`] with the place and what is wrong, never with a password.
+    /// [`UsersFileError::Malformed`] with the place and the problem, never with a password.
     pub fn parse(text: &str) -> Result<Self, UsersFileError> {
         let malformed = |at: Option<Range<usize>>, what: &str| {
             UsersFileError::Malformed(match at.and_then(|at| text.get(..at.start)) {
@@ -163,7 +163,7 @@ impl UsersFile {
         Ok(Self::read_version(path)?.0)
     }
 
-    /// [`Self::read`], and which version it was.
+    /// Reads a users' file as [`Self::read`] does, and returns its version too.
     pub(super) fn read_version(path: &Path) -> Result<(Self, Version), UsersFileError> {
         let malformed =
             |what: &dyn Display| UsersFileError::Malformed(format!("{}: {what}", path.display()));
@@ -176,10 +176,10 @@ impl UsersFile {
         }
     }
 
-    /// Reads the file (none is an empty one), changes it, and writes it back; two commands do not undo each other.
+    /// Reads the file (a missing one is empty), changes it, and writes it back. Concurrent commands do not undo each other.
     ///
     /// # Errors
-    /// [`UsersFileError`]; the file is then as it was.
+    /// [`UsersFileError`]; the file is then unchanged.
     pub fn change(
         path: &Path,
         change: impl FnOnce(&Self) -> Result<Self, UsersFileError>,
@@ -197,12 +197,12 @@ impl UsersFile {
         Ok(private_file::replace(path, after.text.as_bytes())?)
     }
 
-    /// The text, comments and all.
+    /// Returns the text, including its comments.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// All users by name.
+    /// Returns all users by name.
     pub fn list(&self) -> Vec<ListedUser> {
         let listed = |(name, user): (&String, &FileUser)| ListedUser {
             name: name.clone(),
@@ -213,10 +213,10 @@ impl UsersFile {
         self.users.iter().map(listed).collect()
     }
 
-    /// With one more user, at the end. `encoded` is what `password::hash` gives.
+    /// Returns the file with another user at the end. `encoded` is the result of `password::hash`.
     ///
     /// # Errors
-    /// If the name cannot be, or is taken (an id that is taken counts).
+    /// If the name is not allowed, or the name or id is taken.
     pub fn with_user(
         &self,
         name: &str,
@@ -253,7 +253,7 @@ impl UsersFile {
         self.checked(text, name, &facts)
     }
 
-    /// With another password for a user.
+    /// Returns the file with another password for a user.
     ///
     /// # Errors
     /// If there is no such user.
@@ -265,7 +265,7 @@ impl UsersFile {
         self.checked(text, name, &facts)
     }
 
-    /// With a user who may, or may not, sign in.
+    /// Returns the file with a user enabled or disabled.
     ///
     /// # Errors
     /// If there is no such user.
@@ -282,7 +282,7 @@ impl UsersFile {
         self.checked(text, name, &UserFacts { disabled, ..user.facts.clone() })
     }
 
-    /// The accounts, for a directory of this name.
+    /// Returns the accounts, for a directory of this name.
     pub(super) fn accounts(&self, directory: &str) -> impl Iterator<Item = (&str, Account)> {
         self.users.iter().map(move |(name, user)| {
             let facts = &user.facts;
@@ -311,7 +311,7 @@ impl UsersFile {
         self.users.get(name).ok_or_else(|| UsersFileError::Missing(name.to_owned()))
     }
 
-    /// The edited text, if it says what was asked for and nothing else.
+    /// Parses the edited text, and returns it only if it has exactly the requested change.
     fn checked(&self, text: String, name: &str, facts: &UserFacts) -> Result<Self, UsersFileError> {
         let after = Self::parse(&text).map_err(|_| UsersFileError::CannotEdit)?;
         let mut expected: BTreeMap<&str, &UserFacts> =
@@ -341,7 +341,7 @@ impl FileUser {
     }
 }
 
-/// The checker knows one family of encodings; a bare PHC string is Django's `argon2` without its first field.
+/// Converts a bare PHC string to Django's encoding, which the checker reads: it is Django's `argon2` without its first field.
 fn in_djangos_encoding(encoded: &str) -> Secret {
     if encoded.starts_with("$argon2") {
         Secret::new(format!("argon2{encoded}"))
@@ -354,13 +354,13 @@ fn is_name(text: &str) -> bool {
     (1..=MAX_NAME).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
-/// A TOML key: bare where it can be.
+/// Returns a TOML key, without quotes if possible.
 fn key(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if name.chars().all(bare) { name.to_owned() } else { quoted(name) }
 }
 
-/// A TOML string.
+/// Returns a TOML string.
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }

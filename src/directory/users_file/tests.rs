@@ -73,7 +73,7 @@ fn changes_that_cannot_be_are_refused() {
     assert!(matches!(file().with_user("a\nb", "x", &[]), Err(UsersFileError::BadName)));
     assert!(matches!(file().with_user("", "x", &[]), Err(UsersFileError::BadName)));
     assert!(matches!(file().with_password("Kim", "x"), Err(UsersFileError::Missing(_))));
-    // A line after an inline table belongs to another table; the check of the result sees it.
+    // A line after an inline table belongs to another table; the check of the result detects that.
     let inline = UsersFile::parse("[users]\nkim = { password = \"x\" }\n").unwrap();
     assert!(matches!(inline.with_disabled("kim", true), Err(UsersFileError::CannotEdit)));
     assert!(inline.with_password("kim", "y").is_ok());

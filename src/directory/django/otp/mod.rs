@@ -1,16 +1,17 @@
-//! Devices of django-otp and django-two-factor-auth, used as these packages use them.
+//! Checks codes of the devices of django-otp and django-two-factor-auth as these packages do.
 //!
-//! **Once.** `last_t` is written in one UPDATE that names what was read (`last_t`, the count of failures), and a static token
-//! is deleted in one DELETE that names it: of two equal codes at once, here or at the service, one finds its row.
+//! **Single use.** `last_t` is written in one UPDATE that names the values that were read (`last_t`, the count of failures),
+//! and a static token is deleted in one DELETE that names it. So of two equal codes at the same time, here or at the service,
+//! only one matches its row.
 //!
-//! **Throttled.** A wrong code adds one to `throttling_failure_count` of each device that it was tried on, again by naming the
-//! old count; whoever finds another count looks again, and waits then. So however many codes are tried at once, one is looked
-//! at. A code with as many digits as a TOTP device asks for counts there, and any other one at the devices with static tokens: else
-//! whoever mistypes the app's codes for a year would have no static token left to use. A right code clears what was
-//! counted at all of the user's TOTP devices, since nobody says beforehand which of them they hold.
+//! **Throttling.** A wrong code adds one to `throttling_failure_count` of each device that it was checked against, again by
+//! naming the old count; whoever finds another count tries again, and then has to wait. So of any number of concurrent codes,
+//! one is checked. A code with as many digits as a TOTP device expects counts there, and any other code counts at the devices
+//! with static tokens: otherwise app codes mistyped for a year would lock the static tokens too. A right code clears the
+//! failures of all the user's TOTP devices, since nobody says beforehand which device a code is from.
 //!
-//! **Rights.** Where the table may not be written, its devices cannot be used: a code that stays good would be good twice. Such
-//! users are sent to the service's own page.
+//! **Rights.** Devices whose table may not be written cannot be used, because a code that stays valid could be used twice.
+//! Such users are sent to the service's own page.
 
 mod rows;
 mod tables;
@@ -35,10 +36,10 @@ use crate::django::otp::{CodeMatch, rest};
 use crate::hotp::is_code;
 use crate::service::database::ServiceDatabase;
 
-/// How often it is looked again when somebody else was faster.
+/// The most attempts for one code, when concurrent changes make an attempt void.
 const ROUNDS: usize = 4;
 
-/// When to come again after that.
+/// How long the client must wait after that many attempts.
 const RACED: Duration = Duration::from_secs(1);
 
 /// `kind = "django-otp"`
@@ -47,20 +48,20 @@ pub struct DjangoOtp {
     settings: DjangoOtpSettings,
     read: Arc<ServiceDatabase>,
     write: Arc<ServiceDatabase>,
-    /// Known once everything may be written; until then it is asked for each time.
+    /// Set once all tables are known to be writable; until then the rights are checked each time.
     tables: OnceLock<OtpTables>,
 }
 
-/// A user's devices, as they are now.
+/// A user's devices, with their current values.
 struct UserDevices {
     totp: Vec<TotpDevice>,
     statics: Vec<StaticDevice>,
-    /// Is there one that cannot be used?
+    /// Whether the user has devices that cannot be used here.
     has_others: bool,
 }
 
 impl DjangoOtp {
-    /// Takes the settings, and the service's database, opened for reading and for writing. It need not be there yet.
+    /// Takes the settings, and the service's database, opened for reading and for writing. The database need not exist yet.
     pub fn new(
         directory: &str,
         settings: &DjangoOtpSettings,
@@ -113,7 +114,7 @@ impl DjangoOtp {
         rest(self.settings.static_throttle_factor, device.failures, device.failed_at, at)
     }
 
-    /// One look. `None`: somebody else was faster, and what was read holds no more.
+    /// Checks the code once. `None` if somebody else changed a row first, so that what was read is outdated.
     async fn look(
         &self,
         tables: &OtpTables,
@@ -162,7 +163,8 @@ impl DjangoOtp {
         Ok(Some(if is_used { ServiceVerdict::Replayed } else { ServiceVerdict::Wrong }))
     }
 
-    /// Looks for a static token. `counts`: it is one if it is anything. `None`: it is none, and was not counted.
+    /// Checks a code against the static tokens. If `counts`, a wrong code counts as a failed static token. `None` if it is
+    /// not a static token and no failure was counted.
     async fn look_at_tokens(
         &self,
         tables: &OtpTables,
@@ -178,7 +180,7 @@ impl DjangoOtp {
         let mut found = None;
         for device in &awake {
             for token in &device.tokens {
-                // Each is looked at, so that the time says nothing of which it is like.
+                // Every token is compared, so that the time does not reveal which one is similar.
                 let is_right = is_code(typed, &token.text) | is_code(&lower, &token.text);
                 if is_right && found.is_none() {
                     found = Some((*device, token));
@@ -216,7 +218,8 @@ impl DjangoOtp {
         Ok(Some(Some(ServiceVerdict::Wrong)))
     }
 
-    /// What was counted at the other apps was none of theirs. It is no matter if it stays.
+    /// Clears the failures of the user's other apps, for which the codes were not meant. If that fails, they stay, which does no
+    /// harm.
     async fn clear_others(&self, tables: &OtpTables, devices: &UserDevices, used: &TotpDevice) {
         for device in devices.totp.iter().filter(|one| one.id != used.id && one.failures > 0) {
             let cleared = self.write.change(tables.totp.cleared(device.id, device.failures)).await;

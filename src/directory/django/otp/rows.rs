@@ -1,4 +1,4 @@
-//! Rows of django-otp's tables, read.
+//! Parses rows of django-otp's tables.
 
 use zeroize::Zeroizing;
 
@@ -27,13 +27,13 @@ pub(super) struct StaticDevice {
     pub(super) tokens: Vec<StaticToken>,
 }
 
-/// One of them.
+/// A static token of a device.
 pub(super) struct StaticToken {
     pub(super) id: i64,
     pub(super) text: Zeroizing<String>,
 }
 
-/// The columns of a row, one after another.
+/// The columns of a row, read one after another.
 struct Columns(std::vec::IntoIter<Option<String>>);
 
 impl Columns {
@@ -57,7 +57,7 @@ impl Columns {
 
 const SHAPE: &str = "a row of a device is not as django-otp writes it";
 
-/// In the order of `tables::TOTP_COLUMNS`.
+/// Parses rows with the columns of `tables::TOTP_COLUMNS`.
 pub(super) fn totp(rows: Vec<QueryTexts>) -> Result<Vec<TotpDevice>, String> {
     rows.into_iter()
         .map(|row| {
@@ -73,7 +73,7 @@ pub(super) fn totp(rows: Vec<QueryTexts>) -> Result<Vec<TotpDevice>, String> {
                 key,
                 step: columns.number()?,
                 t0: columns.number()?,
-                // Without a key no code is right.
+                // Without a key no code is valid.
                 digits: columns.number::<usize>()? * usize::from(has_key),
                 tolerance: columns.number()?,
                 drift: columns.number()?,
@@ -86,7 +86,7 @@ pub(super) fn totp(rows: Vec<QueryTexts>) -> Result<Vec<TotpDevice>, String> {
         .collect()
 }
 
-/// A row for each token, and one for a device without any.
+/// Parses rows of static devices: one row for each token, and one for a device without tokens.
 pub(super) fn statics(rows: Vec<QueryTexts>) -> Result<Vec<StaticDevice>, String> {
     let mut devices: Vec<StaticDevice> = Vec::new();
     for row in rows {

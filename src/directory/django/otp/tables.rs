@@ -1,4 +1,4 @@
-//! The statements about django-otp's tables, and what the gateway may do there.
+//! Builds the statements for django-otp's tables, and checks what the gateway may do there.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use crate::config::DjangoOtpSettings;
 use crate::directory::django::changes::ChangeText;
 use crate::service::database::{Dialect, RequiredColumns, ServiceDatabase, Statement};
 
-/// The most devices of one user, and the most tokens, that are looked at.
+/// The most devices and tokens of one user that are read.
 const MOST: usize = 200;
 
-/// Written at each use, where the package's version has it.
+/// The column with the time of the last use, in versions of the package that have it.
 const LAST_USED: &str = "last_used_at";
 
 const COUNTED: [&str; 2] = ["throttling_failure_timestamp", "throttling_failure_count"];
@@ -20,10 +20,10 @@ const COUNTED: [&str; 2] = ["throttling_failure_timestamp", "throttling_failure_
 const TOTP_COLUMNS: [&str; 9] =
     ["id", "name", "key", "step", "t0", "digits", "tolerance", "drift", "last_t"];
 
-/// What is written at a TOTP device besides what is counted.
+/// The columns of a TOTP device that are written besides the count of failures.
 const TOTP_WRITTEN: [&str; 2] = ["last_t", "drift"];
 
-/// All tables, as they are.
+/// The tables of a service, as its database has them.
 #[derive(Clone)]
 pub(super) struct OtpTables {
     pub(super) totp: DeviceTable,
@@ -81,7 +81,8 @@ impl OtpTables {
         self.statics.as_ref().is_some_and(|one| one.devices.may_write && one.may_delete)
     }
 
-    /// What brings a user's devices: first those of apps, then those with tokens.
+    /// Returns the statements that read a user's devices: first apps, then devices with static
+    /// tokens.
     pub(super) fn devices_of(&self, user: &UserKey) -> Vec<Statement> {
         let parameters = self.totp.dialect.key_parameters(&user.id);
         let asked =
@@ -90,7 +91,8 @@ impl OtpTables {
         std::iter::once(&self.totp.select).chain(of_tokens).map(asked).collect()
     }
 
-    /// Uses a step, if nobody has used one or failed since the device was read.
+    /// Marks a step as used, if no other step was used and no failure counted since the device was
+    /// read.
     pub(super) fn use_step(
         &self,
         device: &TotpDevice,
@@ -111,7 +113,8 @@ impl OtpTables {
             .made()
     }
 
-    /// Uses a token, if it is still there, and nobody has failed at its device since that was read.
+    /// Deletes a token, if it still exists and no failure was counted at its device since that was
+    /// read.
     pub(super) fn use_token(
         &self,
         device: &StaticDevice,
@@ -206,7 +209,8 @@ impl DeviceTable {
         .into())
     }
 
-    /// Failures, when the last was, and when it was last used.
+    /// Returns SQL for the count of failures, the time of the last failure, and the time of the
+    /// last use.
     fn counted(&self) -> Result<String, String> {
         let last_used = match self.has_last_used {
             true => self.dialect.as_millis(LAST_USED)?,
@@ -252,7 +256,7 @@ impl DeviceTable {
         }
     }
 
-    /// One more failure, if nobody has counted one since the device was read.
+    /// Adds one failure, if no other was counted since the device was read.
     pub(super) fn failed(&self, id: i64, failures: u32, at: Timestamp) -> Statement {
         let failures = i64::from(failures);
         self.update()
@@ -267,7 +271,7 @@ impl DeviceTable {
             .made()
     }
 
-    /// No failures, if nobody has counted one since the device was read.
+    /// Clears the failures, if no other was counted since the device was read.
     pub(super) fn cleared(&self, id: i64, failures: u32) -> Statement {
         self.update()
             .sql("throttling_failure_timestamp = NULL, throttling_failure_count = 0 WHERE id = ")
@@ -278,7 +282,7 @@ impl DeviceTable {
     }
 }
 
-/// A line for each column that is not there and each right that is missing.
+/// Returns a line for each missing column and each missing right.
 pub(super) async fn missing(
     settings: &DjangoOtpSettings,
     read: &ServiceDatabase,

@@ -1,4 +1,5 @@
-//! Over an SQLite file, in the shape of django-otp's own migrations. The packages themselves are in `tests/gateway/projects`.
+//! Tests with a SQLite file that has the tables of django-otp's own migrations. The packages themselves are tested in
+//! `tests/gateway/projects`.
 
 use std::path::{Path, PathBuf};
 
@@ -156,7 +157,7 @@ async fn wrong_codes_are_counted_there_and_waits_hold() {
     assert_eq!(tried(&kit.otp, "000000", later(2)).await, wait(1), "of two");
     assert_eq!(failures(), "2,2,0,0");
     assert_eq!(kit.one("SELECT throttling_failure_count FROM otp_static_staticdevice"), "0");
-    // Written by the service.
+    // The service counts failures meanwhile.
     let busy = "UPDATE otp_totp_totpdevice SET throttling_failure_count = 4, \
         throttling_failure_timestamp = '2026-11-23 08:34:33.500000' WHERE id = 1";
     Connection::open(&kit.path).unwrap().execute_batch(busy).unwrap();
