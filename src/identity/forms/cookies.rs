@@ -1,12 +1,12 @@
-//! `cookies`: the cookies that the service itself gave when its user signed in through a directory `http`.
+//! The form `cookies`: sends the cookies that the service itself set when its user signed in through a directory `http`.
 //!
 //! The service sees the very session that it made, and the client sees none of it: neither the cookies nor what the service
-//! says about them later. Which cookies these are is said in `cookies`; without it they are all that the service gave at
-//! the sign-in. Others pass, which is why a service whose scripts read a cookie (`XSRF-TOKEN`) needs the list.
+//! later sets in them. The setting `cookies` lists them; without it they are all cookies that the service set at the sign-in.
+//! Other cookies pass to the client, which is why a service whose scripts read a cookie (`XSRF-TOKEN`) needs the list.
 //!
-//! **The service ends its session** by taking the first of these cookies away, or by sending the caller to its login page
-//! (`login_path`), and the gateway's session ends with it: nobody is stuck before a form that the gateway fills in. A request
-//! that was sent before the cookie changed says nothing about the end: see `session::service_cookies`.
+//! **The service ends its session** by deleting the first of these cookies, or by redirecting the caller to its login page
+//! (`login_path`), and the gateway's session ends with it, so that nobody is stuck at a form that the gateway fills in. The
+//! answer to a request that was sent before the cookie changed does not end the session: see `session::service_cookies`.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ impl FormCookies {
         Self { settings: settings.clone(), kept: Arc::clone(kept) }
     }
 
-    /// What is sent for this caller.
+    /// Returns the cookies to send for this caller.
     pub(super) async fn cookies(
         &self,
         known: &Known,
@@ -41,7 +41,7 @@ impl FormCookies {
             tracing::warn!("a caller without a session has no cookies of the service");
             return Err(Refusal::IdentityUnavailable);
         };
-        // Without them the service would take the caller for nobody, and signing in again is what gets new ones.
+        // Without them the service would treat the caller as not signed in; only signing in again gets new ones.
         let jar = self.kept.jar(session, at).await?.ok_or(Refusal::SessionEnded)?;
         if jar.get(&self.settings.session_cookie, at).is_none() {
             return Err(Refusal::SessionEnded);
@@ -50,7 +50,7 @@ impl FormCookies {
         Ok(all.map(|(name, value)| (name.to_owned(), value.clone())).collect())
     }
 
-    /// The service has answered a request with these cookies. Has it ended the session?
+    /// Reads the cookies of the service's answer to a request. Returns whether the service has ended the session.
     pub(super) async fn ended_by(
         &self,
         known: &Known,
@@ -66,7 +66,7 @@ impl FormCookies {
             .collect();
         let session_cookie = &self.settings.session_cookie;
         let sends_to_login = status.is_redirection() && self.leads_to_login(answer);
-        // Asked before the change is made: it is about the cookies as they were sent.
+        // This is checked before the change is made, because it is about the cookies as they were sent.
         let is_current = sends_to_login && self.is_current(session, sent, at).await;
         let taken = self.kept.answered(session, sent, changes, session_cookie, at).await;
         taken == TakenCookies::TakenAway || is_current
@@ -98,8 +98,8 @@ impl FormCookies {
     }
 }
 
-/// Does a `Location` lead to this path? A relative one is seen from a path that only the service knows, so there the last
-/// segment decides.
+/// Whether a `Location` leads to this path. A relative one is resolved against a path that only the service knows, so only
+/// its last segment is compared.
 fn leads_to(location: &str, path: &str) -> bool {
     let location = location.split(['?', '#']).next().unwrap_or_default();
     let absolute = location.split_once("//").map(|(_, behind)| behind);

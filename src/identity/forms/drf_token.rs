@@ -1,10 +1,10 @@
-//! `drf-token`: the token of Django REST framework's that the service itself has given the user.
+//! The form `drf-token`: sends the token of Django REST framework that the service itself has given the user.
 //!
-//! It is only ever read. A token is kept here for a short time, so that most requests ask nothing; one that the service
-//! takes back is refused by the service at once, whatever is kept here, and a new one is sent after that time.
+//! Tokens are only read. A token is cached for a short time, so that most requests need no query. If the service revokes a
+//! token, it refuses it at once, whatever is cached here, and a new token is sent after that time.
 //!
-//! A user without a token is refused, because a service must not take somebody who is known for nobody; or, where that is
-//! said, forwarded without one.
+//! A user without a token is refused, because the service must not treat a known user as not signed in; or, if that is
+//! configured, forwarded without one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::config::{DrfToken, MissingToken};
 use crate::refusal::Refusal;
 use crate::service::database::{DatabaseAccess, Databases, ServiceDatabase, Statement};
 
-/// Users whose token is kept. The least used goes first, and is read again.
+/// The most users whose token is cached. The least used is removed first, and read again.
 const KEPT: usize = 16_384;
 
 pub(super) struct DrfTokenForm {
@@ -39,7 +39,7 @@ impl DrfTokenForm {
         let dialect = database.dialect();
         let key = dialect.as_text(&format!("t.{}", dialect.quoted("key")?));
         let table = database.table(&settings.table)?;
-        // Two rows show that a user may have several tokens here, and which is meant is not known.
+        // Two rows show that a user may have several tokens here, of which the right one is unknown.
         let select = format!(
             "SELECT {key} FROM {table} t WHERE t.{} {} LIMIT 2",
             dialect.quoted("user_id")?,

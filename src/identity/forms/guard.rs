@@ -1,10 +1,10 @@
-//! Sessions that the service throws away as soon as it sees them.
+//! Detects sessions that the service discards as soon as it sees them.
 //!
-//! A form makes a session that the service is expected to take. One that does not (another `get_session_auth_hash`, a
-//! middleware that looks for what its own sign-in leaves there, another secret key) ends it in its answer to the very first
-//! request, the gateway's session ends with it, and the browser is back at the login page, where the same begins anew. So
-//! of each user these ends are counted, and after a few in a short time nothing is made for them for a while: they see an
-//! error with a code, and the log says what the service did.
+//! A form makes a session that the service is expected to accept. A service that does not (another `get_session_auth_hash`, a
+//! middleware that expects what its own sign-in leaves there, another secret key) ends it in its answer to the very first
+//! request. The gateway's session ends with it, and the browser is back at the login page, where the same begins again. So
+//! these ends are counted for each user, and after a few in a short time no session is made for that user for a while: they
+//! see an error with a code, and the log says what the service did.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use quick_cache::sync::Cache;
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 
-/// So many first sessions in a row must be thrown away.
+/// The number of first sessions in a row that must be discarded.
 const TIMES: u32 = 3;
 
-/// Within this time, and for this time nothing is made then.
+/// The time within which they must be discarded, and for which no session is made afterwards.
 const WITHIN: Duration = Duration::from_secs(60);
 
 const SESSIONS: usize = 16_384;
 const USERS: usize = 4096;
 
-/// Counts them.
+/// Counts the discarded sessions of each user.
 pub(super) struct Guard {
     seen: Cache<SessionId, ()>,
     thrown: Cache<UserKey, (u32, Timestamp)>,
@@ -33,7 +33,7 @@ impl Guard {
         Self { seen: Cache::new(SESSIONS), thrown: Cache::new(USERS) }
     }
 
-    /// Is this the first time that something is given to this session's caller?
+    /// Whether this is the first time that this session's caller is given a session of the service.
     pub(super) fn is_first(&self, session: &SessionId) -> bool {
         let is_first = self.seen.get(session).is_none();
         if is_first {
@@ -42,7 +42,7 @@ impl Guard {
         is_first
     }
 
-    /// The service has thrown away a session that it saw for the first time. Says whether that makes it too many.
+    /// Counts that the service has discarded a session when it first saw it. Returns whether that makes too many.
     pub(super) fn thrown_away(&self, user: &UserKey, at: Timestamp) -> bool {
         let times = match self.thrown.get(user) {
             Some((times, since)) if at.since(since) < WITHIN => times.saturating_add(1),
@@ -52,12 +52,12 @@ impl Guard {
         times >= TIMES
     }
 
-    /// Does the service throw away whatever is made for this user?
+    /// Whether the service discards every session that is made for this user.
     pub(super) fn is_in_vain(&self, user: &UserKey, at: Timestamp) -> bool {
         self.thrown.get(user).is_some_and(|(times, last)| times >= TIMES && at.since(last) < WITHIN)
     }
 
-    /// The service has kept one.
+    /// Records that the service has accepted a session.
     pub(super) fn kept(&self, user: &UserKey) {
         self.thrown.remove(user);
     }

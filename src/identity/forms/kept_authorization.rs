@@ -1,14 +1,14 @@
-//! Issuers whose credentials stay in `Authorization`, where a form would put another one (`issuer.forward = true`).
+//! Finds the issuers whose credentials stay in `Authorization`, where a form would replace them (`issuer.forward = true`).
 //!
-//! A view may take one kind of token and no other, and a token that the service takes back there is the one that the client
-//! sent. Where an issuer goes on by the default of `sign_in.mode = "follow"`, forms keep their say.
+//! A view may accept only one kind of token, and a token that the service revokes there is the one that the client sent. If
+//! an issuer's credential is forwarded by the default of `sign_in.mode = "follow"`, forms still replace it.
 
 use http::header::AUTHORIZATION;
 
 use crate::caller::{IssuerName, Proof};
 use crate::config::{Config, IssuerSettings, Route};
 
-/// All of them.
+/// All such issuers, each with its upstreams.
 pub(super) struct KeptAuthorization(Vec<(IssuerName, Vec<usize>)>);
 
 impl KeptAuthorization {
@@ -22,7 +22,7 @@ impl KeptAuthorization {
         Self(kept.map(|one| (IssuerName::new(&one.name), one.upstreams.clone())).collect())
     }
 
-    /// Does the credential of a caller with this proof go on, whatever the route's forms say of others?
+    /// Whether a caller with this proof keeps their credential, whatever the route's forms do for others.
     pub(super) fn holds(&self, proof: Proof, route: &Route) -> bool {
         let (Proof::Issued(issuer) | Proof::Password(issuer)) = proof else { return false };
         self.0.iter().any(|(name, upstreams)| {

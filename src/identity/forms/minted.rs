@@ -1,11 +1,11 @@
-//! `simplejwt` and `jwt`: a token that the service verifies with a key of its own.
+//! The forms `simplejwt` and `jwt`: send a token that the service verifies with its own key.
 //!
-//! One is minted for a session when it is first needed and kept until a quarter of its life is left, so that a request
-//! rarely pays for a signature and the view that reads it late still finds it good. What is kept is for one very identity:
-//! another name or another groups' list is another [`Arc`], and the token is made anew. The end of a session is judged
-//! before any form is asked, so a kept token of an ended one goes nowhere.
+//! A token is minted for a session when it is first needed and cached until a quarter of its life is left, so that few
+//! requests pay for a signature and a view that reads it late still finds it valid. A cached token is for exactly one
+//! identity: another name or another list of groups is another [`Arc`], and the token is minted again. The gate checks
+//! whether a session has ended before any form is asked, so a cached token of an ended session is never sent.
 //!
-//! `iat` lies a little back: PyJWT refuses a token from the future, and the service's clock may be behind.
+//! `iat` is slightly in the past: PyJWT refuses a token from the future, and the service's clock may be behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,12 +24,12 @@ use crate::private_file;
 use crate::refusal::Refusal;
 use crate::secret::{Secret, random_id};
 
-/// Sessions whose token is kept. The least used goes first, and is minted again.
+/// The most sessions whose token is cached. The least used is removed first, and minted again.
 const KEPT: usize = 16_384;
 
 const CLOCK_SKEW: Duration = Duration::from_secs(10);
 
-/// Django's own check of `SECRET_KEY` (`security.W009`) asks for as much, but for the length, which is HMAC-SHA-256's.
+/// Django's own check of `SECRET_KEY` (`security.W009`) demands as many different characters; the length is HMAC-SHA-256's.
 const MIN_SECRET_BYTES: usize = 32;
 const MIN_DIFFERENT_BYTES: usize = 5;
 
@@ -40,7 +40,7 @@ pub(super) struct Minted {
     lifetime: Duration,
     claims: MintedClaims,
     more: Members,
-    /// By session, and by user for whom has none.
+    /// The cached tokens by session, or by user for callers without a session.
     kept: Cache<(Option<SessionId>, UserKey), KeptToken>,
 }
 
@@ -170,7 +170,7 @@ impl Minted {
                 };
                 let more = self.more.of(&known.identity);
                 match token_type {
-                    // Nobody is to refresh it: it goes no further than the service.
+                    // No client refreshes this token: it is sent only to the service.
                     TokenType::Sliding => {
                         simplejwt::mint_sliding(&self.key, &new, expires_at, None, more)
                     }

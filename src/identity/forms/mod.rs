@@ -1,20 +1,20 @@
-//! The forms in which a service that does not change is told who is calling, beside the headers of `[identity]`.
+//! Makes the forms of identity other than the headers of `[identity]`, for services that are not changed for the gateway.
 //!
-//! - A form is made *before* the request is forwarded ([`IdentityForms::give`]), because it may have to ask a database or
-//!   sign. One that cannot be made is a refusal: a service never sees a known caller without the identity that its route
-//!   promises, since it would take that caller for nobody, or for whoever the client says.
-//! - What a form sets is taken out of the client's request first, on every route that uses it, for every caller, whatever
-//!   they came with ([`IdentityForms::clears`]): a Bearer caller gets a token, and their own `sessionid` still goes. Names
-//!   of headers that only a form would set are removed on all routes, as those of `[identity]` are.
-//! - A session of the service's in which nobody is signed in is no identity, and stays with whoever has it, unless a form
-//!   gives them another ([`FormIdentity::passing`]): a basket, a CSRF token or a half-done password reset lies in it. So does
-//!   what the service sets as its cookie in an answer, unless it stands for one that a form has given.
-//! - A caller who came with a session of the service's own (`[[issuer]] kind = "django-session"`) keeps it on a route that
-//!   would give them one ([`IdentityForms::own_session`]). They get no other credential, unless `issuer.danger_mint` says
-//!   so: on a route where nothing else would tell who they are that is a refusal.
-//! - Where an issuer says `forward = true`, its credential in `Authorization` is what the service's views ask for, and no
-//!   form replaces it ([`FormIdentity::keeps_authorization`]): a view may take one kind of token and not another.
-//! - Ids are a directory's. A form that tells an id is for the users of one directory, and a caller from another is
+//! - A form is made *before* the request is forwarded ([`IdentityForms::give`]), because it may have to query a database or
+//!   sign. If it cannot be made, the request is refused: a service never gets a known caller without the identity that its
+//!   route promises, since it would treat that caller as not signed in, or as whoever the client claims to be.
+//! - What a form sets is first removed from the client's request, on every route that uses the form and for every caller,
+//!   whatever they came with ([`IdentityForms::clears`]): a Bearer caller gets a token, and their own `sessionid` is still
+//!   removed. Names of headers that only a form sets are removed on all routes, as those of `[identity]` are.
+//! - A session of the service in which nobody is signed in is not an identity. It stays with whoever has it, unless a form
+//!   gives them another ([`FormIdentity::passing`]), because it may hold a basket, a CSRF token or an unfinished password
+//!   reset. So does a cookie that the service sets in an answer, unless it replaces one that a form has given.
+//! - A caller who came with a session of the service itself (`[[issuer]] kind = "django-session"`) keeps it on a route that
+//!   would give them one ([`IdentityForms::own_session`]). They get no other credential, unless `issuer.danger_mint` allows
+//!   it; on a route where nothing else would identify them, they are refused.
+//! - If an issuer has `forward = true`, the service's views expect its credential in `Authorization`, and no form replaces it
+//!   ([`FormIdentity::keeps_authorization`]): a view may accept one kind of token and not another.
+//! - Ids belong to a directory. A form that contains an id is for the users of one directory, and a caller from another is
 //!   refused: user 1 of a users' file must not become user 1 of the service.
 
 mod cookies;
@@ -54,43 +54,43 @@ use crate::store::Session;
 use crate::store::notifying::SessionEnded;
 use crate::wire::cookie::last_set;
 
-/// All forms of the configuration.
+/// All identity forms of the configuration.
 pub struct IdentityForms {
     forms: Vec<Form>,
     clears: Arc<[RemovedCredentials]>,
     guard: Arc<Guard>,
-    /// The issuers whose credential is a cookie, and what their sessions are.
+    /// The issuers whose credential is a cookie, with the properties of their sessions.
     issued: Arc<[IssuedSessions]>,
-    /// The issuers whose credentials in `Authorization` go on because their configuration says so (`issuer.forward`).
+    /// The issuers whose credentials in `Authorization` are forwarded because their configuration says so (`issuer.forward`).
     kept: Arc<KeptAuthorization>,
-    /// The service signs people in itself.
+    /// Whether the service signs people in itself.
     follows: bool,
 }
 
 /// The sessions of an issuer.
 struct IssuedSessions {
     issuer: IssuerName,
-    /// As routes say which credentials they look at.
+    /// The issuer's index, by which routes name the credentials that they check.
     index: usize,
     cookie: String,
-    /// Is it a token, and no session?
+    /// Whether the cookie is a token rather than a session.
     is_token: bool,
-    /// Where its users are.
+    /// The directory of the issuer's users.
     directory: String,
-    /// May another credential be made for whoever has one?
+    /// Whether other credentials may be made for a caller who has such a session.
     mints: bool,
-    /// Does it go on to the service of its own?
+    /// Whether the cookie is forwarded to its service.
     goes_on: bool,
     /// The upstreams whose sessions these are, as indexes in the configuration; none means all.
     upstreams: Vec<usize>,
 }
 
-/// What came of the service's answer.
+/// The result of reading the service's answer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FormOutcome {
-    /// The caller's session goes on.
+    /// The caller's session continues.
     GoesOn,
-    /// The service has changed the session that it was given, and the new one is of the password with this mark.
+    /// The service has replaced the session that it was given; the new one is for the password with this mark.
     Proved(Digest),
     /// The service has ended the caller's session.
     Ended,
@@ -99,9 +99,9 @@ pub enum FormOutcome {
 #[derive(Clone)]
 struct Form {
     settings: IdentityForm,
-    /// What the file of its key held.
+    /// The digest of the form's key file.
     key: Option<Digest>,
-    /// Whose ids it tells; none for names.
+    /// The directory whose ids the form contains; `None` if it contains only names.
     directory: Option<Directory>,
     made: MadeForm,
 }
@@ -115,27 +115,28 @@ enum MadeForm {
     Cookies(Arc<FormCookies>),
 }
 
-/// What one request gets from its forms.
+/// What the forms add to one request.
 #[derive(Debug, Default)]
 pub struct FormIdentity {
     /// Header fields to set.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Cookies to send, beside those of the client's that stay.
+    /// Cookies to send in addition to those of the client that stay.
     pub cookies: Vec<GivenCookie>,
-    /// Nothing was given to this session before.
+    /// Whether nothing was given to this session before.
     pub is_first: bool,
-    /// Cookies of the client's that the route's forms clear, and that go on: nobody is signed in in them.
+    /// Cookies of the client that the route's forms clear, but that are forwarded, because no user is signed in with them.
     pub passing: Vec<String>,
-    /// `Authorization` holds the caller's own credential, which the service's views ask for: no form writes another.
+    /// Whether `Authorization` has the caller's own credential, which the service's views expect, so that no form replaces
+    /// it.
     pub keeps_authorization: bool,
 }
 
-/// One cookie that only the upstream sees.
+/// A cookie that only the upstream sees.
 #[derive(Clone, Debug)]
 pub struct GivenCookie {
-    /// Its name.
+    /// The cookie's name.
     pub name: String,
-    /// Its value.
+    /// The cookie's value.
     pub value: Secret,
     form: usize,
 }
@@ -144,20 +145,20 @@ pub struct GivenCookie {
 #[derive(Debug, thiserror::Error)]
 #[error("the identity form {form:?}: {reason}")]
 pub struct FormError {
-    /// Its name.
+    /// The form's name.
     pub form: String,
-    /// What is wrong.
+    /// What is wrong with the form.
     pub reason: String,
 }
 
 impl IdentityForms {
-    /// Makes the forms ready.
+    /// Opens the forms of a configuration.
+    ///
+    /// An unchanged form of `before` is used again, with what it has made. `secret` is the file of the secret under which the
+    /// gateway names what it makes in services; the file is made when a form first needs it.
     ///
     /// # Errors
-    /// [`FormError`] for the first that cannot be used.
-    ///
-    /// A form of `before` that has not changed goes on as it is, with what it has made. `secret` is where the gateway keeps the secret under which it names what it makes in services; it is made there when
-    /// a form first needs it.
+    /// [`FormError`] for the first form that cannot be used.
     pub fn open(
         config: &Config,
         directories: &[Directory],
@@ -204,7 +205,7 @@ impl IdentityForms {
         Ok(Self { forms, clears, guard, issued, kept: kept_authorization, follows })
     }
 
-    /// The same forms, that say what this caller would get. Nothing is written for it in any service.
+    /// Returns a copy of the forms that reports what this caller would get. Nothing is written in any service.
     #[must_use]
     pub fn read_only(&self, caller: &Caller) -> Self {
         let nobody = SessionId::new("");
@@ -214,13 +215,13 @@ impl IdentityForms {
             key: form.key,
             directory: form.directory.clone(),
             made: match &form.made {
-                // A token that is minted and not sent is nobody's.
+                // A token that is minted and not sent has no effect.
                 MadeForm::RemoteUser(form) => MadeForm::RemoteUser(Arc::clone(form)),
                 MadeForm::Minted(form) => MadeForm::Minted(Arc::clone(form)),
                 MadeForm::DjangoSession(form) => {
                     MadeForm::DjangoSession(Arc::new(form.read_only(session)))
                 }
-                // They only read.
+                // These forms only read.
                 MadeForm::DrfToken(form) => MadeForm::DrfToken(Arc::clone(form)),
                 MadeForm::Cookies(form) => MadeForm::Cookies(Arc::clone(form)),
             },
@@ -235,17 +236,17 @@ impl IdentityForms {
         }
     }
 
-    /// The names of the headers that forms set and that nobody else has a use for: a client must not send them.
+    /// Returns the names of the headers that only forms set: a client must not send them.
     pub fn names(&self) -> impl Iterator<Item = &HeaderName> {
         self.forms.iter().filter_map(Form::header).filter(|name| **name != AUTHORIZATION)
     }
 
-    /// What is taken out of the requests of a route.
+    /// Returns what is removed from the requests of a route.
     pub fn clears(&self, route: &Route) -> Option<&RemovedCredentials> {
         self.clears.get(route.index)
     }
 
-    /// What this caller gets on this route; nothing for nobody.
+    /// Returns what the forms add for this caller on this route; nothing for an anonymous caller.
     ///
     /// # Errors
     /// A [`Refusal`] if a form cannot be made.
@@ -266,7 +267,7 @@ impl IdentityForms {
         Ok(given)
     }
 
-    /// Finds the service's sessions in which nobody is signed in. What an issuer reads here is judged by the gate.
+    /// Finds the service's sessions in which nobody is signed in. The gate checks those that an issuer reads here.
     async fn let_pass(
         &self,
         route: &Route,
@@ -278,7 +279,7 @@ impl IdentityForms {
         for form in forms {
             let MadeForm::DjangoSession(form) = &form.made else { continue };
             let name = form.cookie();
-            // One that the route leaves to its service is judged by nobody else.
+            // Nobody else checks a session that the route leaves to its service.
             let looks_at = |index: usize| route.credentials.issuer(index);
             let is_read = self.issued.iter().any(|one| looks_at(one.index) && one.cookie == name);
             if is_read || given.cookies.iter().any(|cookie| cookie.name == name) {
@@ -316,7 +317,7 @@ impl IdentityForms {
                 continue;
             }
             is_told = true;
-            // What a form may have to ask is large, and callers on a route without one carry it along if it is part of this.
+            // This future is large, so it is boxed: otherwise callers on routes without a form would pay for its size too.
             Box::pin(form.give(known, *index, at, given)).await?;
         }
         let has_session = !given.cookies.is_empty();
@@ -326,12 +327,12 @@ impl IdentityForms {
             }
             given.is_first = self.guard.is_first(session);
         }
-        // The service would take them for nobody.
+        // Without any form the service would treat the caller as not signed in.
         if is_left_out && !is_told { Err(Refusal::MintNotAllowed) } else { Ok(()) }
     }
 
-    /// The forms of a caller with this proof. Whoever comes with a service's token in a cookie is a caller with a token: they have
-    /// no session of which another could be made.
+    /// Returns the forms of a caller with this proof. A caller with a service's token in a cookie counts as a caller with a
+    /// token: they have no session from which another could be made.
     fn of<'r>(&self, route: &'r Route, proof: Proof) -> &'r [usize] {
         match proof {
             Proof::IssuedCookie(issuer)
@@ -347,12 +348,12 @@ impl IdentityForms {
         self.issued.iter().find(|issued| issued.issuer == issuer)
     }
 
-    /// May a caller with this proof get another credential than what they came with? The service may ask for more than
-    /// its session says, a second factor say, and what is made here would not have it.
+    /// Whether a caller with this proof may get another credential than the one they came with. The service may require more
+    /// than its session shows, such as a second factor, and a credential made here would not have it.
     fn may_mint(&self, known: &Known) -> bool {
         let issuer = match known.proof {
             Proof::IssuedCookie(issuer) => issuer,
-            // A token that the service's sign-in gave is a session here, and goes on to the service itself.
+            // A token from the service's sign-in is a session here, and is forwarded to the service itself.
             Proof::Issued(_) => return known.session.is_none() || !self.follows,
             Proof::AccessToken | Proof::PersonalToken => return true,
             Proof::SessionCookie | Proof::Password(_) => return true,
@@ -360,9 +361,9 @@ impl IdentityForms {
         self.issued(issuer).is_some_and(|issued| issued.mints)
     }
 
-    /// The cookie of a caller's own session in the service, on a route that would give them one: it stays as it is, and what
-    /// the service sets in its place is for them. Where the service signs people in itself (`sign_in.mode = "follow"`), its
-    /// cookie is the credential, and needs no form to go on to that service.
+    /// Returns the cookie of a caller's own session in the service, on a route that would give them one: it stays as it is,
+    /// and what the service sets in its place is for the client. If the service signs people in itself
+    /// (`sign_in.mode = "follow"`), its cookie is the credential, and is forwarded to that service without a form.
     pub fn own_session(&self, caller: &Caller, route: &Route) -> Option<&str> {
         let proof = caller.known()?.proof;
         if let Proof::IssuedCookie(issuer) = proof
@@ -376,7 +377,7 @@ impl IdentityForms {
         forms.filter_map(|form| self.is_theirs(form, proof)).next()
     }
 
-    /// The cookie, if a caller with this proof has what the form would give.
+    /// Returns the cookie, if a caller with this proof already has what the form would give.
     fn is_theirs(&self, form: &Form, proof: Proof) -> Option<&str> {
         let Proof::IssuedCookie(issuer) = proof else { return None };
         let IssuedSessions { cookie, directory, .. } = self.issued(issuer)?;
@@ -386,7 +387,7 @@ impl IdentityForms {
         is_same.then_some(cookie)
     }
 
-    /// Looks at what the service says about the cookies that it was given.
+    /// Reads the service's answer for changes to the cookies that it was given.
     pub async fn answered(
         &self,
         caller: &Caller,
@@ -488,8 +489,8 @@ impl Form {
         Ok(Self { settings: form.clone(), key, directory, made })
     }
 
-    /// Under a configuration with these directories: does it ask the one that is there? (`Cookies` asks whoever keeps them,
-    /// and that is of one configuration.)
+    /// Whether the form can be used again with these directories: its own directory must be one of them, and its key
+    /// unchanged. (`Cookies` uses a store that belongs to one configuration.)
     fn can_go_on(&self, directories: &[Directory]) -> bool {
         let is_there = |own: &Directory| directories.iter().any(|one| one.is(own));
         let has_same_key = private_file::contents(self.settings.key_file()).ok() == self.key;
@@ -507,7 +508,7 @@ impl Form {
         }
     }
 
-    /// Does it make a credential? A name in a header is none.
+    /// Whether the form makes a credential. A name in a header is not a credential.
     const fn mints(&self) -> bool {
         match &self.made {
             MadeForm::RemoteUser(_) => false,
@@ -564,13 +565,13 @@ impl SessionEnded for IdentityForms {
     }
 }
 
-/// The account of a caller, for forms that need its password's encoding.
+/// Returns the account of a caller, for forms that need its password's encoding.
 async fn account(known: &Known, directory: Option<&Directory>) -> Result<Account, Refusal> {
-    // The configuration allows such a form with a directory alone whose users can be found.
+    // The configuration allows such a form only with a directory whose users can be looked up.
     let users = directory.and_then(Directory::users).ok_or(Refusal::Internal)?;
     match users.by_id(&known.identity.key).await {
         Ok(Some(account)) if account.active => Ok(account),
-        // The next round of rechecks ends it.
+        // The next round of rechecks ends the session.
         Ok(_) => Err(Refusal::SessionEnded),
         Err(error) => {
             tracing::warn!(%error, "a form of identity needs the directory");

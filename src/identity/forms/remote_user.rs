@@ -1,10 +1,10 @@
-//! `remote-user`: what a web server that authenticated somebody itself would say.
+//! The form `remote-user`: sets the name that a web server which authenticated the user itself would pass on.
 //!
-//! Django's `RemoteUserMiddleware` reads `REMOTE_USER`, which no proxy can set; a subclass with
-//! `header = "HTTP_REMOTE_USER"` reads this one. That middleware makes an account for a name that it does not know.
+//! Django's `RemoteUserMiddleware` reads `REMOTE_USER`, which no proxy can set; a subclass with `header = "HTTP_REMOTE_USER"`
+//! reads this one. That middleware makes an account for a name that it does not know.
 //!
-//! So the name must arrive as it is. WSGI reads the bytes of a header as Latin-1, and nobody decodes `%C3%A9`: whose name has
-//! letters beyond ASCII, a `%` or blanks at an end would be somebody new, and is refused.
+//! So the name must arrive unchanged. WSGI reads the bytes of a header as Latin-1, and nothing decodes `%C3%A9`: a name with
+//! letters beyond ASCII, a `%` or blanks at an end would become a new account, so such a user is refused.
 
 use http::header::{HeaderName, HeaderValue};
 

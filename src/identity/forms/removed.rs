@@ -1,15 +1,16 @@
-//! The credentials that a route's forms stand in for, which a client's request loses first.
+//! Lists the credentials that a route's forms replace, and that are first removed from a client's
+//! request.
 
 use http::header::AUTHORIZATION;
 
 use crate::config::{IdentityForm, Route};
 
-/// What is taken out of a request of a route before anything is given.
+/// The credentials to remove from a request of a route before the forms add theirs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RemovedCredentials {
-    /// `Authorization`
+    /// Whether `Authorization` is removed.
     pub authorization: bool,
-    /// Cookies.
+    /// The names of the cookies to remove.
     pub cookies: Vec<String>,
 }
 

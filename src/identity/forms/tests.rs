@@ -1,4 +1,4 @@
-//! What each caller gets, and what is taken from whom.
+//! Tests what each caller gets, and what is removed from their requests.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -219,7 +219,7 @@ fn the_headers_of_forms_are_protected() {
 
 const SECRET: &str = "0123456789abcdefghijklmnopqrstuv";
 
-/// A configuration with one minted form, whose key has this text.
+/// Returns a configuration with one minted form, whose key is this text.
 fn minting(kind: &str, secret: &str, more: &str) -> (Config, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
@@ -259,7 +259,7 @@ async fn a_token_is_minted_once_and_again_before_it_expires() {
         assert!(!format!("{given:?}").contains("eyJ"), "a token is no text for a log");
         last = Some(value.clone());
     }
-    // The same session with another identity: what was kept does not count.
+    // The same session has another identity now, so the cached token is not used.
     let given = forms
         .give(&self::kim(Proof::AccessToken), &config.routes[0], &HeaderMap::new(), at(1000))
         .await
@@ -267,7 +267,7 @@ async fn a_token_is_minted_once_and_again_before_it_expires() {
     assert_ne!(last.as_ref(), Some(&given.headers[0].1));
 }
 
-/// `Authorization` belongs to the caller's own token where its issuer says so, and to the form everywhere else.
+/// `Authorization` has the caller's own token if its issuer says so, and the form's value otherwise.
 #[tokio::test]
 async fn a_token_that_goes_on_by_its_issuers_word_is_not_replaced() {
     let issuer =

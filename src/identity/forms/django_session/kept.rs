@@ -1,7 +1,8 @@
-//! Where the service keeps its sessions: in rows, in a cache, or in rows with copies in a cache.
+//! Stores the service's sessions where the service does: in rows, in a cache, or in rows with copies in a cache.
 //!
-//! With copies (`cached_db`) the service reads the copy first and writes both. So a row is only ever made or renewed in
-//! the table, where it is found when there is no copy; and whenever one is deleted or made anew, its copy is taken out.
+//! With copies (`cached_db`) the service reads the copy first and writes both. So the gateway makes or renews a row only in
+//! the table, where the service finds it if there is no copy; and whenever a row is deleted or made again, its copy is
+//! deleted.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::django::signing::SecretKeys;
 use crate::service::cache::ServiceCache;
 use crate::service::database::Databases;
 
-/// What stands before a session's key in the cache.
+/// The prefix of a session's key in the cache.
 const COPY: &str = "django.contrib.sessions.cached_db";
 const ENTRY: &str = "django.contrib.sessions.cache";
 
@@ -22,7 +23,7 @@ pub(super) enum KeptSession {
     Entries(Entries),
 }
 
-/// Sessions in a cache, or copies of them.
+/// Sessions in a cache, or copies of sessions.
 pub(super) struct Entries {
     cache: ServiceCache,
     /// `KEY_PREFIX`, `VERSION` and what the engine puts before a session's key.
@@ -48,18 +49,18 @@ impl Entries {
     }
 }
 
-/// What became of a session that is to be there.
+/// The result of storing or renewing a session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum KeptChange {
-    /// It was not there, or another's, and is now.
+    /// The session was missing or another user's, and has been made.
     Made,
-    /// It is there, with what the application keeps in it.
+    /// The session existed and was renewed; what the application stored in it stays.
     Renewed,
-    /// It should have been there and was not: the service has ended it.
+    /// The session should have existed and did not: the service has ended it.
     Gone,
 }
 
-/// A session to have.
+/// A session to store or renew.
 pub(super) struct WantedSession<'a> {
     pub(super) key: &'a str,
     pub(super) login: &'a DjangoLogin,
@@ -69,7 +70,7 @@ pub(super) struct WantedSession<'a> {
 }
 
 impl KeptSession {
-    /// None: the session is its cookie.
+    /// Opens the storage. `None` if the session is its cookie.
     pub(super) fn open(engine: &FormEngine, databases: &Databases) -> Result<Option<Self>, String> {
         Ok(match engine {
             FormEngine::Rows { database, table, cache } => Some(Self::Rows {
@@ -81,7 +82,8 @@ impl KeptSession {
         })
     }
 
-    /// Has a session there. What the application has put into it stays, if it is one that `fits`.
+    /// Makes a session or renews it. If the session that exists is one that `fits`, it keeps what the application has stored
+    /// in it.
     pub(super) async fn keep(
         &self,
         wanted: &WantedSession<'_>,
@@ -93,7 +95,7 @@ impl KeptSession {
                 .read(wanted.key)
                 .await?
                 .map(|data| matches!(read_row(&data, keys), Ok(Some(login)) if fits(&login))),
-            // The application may keep what only Python can read. Django judges the login in it as well.
+            // The application may store what only Python can read. Django checks the login in it itself.
             Self::Entries(entries) => entries.get(wanted.key).await?.map(|bytes| {
                 read_cached(&bytes).map_or(true, |login| login.as_ref().is_some_and(&fits))
             }),
@@ -133,7 +135,7 @@ impl KeptSession {
         }
     }
 
-    /// What would become of a session that is to be there.
+    /// Returns what [`Self::keep`] would do, without writing.
     pub(super) async fn look(&self, wanted: &WantedSession<'_>) -> Result<KeptChange, String> {
         let is_there = match self {
             Self::Rows { rows, .. } => rows.read(wanted.key).await?.is_some(),
@@ -146,7 +148,7 @@ impl KeptSession {
         })
     }
 
-    /// Is there such a session, and is nobody signed in in it?
+    /// Whether there is such a session, in which nobody is signed in.
     pub(super) async fn is_nobodys(&self, key: &str, keys: &SecretKeys) -> Result<bool, String> {
         Ok(match self {
             Self::Rows { rows, .. } => {
@@ -159,7 +161,7 @@ impl KeptSession {
         })
     }
 
-    /// Who is signed in in a session; nobody, if there is no such session.
+    /// Returns the login of a session; `None` if nobody is signed in or there is no such session.
     pub(super) async fn read(
         &self,
         key: &str,
@@ -175,7 +177,7 @@ impl KeptSession {
         })
     }
 
-    /// Has it gone.
+    /// Deletes a session.
     pub(super) async fn delete(&self, key: &str) -> Result<(), String> {
         match self {
             Self::Rows { rows, copies } => {

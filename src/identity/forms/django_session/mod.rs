@@ -1,18 +1,19 @@
-//! `django-session`: a real session of the service's own, for views and an admin that want one.
+//! The form `django-session`: makes a real session of the service, for views and an admin that need one.
 //!
-//! **The key** is made from the gateway's session id under a secret of the gateway's own. Nobody else can know it, only
-//! the upstream ever sees it, and after a restart the same session is found again: with what the application keeps in it,
-//! and to be deleted when the session ends. Where it is kept is [`kept`]'s; a session that is its cookie is [`signed`]'s.
+//! **The key** is derived from the gateway's session id under a secret of the gateway's own. Nobody else can compute it and
+//! only the upstream ever sees it. After a restart the same session is found again, with what the application has stored in
+//! it, so that it can be deleted when the gateway's session ends. [`kept`] stores it; [`signed`] has sessions that are their
+//! cookie.
 //!
-//! **Whose end is whose.** The gateway's session ends: the row goes. The service ends its session (its own sign-out, a
-//! changed password, a row taken away): it tells so by taking the cookie away, or the row is missing when it is renewed,
-//! and the gateway's session ends, instead of a new row undoing it. A row that had expired unseen is simply made again.
+//! **Ends.** When the gateway's session ends, the row is deleted. When the service ends its session (its own sign-out, a
+//! changed password, a deleted row), it deletes the cookie, or the row is missing when it is renewed; the gateway's session
+//! then ends, because a new row would undo that. A row that had expired unnoticed is simply made again.
 //!
-//! **The cookie** never reaches the client. A new key (Django changes it when a password is changed) is taken over if the
-//! session under it is the same user's; another user's is deleted, and the gateway's session ends.
+//! **The cookie** never reaches the client. A new key (Django changes it when a password is changed) is adopted if the
+//! session under it is the same user's; another user's session is deleted, and the gateway's session ends.
 //!
-//! **`last_login`** is noted when a session is made, where that is asked for. It tells nobody who is calling, so that a
-//! service where it cannot be written is only warned of.
+//! **`last_login`** is written when a session is made, if that is configured. It does not affect who the caller is, so if it
+//! cannot be written, there is only a warning.
 
 mod kept;
 mod rows;
@@ -40,45 +41,45 @@ use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::service::database::Databases;
 
-/// As Django's own keys are written.
+/// The alphabet of Django's own keys.
 const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const KEY_LENGTH: usize = 32;
 
-/// Sessions that ended a moment ago, so that a request of theirs on its way makes no new row.
+/// The number of recently ended sessions that are remembered, so that a late request of theirs makes no new row.
 const ENDED: usize = 16_384;
 
-/// Tries of a deletion, each after twice the wait of the last.
+/// The number of attempts to delete a row, each after twice the wait of the one before.
 const DELETIONS: u32 = 6;
 
-/// The form.
+/// The form `django-session`.
 pub(super) struct DjangoSessionForm {
     cookie: String,
     way: SessionStorage,
     sign_ins: Option<SignIns>,
 }
 
-/// How the service keeps its sessions.
+/// How the service stores its sessions.
 enum SessionStorage {
-    /// Under a key, which is the cookie.
+    /// Under a key, which is the cookie's value.
     Keyed(Box<Keyed>),
-    /// In the cookie.
+    /// In the cookie itself.
     Signed(Box<SignedCookies>),
 }
 
-/// What is done to the service's sessions.
+/// Whether the service's sessions may be changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum SessionsAccess {
     Write,
-    /// It is said what would come of writing, and nothing is written.
+    /// Nothing is written; the form only reports what writing would give.
     Look,
 }
 
-/// What the service has set the cookie to.
+/// What the service has set its cookie to.
 enum Set {
     AsBefore,
-    /// A new session of the same user's.
+    /// A new session of the same user.
     To(Box<DjangoLogin>),
-    /// Nothing, or a session of somebody else's.
+    /// No session, or another user's session.
     Ended,
 }
 
@@ -101,7 +102,7 @@ struct LiveDjangoSession {
 }
 
 impl DjangoSessionForm {
-    /// `secret` is the gateway's own.
+    /// Makes the form. `secret` is the gateway's own.
     pub(super) fn new(
         settings: &config::DjangoSession,
         secret: &[u8],
@@ -132,7 +133,7 @@ impl DjangoSessionForm {
         Ok(Self { cookie: settings.cookie.clone(), way, sign_ins })
     }
 
-    /// The same form, that says what this session's caller would get and makes nothing.
+    /// Returns a copy of the form that reports what this session's caller would get, and writes nothing.
     pub(super) fn read_only(&self, session: &SessionId) -> Self {
         let way = match &self.way {
             SessionStorage::Keyed(keyed) => {
@@ -145,19 +146,19 @@ impl DjangoSessionForm {
         Self { cookie: self.cookie.clone(), way, sign_ins: None }
     }
 
-    /// The name of the cookie.
+    /// Returns the name of the cookie.
     pub(super) fn cookie(&self) -> &str {
         &self.cookie
     }
 
-    /// The value of the caller's cookie, which the service accepts.
+    /// Returns the value of the caller's cookie, which the service accepts.
     pub(super) async fn value(
         &self,
         known: &Known,
         directory: Option<&Directory>,
         at: Timestamp,
     ) -> Result<Secret, Refusal> {
-        // Without a session of ours nothing would end the one that is made.
+        // Without a session of the gateway nothing would end the session made here.
         let Some(session) = &known.session else {
             tracing::warn!("a caller without a session can have none in the service");
             return Err(Refusal::IdentityUnavailable);
@@ -174,8 +175,8 @@ impl DjangoSessionForm {
         Ok(value)
     }
 
-    /// Is it a session of the service's in which nobody is signed in? One that is not there may be in a copy that is not
-    /// looked at, and one that cannot be read may be anybody's.
+    /// Whether the cookie is a session of the service in which nobody is signed in. `false` for a missing session, which may
+    /// be in a copy that is not read, and for one that cannot be read, which may be anybody's.
     pub(super) async fn is_nobodys(&self, cookie: &[u8], at: Timestamp) -> Result<bool, Refusal> {
         let Ok(cookie) = std::str::from_utf8(cookie) else { return Ok(false) };
         match &self.way {
@@ -190,7 +191,7 @@ impl DjangoSessionForm {
         }
     }
 
-    /// The service has set the cookie, or taken it away (`None`), in answer to a request with the value `sent`.
+    /// Handles that the service has set the cookie, or deleted it (`None`), in its answer to a request with the value `sent`.
     pub(super) async fn answered(
         &self,
         known: &Known,
@@ -211,7 +212,7 @@ impl DjangoSessionForm {
         match became {
             Set::AsBefore => FormOutcome::GoesOn,
             Set::Ended => FormOutcome::Ended,
-            // Of which password it is says whether the caller's own request changed that.
+            // The password that the session is for shows whether the caller's own request changed the password.
             Set::To(login) => match account(known, directory).await {
                 Ok(account)
                     if login.proof(account.password.expose(), keys) == SessionProof::Current =>
@@ -223,7 +224,7 @@ impl DjangoSessionForm {
         }
     }
 
-    /// The gateway's session has ended.
+    /// Handles the end of the gateway's session.
     pub(super) fn session_ended(&self, session: &SessionId) {
         match &self.way {
             SessionStorage::Keyed(keyed) => keyed.session_ended(session),
@@ -246,7 +247,7 @@ impl Keyed {
         }
     }
 
-    /// The key of the caller's session, and whether that was made now.
+    /// Returns the key of the caller's session, and whether that was made just now.
     async fn key(
         &self,
         session: &SessionId,
@@ -298,7 +299,7 @@ impl Keyed {
     ) -> Set {
         let current = self.live.get(session).map(|live| live.key.clone());
         if current.is_some_and(|current| current != *sent) {
-            // A request that began before the key changed: what is said of the old key is no news.
+            // The request began before the key changed, so an answer about the old key is outdated.
             return Set::AsBefore;
         }
         let Some(new) = set else { return Set::Ended };
@@ -315,7 +316,7 @@ impl Keyed {
             let live = LiveDjangoSession { key, renew_at: at, expires_at: at.plus(self.lifetime) };
             self.live.insert(session.clone(), live);
             if self.ended.get(session).is_some() {
-                // Ours ended while the service was at work: what it made then goes too.
+                // The gateway's session ended while the service was at work: the session that it made is deleted too.
                 self.session_ended(session);
             }
             return Set::To(Box::new(login));
@@ -333,7 +334,7 @@ impl Keyed {
         self.delete(key);
     }
 
-    /// Deletes a row beside the requests; one that cannot be deleted now is tried again.
+    /// Deletes a row in the background, with several attempts.
     fn delete(&self, key: Secret) {
         if self.access == SessionsAccess::Look {
             return;
@@ -353,14 +354,14 @@ impl Keyed {
         });
     }
 
-    /// The key of this session's row: 165 bits in Django's alphabet.
+    /// Derives the key of this session's row: 165 bits in Django's alphabet.
     fn name_of(&self, session: &SessionId) -> Secret {
         let mut name = String::with_capacity(KEY_LENGTH);
         let mut block: u8 = 0;
         while name.len() < KEY_LENGTH {
             let message = [&[block], session.as_str().as_bytes()].concat();
             let tag = hmac::sign(&self.names, &message);
-            // 252 is the largest multiple of 36 below 256: no letter is likelier than another.
+            // 252 is the largest multiple of 36 below 256, so that all letters are equally likely.
             let fair = tag.as_ref().iter().filter(|byte| **byte < 252);
             let letters = fair.filter_map(|byte| ALPHABET.get(usize::from(byte % 36)));
             name.extend(letters.take(KEY_LENGTH - name.len()).copied().map(char::from));
@@ -370,12 +371,12 @@ impl Keyed {
     }
 }
 
-/// Can the service have such a key?
+/// Whether the service can have such a key.
 fn is_a_key(text: &str) -> bool {
     session::KEY_LENGTHS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Whether a session is this user's, as the service would find today.
+/// Whether the service would now accept the session as this user's.
 fn is_theirs(
     login: &DjangoLogin,
     user: &str,
@@ -388,12 +389,12 @@ fn is_theirs(
         && login.proof(password, keys) == SessionProof::Current
 }
 
-/// What is remembered of one session.
+/// Copies the entry of one session.
 fn one_of<T: Clone>(live: &DashMap<SessionId, T>, session: &SessionId) -> DashMap<SessionId, T> {
     live.get(session).map(|known| (session.clone(), known.clone())).into_iter().collect()
 }
 
-/// Whether one session ended a moment ago.
+/// Copies the mark that one session has recently ended.
 fn marked(ended: &Cache<SessionId, ()>, session: &SessionId) -> Cache<SessionId, ()> {
     let one = Cache::new(1);
     if ended.get(session).is_some() {
@@ -402,7 +403,7 @@ fn marked(ended: &Cache<SessionId, ()>, session: &SessionId) -> Cache<SessionId,
     one
 }
 
-/// The service's `SECRET_KEY`, out of its file.
+/// Reads the service's `SECRET_KEY` from its file.
 fn read_keys(settings: &config::DjangoSession) -> Result<SecretKeys, String> {
     let (bytes, _) = private_file::read(&settings.key_file).map_err(|error| error.to_string())?;
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);

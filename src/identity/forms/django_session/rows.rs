@@ -1,7 +1,7 @@
-//! The service's table of sessions.
+//! Reads and writes the service's table of sessions.
 //!
-//! The only statements of the gateway that write to a service's database, and all of them name one row by its key. Each
-//! can be done twice: the database does one again whose answer it lost.
+//! Every statement that writes names one row by its key, and is idempotent: the database runs it again if its answer was
+//! lost.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::config::Database;
 use crate::config::LastLogin;
 use crate::service::database::{DatabaseAccess, Databases, Dialect, ServiceDatabase, Statement};
 
-/// `django_session`
+/// The table `django_session`.
 pub(super) struct Rows {
     database: Arc<ServiceDatabase>,
     select: Arc<str>,
@@ -19,7 +19,7 @@ pub(super) struct Rows {
     delete: Arc<str>,
 }
 
-/// The time of a user's last sign-in.
+/// The column with the time of a user's last sign-in.
 pub(super) struct SignIns {
     database: Arc<ServiceDatabase>,
     update: Arc<str>,
@@ -47,7 +47,7 @@ impl Rows {
                     date(3)
                 )
             }
-            // Its placeholders have no numbers, so these two are said again.
+            // MySQL's placeholders have no numbers, so these two values are repeated.
             Dialect::MySql => format!("ON DUPLICATE KEY UPDATE {data} = ?, {expires} = ?"),
         };
         Ok(Self {
@@ -71,14 +71,14 @@ impl Rows {
         })
     }
 
-    /// The data of a row.
+    /// Returns the data of a row.
     pub(super) async fn read(&self, key: &str) -> Result<Option<String>, String> {
         let asked = Statement { sql: Arc::clone(&self.select), parameters: vec![key.to_owned()] };
         let rows = self.database.ask(vec![asked]).await?;
         Ok(rows.into_iter().flatten().flatten().flatten().next())
     }
 
-    /// Has the row there with this data, until then.
+    /// Inserts the row or replaces its data and its expiry time.
     pub(super) async fn write(
         &self,
         key: &str,
@@ -93,13 +93,13 @@ impl Rows {
         self.change(&self.insert, parameters).await.map(drop)
     }
 
-    /// Has the row there until then. Was it there?
+    /// Changes the row's expiry time. Returns whether the row exists.
     pub(super) async fn renew(&self, key: &str, expires_at: Timestamp) -> Result<bool, String> {
         let expires = self.database.dialect().written_date(expires_at);
         Ok(self.change(&self.renew, vec![expires, key.to_owned()]).await? > 0)
     }
 
-    /// Has it gone.
+    /// Deletes the row.
     pub(super) async fn delete(&self, key: &str) -> Result<(), String> {
         self.change(&self.delete, vec![key.to_owned()]).await.map(drop)
     }

@@ -1,11 +1,11 @@
-//! The session engine `signed_cookies`: the session *is* the cookie, and nothing is written anywhere.
+//! Makes sessions of the engine `signed_cookies`: the session *is* the cookie, and nothing is written anywhere.
 //!
-//! **Its age.** Django takes such a cookie until `SESSION_COOKIE_AGE` after its signature's time. So the gateway signs it
-//! as if that had been earlier, and it is good for the form's `lifetime` only; at half of that it is signed anew. It
-//! cannot be taken back, but nobody has it who could use it: the client never sees it, and it is sent no more.
+//! **Its age.** Django accepts such a cookie until `SESSION_COOKIE_AGE` after its signature's time. So the gateway dates the
+//! signature back, which makes the cookie valid for the form's `lifetime` only; after half of that it is signed again. It
+//! cannot be revoked, but nobody has it who could use it: the client never sees it, and the gateway no longer sends it.
 //!
-//! **What the application keeps** in its session comes back in a new cookie, which stays here, in memory, and is sent with
-//! the caller's next request. A restart of the gateway forgets it.
+//! **What the application stores** in its session comes back in a new cookie, which stays in the gateway's memory and is sent
+//! with the caller's next request. It is lost when the gateway restarts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ impl SignedCookies {
         }
     }
 
-    /// The same, for one session, and what it remembers from now on is remembered for nobody else.
+    /// Returns a copy for one session. What the copy stores from then on affects nobody else.
     pub(super) fn read_only(&self, session: &SessionId) -> Self {
         Self {
             keys: Arc::clone(&self.keys),
@@ -67,7 +67,7 @@ impl SignedCookies {
         }
     }
 
-    /// The caller's cookie, and whether it is the first.
+    /// Returns the caller's cookie, and whether it is the first.
     pub(super) async fn cookie(
         &self,
         session: &SessionId,
@@ -82,7 +82,7 @@ impl SignedCookies {
         let account = account(known, directory).await?;
         let user = known.identity.key.id.to_string();
         let signed_at = at.plus(self.lifetime).minus(self.max_age);
-        // What the application keeps in it goes on, if it is still of this user with this password.
+        // The application's data is carried over, if the cookie is still for this user with this password.
         let again = live.and_then(|live| {
             let cookie = live.cookie.expose();
             let login = read_cookie(cookie, &self.keys, at, self.max_age).ok().flatten()?;
@@ -100,7 +100,7 @@ impl SignedCookies {
         Ok((cookie, is_first))
     }
 
-    /// Is it a session in which nobody is signed in?
+    /// Whether the cookie is a session in which nobody is signed in.
     pub(super) fn is_nobodys(&self, cookie: &str, at: Timestamp) -> bool {
         matches!(read_cookie(cookie, &self.keys, at, self.max_age), Ok(None))
     }
@@ -109,7 +109,7 @@ impl SignedCookies {
         &self.keys
     }
 
-    /// The service has set the cookie, or taken it away (`None`).
+    /// Handles that the service has set the cookie, or deleted it (`None`).
     pub(super) fn set_to(
         &self,
         session: &SessionId,
@@ -121,7 +121,7 @@ impl SignedCookies {
         let login = read_cookie(new, &self.keys, at, self.max_age).ok().flatten();
         let login = login.filter(|login| login.user_id == *known.identity.key.id);
         let Some(login) = login else { return Set::Ended };
-        // Signed by the service now; by us, with a time of ours, when it is next needed.
+        // The service's own signature is used now; the gateway signs it with its own time when it is next needed.
         self.keep(session, Secret::new(new), at.plus(self.lifetime / 2));
         Set::To(Box::new(login))
     }

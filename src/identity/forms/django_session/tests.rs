@@ -1,4 +1,4 @@
-//! A row's life, against a table as Django makes it.
+//! Tests the life of a row in a table as Django makes it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::django::session::{read_cookie, read_row};
 
 const NOW: Timestamp = Timestamp::from_secs(1_780_000_000);
 
-/// One user, with a password that can change.
+/// A directory with one user, whose password can change.
 struct Kim(parking_lot::Mutex<&'static str>);
 
 #[async_trait]
@@ -91,7 +91,7 @@ fn keys() -> SecretKeys {
     SecretKeys::new(Secret::new("the service's secret key"), Vec::new())
 }
 
-/// Does what the service sets end the session?
+/// Whether what the service sets ends the session.
 async fn ended_by(
     form: &DjangoSessionForm,
     sent: &Secret,
@@ -101,7 +101,7 @@ async fn ended_by(
     form.answered(&known(), None, sent, set, at).await == FormOutcome::Ended
 }
 
-/// How many sessions it knows.
+/// Returns how many sessions the form has in memory.
 fn live(form: &DjangoSessionForm) -> usize {
     match &form.way {
         SessionStorage::Keyed(keyed) => keyed.live.len(),
@@ -157,7 +157,7 @@ impl Kit {
         Connection::open(self.folder.path().join("db")).unwrap().execute_batch(sql).unwrap();
     }
 
-    /// Key, data and expiry of each row.
+    /// Returns the key, data and expiry of each row.
     fn rows(&self) -> Vec<(String, String, String)> {
         let db = Connection::open(self.folder.path().join("db")).unwrap();
         let mut select = db.prepare("SELECT * FROM django_session ORDER BY 1").unwrap();
@@ -257,7 +257,7 @@ async fn a_key_that_the_service_changes_too_late_goes_as_well() {
     let key = kit.key(0).await.unwrap();
     kit.form.session_ended(&known().session.unwrap());
     gone(&kit, key.expose()).await;
-    // The service was still at work on a request from before.
+    // The service was still at work on an earlier request.
     kit.sql(&format!(
         "INSERT INTO django_session VALUES ('cycled', '{}', '2099-01-01')",
         kit.login("2")
@@ -267,7 +267,7 @@ async fn a_key_that_the_service_changes_too_late_goes_as_well() {
     assert_eq!(live(&kit.form), 0);
 }
 
-/// Waits until there is no such row.
+/// Waits until the row is deleted.
 async fn gone(kit: &Kit, key: &str) {
     for _ in 0..1000 {
         if kit.rows().iter().all(|row| row.0 != key) {
@@ -286,7 +286,8 @@ async fn a_database_that_is_not_there_is_no_session() {
     assert!(!kit.folder.path().join("db").exists(), "it is never made");
 }
 
-/// A form whose session is its cookie; the service takes it for two weeks after its signature.
+/// Returns a form whose session is its cookie; the service accepts it for two weeks after its
+/// signature.
 fn signed(folder: &tempfile::TempDir) -> DjangoSessionForm {
     let max_age = Duration::from_secs(14 * 86_400);
     let engine = FormEngine::SignedCookies { max_age };
@@ -324,7 +325,7 @@ async fn what_the_application_puts_into_a_signed_cookie_comes_back_to_it() {
     assert!(!ended_by(&form, &first, Some(&theirs), NOW).await);
     let next = form.value(&known(), Some(&kit.directory()), NOW).await.unwrap();
     assert_eq!(next.expose(), theirs);
-    // Its content, under a signature of another time.
+    // It has the same content, under a signature of another time.
     let later = NOW.plus(Duration::from_secs(1800));
     let renewed = form.value(&known(), Some(&kit.directory()), later).await.unwrap();
     let content = |cookie: &str| cookie.split(':').next().unwrap().to_owned();
