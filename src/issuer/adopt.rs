@@ -1,23 +1,23 @@
-//! A session of a service's own as a session of the gateway's.
+//! Adopts a service's own session as a session of the gateway.
 //!
-//! Where a service signs people in itself, its session is the credential: nothing of the gateway's is set in the browser.
-//! Yet whoever comes with one has a session here, **adopted** at its first use or from the very answer that set its cookie
+//! Where a service signs people in itself, its session is the credential: the gateway sets no cookie of its own. Yet a caller
+//! with such a session has a session here, **adopted** at its first use or from the very answer that set its cookie
 //! ([`follow`](super::follow)), so that operators see it, detectors watch it, and its end is final:
 //!
-//! - **Found** by the digest that names the credential's own end (issuer and key; of `signed_cookies` the cookie). The
-//!   store knows nothing else of the credential.
-//! - **Its end here** (a sign-out, an operator, a detector, the user's account) is also the end of the credential: the
-//!   store puts the date of that end under the same digest in the same step, and refuses to adopt it again while the
-//!   service could still take it. The service is not told; its session is out of reach behind the gateway.
-//! - **Its end there** ends it here: the service takes the cookie away in an answer, or does not know the session any more
-//!   when it is asked again.
-//! - **Its time** is the service's. It is listed here until it was not used for `max_age`, which is longer than the service
-//!   keeps it; when the absolute timeout comes first, the next use begins another session.
-//! - **A changed key** of the same user leaves the session as it is, under the new credential. The former one is known in
-//!   memory as the session's for requests that were on their way. After a restart it would be adopted anew, if the service
-//!   still takes it: none does but `signed_cookies`, which takes every cookie that it ever signed until `max_age`.
-//! - **Tokens** that an answer gave have a session likewise: see [`given`](super::answer_tokens).
-//! - **No other credential** comes of it: see `identity::forms`.
+//! - **Look-up**: by the digest that also names the credential's own end (issuer and key; the cookie for `signed_cookies`).
+//!   The store knows nothing else of the credential.
+//! - **Its end here** (a sign-out, an operator, a detector, the user's account) also ends the credential: the store writes
+//!   the date of that end under the same digest in the same step, and refuses to adopt the credential again while the service
+//!   could still accept it. The service is not notified; its session cannot be reached through the gateway.
+//! - **Its end there** ends it here: the service deletes the cookie in an answer, or no longer knows the session when it is
+//!   asked again.
+//! - **Its lifetime** is the service's. It is listed here until it has not been used for `max_age`, which is longer than the
+//!   service keeps it; if the absolute timeout comes first, the next use begins another session.
+//! - **A changed key** of the same user leaves the session as it is, under the new credential. The former one stays in memory
+//!   as the session's, for requests that were on their way. After a restart it would be adopted again, if the service still
+//!   accepts it: only `signed_cookies` does, which accepts every cookie that it ever signed until `max_age`.
+//! - **Tokens** in an answer have a session too: see [`given`](super::answer_tokens).
+//! - **No other credential** is made from it: see `identity::forms`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,23 +32,24 @@ use crate::secret::{Digest, random_id};
 use crate::session::sign_in::{MAX_AGENT, cut};
 use crate::store::{BeginOutcome, NewSession, Session, SessionBy, SessionSelection, StoreError};
 
-/// Former credentials of sessions that are remembered.
+/// The most former credentials of sessions that are remembered.
 pub(super) const FORMER: usize = 16_384;
 
 impl OneIssuer {
-    /// Do its credentials have sessions of the gateway's?
+    /// Whether its credentials have sessions of the gateway.
     pub(super) const fn adopts(&self) -> bool {
         self.is_session
     }
 
-    /// May an answer of this upstream say whose session it is?
+    /// Whether answers of this upstream may set the issuer's sessions.
     pub(super) fn believes(&self, upstream: usize) -> bool {
         self.upstreams.is_empty() || self.upstreams.contains(&upstream)
     }
 }
 
 impl Issuers {
-    /// The session of a credential that holds; `how` says what it was if it begins now. None: such a credential has none.
+    /// Returns the session of a valid credential, and begins it if needed; `how` is the reason to record then. `None` if such
+    /// a credential has no session.
     pub(super) async fn adopted(
         &self,
         issued: &IssuedCredential,
@@ -115,7 +116,7 @@ impl Issuers {
             issuer: Arc::clone(&one.name),
             how,
         });
-        // All that its user had may have ended since it was judged: then this has too.
+        // All sessions of the user may have ended since the credential was checked; then this one ends too.
         if let Err(why) = self.registry.holds(issued, at) {
             let which = SessionSelection::Session(session.id.clone());
             let ended =

@@ -1,20 +1,21 @@
-//! Tokens that the body of a service's own answer gave: sessions here, as its cookies are (`sign_in.observe.tokens`).
+//! Adopts the tokens in the body of a service's own answer as sessions, like its cookies (`sign_in.observe.tokens`).
 //!
-//! A sign-in that answers with SimpleJWT's tokens begins a session of the gateway's, **under the refresh token**: it lives
-//! as long as that one does, and each refresh that is observed goes on with it. An access token has no session by itself;
-//! it belongs to the one under whose refresh token it was given. A sliding token, and an access token that came alone, is
-//! a session by itself.
+//! A sign-in that answers with SimpleJWT's tokens begins a session of the gateway, **under the refresh token**: it lives as
+//! long as that token, and each observed refresh continues it. An access token has no session of its own; it belongs to the
+//! session of the refresh token with which it was given. A sliding token, and an access token that came alone, has its own
+//! session.
 //!
-//! - **At the first use or at once**, whichever comes first: that a token was given is noted before the end of the body goes
-//!   to the client, so that no request can come before it, and the store lets one session begin.
-//! - **Its end** is final: the refresh token's in the store's own step, and then the access tokens that it gave; the service's
-//!   refresh view is not reached with a refresh token whose session has ended.
-//! - **Rotation** puts the new refresh token in the place of the old one, which is known in memory as the session's. It is
-//!   written beside the answer, in the order in which the tokens were given, and told (`adopted`, `rotated`) once it is.
+//! - **At the first use or at once**, whichever comes first: the tokens are recorded before the end of the body goes to the
+//!   client, so that no request can come before that, and the store begins only one session.
+//! - **Its end** is final: the store ends the refresh token in the same step, and then the access tokens given with it. A
+//!   refresh token whose session has ended does not reach the service's refresh view.
+//! - **Rotation** replaces the old refresh token with the new one, which is in memory as the session's. The change is written
+//!   to the store in the background, in the order in which the tokens were given, and reported (`adopted`, `rotated`) when it
+//!   is written.
 //! - **A refresh token from before the gateway** begins a session at its first refresh here.
 //!
-//! After a restart an access token is not known as a session's any more until the next refresh: it is a credential as any
-//! other that its issuer gave, until it expires. One whose session has ended stays ended.
+//! After a restart, an access token is no longer known to belong to a session until the next refresh: it is a credential like
+//! any other of its issuer, until it expires. A token whose session has ended stays ended.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -35,40 +36,40 @@ use crate::secret::Digest;
 use crate::store::{Session, SessionBy};
 use crate::wire::body::Fields;
 
-/// The members in which access tokens are, SimpleJWT's own and that of its sliding views.
+/// The members that hold an access token: SimpleJWT's own, and that of its sliding views.
 const ACCESS: [&str; 2] = ["access", "token"];
 const REFRESH: &str = "refresh";
 
-/// A client that refreshes faster than the store writes is followed so far.
+/// The most rotations that are followed while the store has not written them, for a client that refreshes faster.
 const ROTATIONS_AT_ONCE: usize = 4;
 
-/// To which sessions tokens belong.
+/// The sessions to which tokens belong, by token.
 pub(super) type GivenTokens = Cache<Digest, AnsweredToken>;
 
-/// A token that was given.
+/// A token from a service's answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AnsweredToken {
-    /// What names its session's credential.
+    /// The digest of the session's credential.
     pub(super) session: Digest,
-    /// For how long that session goes on without a use.
+    /// The idle timeout of that session.
     pub(super) idle: Duration,
     /// When the token expires.
     pub(super) expires_at: Timestamp,
 }
 
-/// A refresh token on its way to the service.
+/// A refresh token in a request to the service.
 #[derive(Clone, Copy, Debug)]
 pub struct PresentedRefresh {
     digest: Digest,
     until: Timestamp,
 }
 
-/// What an answer gave, to be adopted.
+/// The tokens of an answer, whose session is still to be adopted.
 pub struct Adopting {
     index: usize,
     access: JudgedCredential,
     access_digest: Digest,
-    /// The refresh token that came with it.
+    /// The refresh token that came with the access token.
     refresh: Option<Digest>,
     presented: Option<PresentedRefresh>,
     client: IpAddr,
@@ -77,29 +78,29 @@ pub struct Adopting {
     at: Timestamp,
 }
 
-/// Who was answered, and by whom.
+/// The recipient of an answer, and the upstream that gave it.
 #[derive(Clone, Copy)]
 pub struct AnswerRecipient<'a> {
     /// The issuer's index in the configuration.
     pub issuer: usize,
-    /// The upstream's.
+    /// The upstream's index in the configuration.
     pub upstream: usize,
-    /// Where the request came from.
+    /// The client's address.
     pub client: IpAddr,
-    /// Its `User-Agent`.
+    /// The client's `User-Agent`.
     pub agent: &'a str,
-    /// Its id.
+    /// The request's id.
     pub request_id: &'a Arc<str>,
     /// When the answer came.
     pub at: Timestamp,
 }
 
 impl Issuers {
-    /// Looks at the body of a request for new tokens. None: nothing in it is a refresh token that holds, and the service is
-    /// the one to say so.
+    /// Searches a request's body for a refresh token. `None` if there is no valid one; the service then refuses the request
+    /// itself.
     ///
     /// # Errors
-    /// A [`Refusal`] if the token's session has ended, or nobody can say whether it has.
+    /// A [`Refusal`] if the token's session has ended, or if that cannot be determined.
     pub async fn refresh_begins(
         &self,
         issuer: usize,
@@ -132,7 +133,7 @@ impl Issuers {
         }
     }
 
-    /// Notes which session the tokens in an answer belong to. The rest, [`Self::adopt_given`], can be done a moment later.
+    /// Records which session the tokens in an answer belong to. The rest, [`Self::adopt_given`], can be done a moment later.
     pub fn tokens_given(
         &self,
         to: AnswerRecipient<'_>,
@@ -175,7 +176,7 @@ impl Issuers {
         })
     }
 
-    /// Begins the session of tokens that an answer gave, or goes on with it.
+    /// Begins the session of an answer's tokens, or continues it.
     pub async fn adopt_given(&self, adopting: Adopting, events: &Events) {
         let Adopting {
             index,
@@ -213,8 +214,8 @@ impl Issuers {
         }
     }
 
-    /// The refresh token of a session is another one from now on. One rotation of a session waits for the other: a client may
-    /// come with a token before the store has that it was given.
+    /// Replaces the refresh token of a session. Rotations of one session wait for each other: a client may send a token
+    /// before the store has recorded it.
     async fn rotate_given(
         &self,
         issuer: usize,
@@ -230,7 +231,7 @@ impl Issuers {
         };
         let stored = session.cookie;
         if !stored.is_some_and(|stored| self.was_given_after(before, stored)) {
-            // One that was rotated away and that the service takes all the same: its successor belongs to the session, too.
+            // The service accepted a token that had already been rotated: its successor belongs to the session too.
             self.registry.seen.former.insert(now, id.clone());
             return Ok(());
         }
@@ -251,7 +252,7 @@ impl Issuers {
         Ok(())
     }
 
-    /// Is this token the one that the store has, or was it given for that one, by rotations that the store has not seen yet?
+    /// Whether this token is the stored one, or follows from it by rotations that the store has not recorded yet.
     fn was_given_after(&self, token: Digest, stored: Digest) -> bool {
         let given_for = |digest: &Digest| {
             let given = self.registry.seen.given.get(digest)?;
@@ -262,11 +263,11 @@ impl Issuers {
             .any(|digest| digest == stored)
     }
 
-    /// The session that goes by this digest, or by one before it whose rotation is not in the store yet; none, if it has
-    /// none so far.
+    /// Returns the session under this digest, or under an earlier one whose rotation is not in the store yet; `None` if there
+    /// has been none so far.
     ///
     /// # Errors
-    /// [`IssuedRefusal::Ended`] if it had one.
+    /// [`IssuedRefusal::Ended`] if there was one and it has ended.
     pub(super) async fn adopted_session(
         &self,
         digest: &Digest,
@@ -279,7 +280,7 @@ impl Issuers {
                 return Ok(Some(session));
             }
             if let Some(id) = self.registry.seen.former.get(&digest) {
-                // Of a session that has ended nothing begins another.
+                // A session that has ended is not followed by another.
                 let session = self.find_by_id(&id, at).await?;
                 return session.map(Some).ok_or(IssuedRefusal::Ended);
             }
@@ -305,12 +306,12 @@ impl Issuers {
 }
 
 impl super::OneIssuer {
-    /// What stands for a token.
+    /// Returns the digest of a token.
     fn digest(&self, judged: &JudgedCredential) -> Option<Digest> {
         judged.token_id.as_ref().map(|id| keyed(&["token", &self.name, id]))
     }
 
-    /// An access or sliding token that holds, but for its user.
+    /// Checks an access or sliding token, but not its user.
     fn access(&self, token: &str, at: Timestamp) -> Option<JudgedCredential> {
         let CheckMethod::Said(issuer) = &self.way else { return None };
         match issuer.judge(token, at).ok()? {
@@ -319,7 +320,7 @@ impl super::OneIssuer {
         }
     }
 
-    /// A refresh token that holds, but for its user.
+    /// Checks a refresh token, but not its user.
     fn refresh(&self, token: &str, at: Timestamp) -> Option<JudgedCredential> {
         self.refresh_tokens.as_ref()?.verify(token, at).ok()
     }

@@ -1,9 +1,9 @@
 //! `kind = "basic"`: a name and a password in each request (HTTP Basic, RFC 7617).
 //!
-//! Each is a sign-in without a session: the same lockout, the same pool of threads and the same decoy as at `/login`, so
-//! that Basic is neither an oracle nor a cheaper place to guess. One that was right is remembered for `cache_for` under
-//! its keyed hash, as long as the directory has the same password; of the same one at once, one is checked and the others
-//! wait for it. Signing out has nothing to end: the next request brings the password again.
+//! Each request is a sign-in without a session: with the same lockout, the same pool of threads and the same decoy as at
+//! `/login`, so that Basic is neither an oracle nor a cheaper place to guess. A right password is cached for `cache_for`
+//! under its keyed hash, as long as the directory has the same password; of concurrent requests with the same one, one is
+//! checked and the others wait for it. Signing out has no effect: the next request brings the password again.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -23,14 +23,14 @@ use crate::secret::Secret;
 use crate::session::SignInRefused;
 use crate::session::sign_in::VerifiedPassword;
 
-/// Who comes, by their own word.
+/// The name and password of a request.
 struct UserPass {
     name: String,
     password: Secret,
 }
 
 impl UserPass {
-    /// What stands behind `Basic `: base64 of `name:password`, in UTF-8, or else in Latin-1.
+    /// Parses what follows `Basic `: base64 of `name:password`, in UTF-8, or else in Latin-1.
     fn read(credential: &str) -> Option<Self> {
         let bytes = Zeroizing::new(STANDARD.decode(credential).ok()?);
         let text = Zeroizing::new(match std::str::from_utf8(&bytes) {
@@ -60,7 +60,7 @@ impl Issuers {
             PasswordAttempt { name: &name, password: &password, client, at, is_typed: false };
         match self.sessions.check_password(asked, only, "", events).await {
             Ok(VerifiedPassword { checked, attempt }) => {
-                // Where a second factor is due, a password in each request is no way past it.
+                // If a second factor is due, a password in each request must not bypass it.
                 match self.sessions.second_factors().duty(&checked, at).await {
                     Ok(FactorRequirement::Nothing) => {}
                     Ok(
@@ -112,7 +112,7 @@ mod tests {
     use crate::issuer::testkit::Kit;
     use crate::session::testkit::{CLIENT, NOW, cheap};
 
-    /// Kim's password is `right`.
+    /// A kit in which kim's password is `right`.
     fn kit() -> Kit {
         Kit::with(|parts| {
             parts.issuers = vec![IssuerSettings {
@@ -132,7 +132,7 @@ mod tests {
         })
     }
 
-    /// The user, or the refusal.
+    /// Presents a name and a password; returns the user, or the refusal.
     async fn present(kit: &Kit, user_pass: &str, after: u64) -> Result<Arc<str>, Refusal> {
         let credential = STANDARD.encode(user_pass);
         let shown = PresentedCredential::alone(&credential, &[0]);
@@ -147,10 +147,10 @@ mod tests {
     #[tokio::test]
     async fn of_the_same_at_once_one_is_checked() {
         let kit = kit();
-        // More than may fail: were each an attempt of its own, some would be told to come again.
+        // This is more than the allowed failures: if each counted as an attempt, some would be refused.
         let found = join_all((0..20).map(|_| present(&kit, "kim:right", 0))).await;
         assert!(found.iter().all(Result::is_ok), "{found:?}");
-        // And each wrong one is an attempt.
+        // Each wrong password is an attempt.
         let found = join_all((0..20).map(|_| present(&kit, "kim:wrong", 0))).await;
         let tried = found.iter().filter(|one| **one == Err(Refusal::BadCredentials)).count();
         assert!((1..20).contains(&tried), "{found:?}");

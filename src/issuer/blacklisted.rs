@@ -1,9 +1,9 @@
-//! Tokens that the service itself has taken back: those in its blacklist.
+//! Refuses tokens that the service itself has revoked: those in its blacklist.
 //!
-//! It is asked when a token is first seen, and again with the directory's `refresh_interval` (a minute at most) as long as the token
-//! is in use. A token that was found there is ended for good: the service's row goes when it is cleaned up
-//! (`flushexpiredtokens` goes by the `exp` that a sliding token had then, and it may have a later one by now).
-//! A blacklist that cannot be asked changes nothing for a token that was good before; for others it is 503.
+//! The blacklist is asked when a token is first seen, and again every `refresh_interval` of the directory (a minute at most)
+//! while the token is in use. A token that was found there is ended for good, even after the service removes its row
+//! (`flushexpiredtokens` goes by the `exp` that a sliding token had then, and it may have a later one by now). A blacklist
+//! that cannot be asked changes nothing for a token that was valid before; for others it is 503.
 
 use super::Issuers;
 use super::key::{IssuerKeyError, IssuerKeyProblem};
@@ -15,7 +15,7 @@ use crate::secret::Digest;
 use crate::service::blacklist::TokenBlacklist;
 use crate::service::database::{DatabaseAccess, Databases};
 
-/// What an issuer's service itself has taken back, if that is asked for.
+/// Opens the blacklist of an issuer's service, if one is configured.
 pub(super) fn blacklist(
     settings: &IssuerSettings,
     databases: &Databases,
@@ -29,7 +29,7 @@ pub(super) fn blacklist(
 }
 
 impl OneIssuer {
-    /// Whether the service has taken back the token with this `jti`, as it says now.
+    /// Whether the service has revoked the token with this `jti`, by a query now.
     pub(super) async fn has_taken_back(&self, token_id: &str) -> Result<bool, IssuedRefusal> {
         let Some(blacklist) = &self.blacklist else { return Ok(false) };
         blacklist.holds(token_id).await.map_err(|error| {
@@ -38,14 +38,14 @@ impl OneIssuer {
         })
     }
 
-    /// Names the date at which it was found there.
+    /// Returns the store's key for the date at which the token was found in the blacklist.
     fn found_there(&self, token_id: &str) -> Digest {
         keyed(&["blacklisted", &self.name, token_id])
     }
 }
 
 impl IssuerRegistry {
-    /// Refuses a token, seen for the first time, that the service has taken back.
+    /// Refuses a token that is seen for the first time, if the service has revoked it.
     pub(super) async fn refuse_taken_back(
         &self,
         one: &OneIssuer,
@@ -61,14 +61,14 @@ impl IssuerRegistry {
             return Ok(());
         }
         let until = judged.expires_at.unwrap_or(at).max(at.plus(judged.deny_for));
-        // A store that fails is told; the blacklist is asked again then.
+        // A failure of the store is logged, and the blacklist is asked again next time.
         let _ = self.put(found_there, at, until).await;
         Err(IssuedRefusal::Blacklisted)
     }
 }
 
 impl Issuers {
-    /// Asks again about a token that was good before, if that is due.
+    /// Asks again about a token that was valid before, if that is due.
     pub(super) async fn refuse_taken_back_since(
         &self,
         one: &OneIssuer,

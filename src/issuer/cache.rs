@@ -1,7 +1,8 @@
-//! Credentials of issuers' that were verified a moment ago.
+//! Caches credentials of issuers that were verified recently.
 //!
-//! As the memory of our own ([`credential_cache`](crate::session::credential_cache)), and apart from it: what is remembered
-//! here has no session to say that it is over, so whoever recalls it asks that anew.
+//! It is like the cache of the gateway's own credentials ([`credential_cache`](crate::session::credential_cache)), and
+//! separate from it: a credential here has no session that shows whether it has ended, so whoever recalls it checks that
+//! again.
 
 use std::sync::Arc;
 
@@ -11,24 +12,24 @@ use super::IssuedCredential;
 use crate::secret::NoRandomness;
 use crate::session::credential_cache::{CredentialHasher, Space};
 
-/// Remembers them.
+/// A cache of verified credentials.
 pub(super) struct IssuedCache {
     hasher: CredentialHasher,
     issued: Cache<(u128, Space), Arc<IssuedCredential>>,
 }
 
 impl IssuedCache {
-    /// For so many.
+    /// Makes a cache for so many credentials.
     pub(super) fn new(credentials: usize) -> Result<Self, NoRandomness> {
         Ok(Self { hasher: CredentialHasher::new()?, issued: Cache::new(credentials) })
     }
 
-    /// One that was verified. Whether it still counts is for the caller to ask.
+    /// Returns a credential that was verified. The caller checks whether it is still valid.
     pub(super) fn recall(&self, issuer: Space, credential: &str) -> Option<Arc<IssuedCredential>> {
         self.issued.get(&self.key_of(issuer, credential))
     }
 
-    /// The first of these who has verified it before. The credential is read once, however many they are.
+    /// Returns the first of these issuers that has verified the credential before. It is hashed once, however many they are.
     pub(super) fn who_remembers(
         &self,
         issuers: impl Iterator<Item = (usize, Space)>,
@@ -39,12 +40,12 @@ impl IssuedCache {
         known.next().map(|(index, _)| index)
     }
 
-    /// Remembers one.
+    /// Stores a verified credential.
     pub(super) fn remember(&self, issuer: Space, credential: &str, issued: Arc<IssuedCredential>) {
         self.issued.insert(self.key_of(issuer, credential), issued);
     }
 
-    /// The one that is remembered, or else what `judge` gives; of many at once one is judged.
+    /// Returns the cached credential, or else the result of `judge`, which runs once for concurrent calls.
     pub(super) async fn judge_once<E>(
         &self,
         issuer: Space,
@@ -55,7 +56,7 @@ impl IssuedCache {
         self.issued.get_or_insert_async(&key, judge).await
     }
 
-    /// Forgets one.
+    /// Removes a credential.
     pub(super) fn forget(&self, issuer: Space, credential: &str) {
         self.issued.remove(&self.key_of(issuer, credential));
     }

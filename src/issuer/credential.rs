@@ -1,14 +1,15 @@
-//! Who is calling? What a request brought to prove it, and whether that holds.
+//! Determines who is calling: finds the credentials of a request and checks them.
 //!
-//! Four places can hold a credential: `Authorization: Bearer`, a header in which an `[[issuer]]`'s come (which can be
-//! `Authorization` too), the session cookie, and a cookie of an `[[issuer]]`'s. A bad token never falls back to another
-//! credential (R20); good ones that name two users are refused; of several that name one user a token counts before a
-//! cookie, since a browser cannot send it unasked and so needs no cross-site check. The session cookie has several names
-//! where an alias stands in for a service's own sign-in (`cookies`); under two of them it names one session. Beside it an
-//! issuer's is not looked at: it may lie in the browser from before its user signed in here. Tokens in the query or a form
-//! are never credentials (RFC 6750 sections 2.2 and 2.3 are not served). A scheme in `Authorization` that no issuer has
-//! proves nothing. Our own access token is one in each header and after each scheme where an issuer's come: that is where
-//! the front end of its service sends what it got. In a cookie (`shape = "dj-rest-auth"`) it is a cookie. What a route does not look at (`route.credentials`) is not there at all.
+//! Four places can hold a credential: `Authorization: Bearer`, a header for an `[[issuer]]`'s (which can be `Authorization`
+//! too), the session cookie, and a cookie of an `[[issuer]]`. A bad token never falls back to another credential (R20); valid
+//! ones that name two users are refused; of several that name one user a token counts before a cookie, since a browser does
+//! not send it by itself and so needs no cross-site check. The session cookie has several names where an alias stands in for
+//! a service's own sign-in (`cookies`); under two of them it must name one session. If it is present, an issuer's cookie is
+//! not checked: it may be left over from before the user signed in here. Tokens in the query or a form are never credentials
+//! (RFC 6750 sections 2.2 and 2.3 are not served). A scheme in `Authorization` that no issuer has proves nothing. The
+//! gateway's own access token is accepted in each header and after each scheme that an issuer has, because the service's
+//! front end sends it there. In a cookie (`shape = "dj-rest-auth"`) it counts as a cookie. Credentials that a route does not
+//! accept (`route.credentials`) are ignored.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -26,33 +27,33 @@ use crate::store::Session;
 use crate::wire::arrival::Arrival;
 use crate::wire::authorization::{self, Authorization};
 
-/// Nobody's address: a credential by itself comes from nowhere.
+/// The client address for a credential that is checked without a request.
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
-/// What a request brought.
+/// The result of checking a request's credentials.
 #[derive(Debug)]
 pub enum Presented {
-    /// Nothing of ours.
+    /// There is no credential.
     Nothing,
-    /// A credential that holds.
+    /// A valid credential.
     Good(Credential),
-    /// One that does not, and which one.
+    /// An invalid credential, with its kind.
     Bad(Refusal, Proof),
-    /// Something that cannot be read at all, or two credentials of two people.
+    /// A credential that cannot be read at all, or credentials of two users.
     Malformed(Refusal),
 }
 
-/// A credential that holds.
+/// A valid credential.
 #[derive(Clone, Debug)]
 pub enum Credential {
-    /// One of a session's.
+    /// A credential of a session.
     Session(Arc<Session>, Proof),
-    /// What an `[[issuer]]` issued, its user, and the session that it was adopted as, if it was.
+    /// A credential of an `[[issuer]]`, its user, and the session as which it was adopted, if it was.
     Issued(Arc<IssuedCredential>, Arc<Identity>, Option<Arc<Session>>),
 }
 
 impl Issuers {
-    /// Checks what the request brought, of the credentials that are looked at.
+    /// Checks the credentials of a request that the route accepts.
     pub async fn presented(
         &self,
         arrival: &Arrival,
@@ -96,7 +97,7 @@ impl Issuers {
         all.extend(named.map(|session| Credential::Session(session, proof)));
         let mut bad = None;
         for token in cookies.tokens {
-            // Found as in a header, and yet a cookie: browsers send it unasked.
+            // The token is read as in a header, but counts as a cookie, since browsers send it by themselves.
             match self
                 .sessions
                 .bearer(token, arrival.client_ip(), arrival.at, &arrival.events)
@@ -112,9 +113,9 @@ impl Issuers {
         for (_, shown) in &cookies.issued {
             match self.own_of(shown, arrival).await {
                 Ok(credential) => all.push(credential),
-                // A session in which nobody is signed in.
+                // Nobody is signed in in this session.
                 Err((Refusal::NotAuthenticated, _)) => {}
-                // Services keep a token in a cookie beside their session, and each ends in its own time.
+                // Services set a token in a cookie next to their session, and each expires at its own time.
                 Err(why) => bad = bad.or(Some(why)),
             }
         }
@@ -124,10 +125,10 @@ impl Issuers {
         }
     }
 
-    /// Every cookie that the request brought and that is a session's, each checked, where these are looked at.
+    /// Checks every session cookie of the request, if the route accepts them.
     ///
     /// # Errors
-    /// A [`Refusal`] if one cannot be read.
+    /// A [`Refusal`] if a cookie cannot be read.
     pub async fn cookies(
         &self,
         arrival: &Arrival,
@@ -159,7 +160,7 @@ impl Issuers {
         Ok(all)
     }
 
-    /// A credential as if each issuer in turn were shown it, whatever it looks like; issuers and verdicts.
+    /// Presents a credential to each issuer in turn, whatever it looks like; returns the issuers' names and results.
     pub async fn shown_to_issuers(
         &self,
         credential: &str,
@@ -179,7 +180,7 @@ impl Issuers {
         all
     }
 
-    /// A credential of an issuer's as its caller's.
+    /// Checks an issuer's credential and returns it as its caller's.
     async fn own_of(
         &self,
         shown: &PresentedCredential<'_>,
@@ -190,11 +191,11 @@ impl Issuers {
         Box::pin(self.brought(found, arrival)).await
     }
 
-    /// The names of services' cookies that go on to them: sessions in which nobody is signed in, whoever is calling; such a
-    /// one is no credential. And those that hold, are `caller`'s and of an issuer that `forwards`.
+    /// Returns the names of the services' cookies to forward: sessions in which nobody is signed in, which are not
+    /// credentials, whoever is calling; and valid ones of `caller` and of an issuer that `forwards`.
     ///
     /// # Errors
-    /// A [`Refusal`] if that cannot be found out now.
+    /// A [`Refusal`] if that cannot be determined now.
     pub async fn passing_cookies(
         &self,
         arrival: &Arrival,
@@ -209,7 +210,7 @@ impl Issuers {
         )?;
         let mut passing = Vec::new();
         for (name, shown) in &cookies.issued {
-            // Whether it is good is nobody's question here.
+            // Here it does not matter whether the cookie is valid.
             let passes = match self.issued(shown, None, arrival.at, &Events::default()).await {
                 Err((Refusal::NotAuthenticated, _)) => true,
                 Err((refusal, _)) if refusal.status().is_server_error() => return Err(refusal),
@@ -226,10 +227,10 @@ impl Issuers {
         Ok(passing)
     }
 
-    /// Every token that the request brought, each checked, where these are looked at; a cookie is none.
+    /// Checks every token of the request that the route accepts, except those in cookies.
     ///
     /// # Errors
-    /// [`Presented::Malformed`] or [`Presented::Bad`], if something cannot be read as one.
+    /// [`Presented::Malformed`] or [`Presented::Bad`] if something cannot be read as a token.
     pub async fn tokens(
         &self,
         arrival: &Arrival,
@@ -281,7 +282,7 @@ impl Issuers {
                 Err(refusal) => Err((refusal, proof)),
             });
         }
-        // A front end sends the token that it got where its service reads tokens, whatever is in it.
+        // A front end sends the token that it was given where its service reads tokens, even if it is the gateway's.
         let is_own =
             |shown: &&PresentedCredential<'_>| looks_at.bearer() && looks_like_ours(shown.token);
         let among = shown.iter().filter(is_own).map(|shown| shown.token);
@@ -302,7 +303,7 @@ impl Issuers {
 }
 
 impl Presented {
-    /// Of good credentials the first, if all are one person's.
+    /// Returns the first of valid credentials, if all are of one user.
     fn of(all: Vec<Credential>) -> Self {
         let mut all = all.into_iter();
         let Some(first) = all.next() else { return Self::Nothing };
@@ -314,7 +315,7 @@ impl Presented {
 }
 
 impl Credential {
-    /// Whose it is.
+    /// Returns the user that the credential belongs to.
     pub fn identity(&self) -> Arc<Identity> {
         match self {
             Self::Session(session, _) => session.identity.load_full(),
@@ -322,7 +323,7 @@ impl Credential {
         }
     }
 
-    /// What was presented.
+    /// Returns the kind of credential.
     pub fn proof(&self) -> Proof {
         match self {
             Self::Session(_, proof) => *proof,
@@ -330,7 +331,7 @@ impl Credential {
         }
     }
 
-    /// The caller that it makes known.
+    /// Returns the caller that the credential identifies.
     pub fn known(&self) -> Known {
         let identity = self.identity();
         match self {

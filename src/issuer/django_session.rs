@@ -1,11 +1,12 @@
-//! `kind = "django-session"`: sessions that Django made, judged as Django would.
+//! `kind = "django-session"`: checks sessions that Django made, as Django does.
 //!
-//! A session is refused that Django would take for nobody's, and one that Django would end. A session in which nobody is
-//! signed in (a basket, a language) is no credential and none of our business.
+//! A session is refused if Django would treat its visitor as not signed in, or would end it. A session in which nobody is
+//! signed in (a basket, a language) is not a credential and is left alone.
 //!
-//! A session does not say when its user signed in, only when it was last saved: in its signature, or by what is left of
-//! its time in a cache. That stands in for when it was issued, and so all that ends a user here ends what was saved before;
-//! a service that saves it again later makes it no younger while it is remembered, nor once it was refused for that end.
+//! A session does not say when its user signed in, only when it was last saved: in its signature, or by its remaining time to
+//! live in a cache. That counts as when it was issued, so whatever ends all that a user has also ends what was saved before.
+//! If the service saves the session again later, it does not count as younger while it is cached, nor after it was refused
+//! for that end.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use crate::service::database::{
     DatabaseAccess, Databases, RequiredColumns, ServiceDatabase, Statement,
 };
 
-/// A service's sessions.
+/// The sessions of a service.
 pub(super) struct DjangoSessions {
     keys: Arc<SecretKeys>,
     backends: Vec<String>,
@@ -42,9 +43,9 @@ enum SessionBackend {
     Cookie,
 }
 
-/// A session as it was found.
+/// A session that was found.
 struct FoundSession {
-    /// Its key as the service has it, or all of it.
+    /// The session's key as the service has it, or the whole cookie.
     id: String,
     login: Option<DjangoLogin>,
     saved_at: Option<Timestamp>,
@@ -107,7 +108,7 @@ impl DjangoSessions {
                 let entry = cache.get(&format!("{before_key}{key}")).await.map_err(unavailable)?;
                 let entry = entry.ok_or(IssuedRefusal::NotFound)?;
                 let login = session::read_cached(&entry.value)?;
-                // One that stays longer than they do was saved we do not know when.
+                // With a longer time to live than that, it is unknown when the entry was saved.
                 let age = entry.stays.and_then(|stays| self.max_age.checked_sub(stays));
                 Ok(FoundSession {
                     id: key.to_owned(),
@@ -142,7 +143,7 @@ impl CredentialCheck for DjangoSessions {
             issued_at: found.saved_at.map(|saved_at| saved_at.min(at)),
             expires_at: found.expires_at,
             token_id: Some(found.id),
-            // Saved by a request on its way, it may live on under its key.
+            // A request that is under way may save it, so that it lives on under its key.
             deny_for: self.max_age,
             password: Password::Noted(Box::new(SessionAuthHash::new(
                 login,
@@ -204,7 +205,7 @@ fn select(database: &ServiceDatabase, table: &str) -> Result<Arc<str>, String> {
 
 fn secret_key(path: &Path) -> Result<Secret, IssuerKeyProblem> {
     let (bytes, _) = private_file::read(path)?;
-    // An editor's final newline is not part of it.
+    // Editors add a newline at the end, which is not part of the key.
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let text = std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty());
     text.map(Secret::new).ok_or_else(|| IssuerKeyProblem::NoSecret(path.to_owned()))

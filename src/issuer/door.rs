@@ -1,4 +1,4 @@
-//! Everything that proves who somebody is: what others have issued, and behind it our own sessions.
+//! Checks everything that proves an identity: credentials of issuers, and the gateway's own sessions.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use crate::session::{EndIssued, MintTokens, SessionManager, WatchedDirectory};
 use crate::store::read_only::{ReadOnlyStamps, ReadOnlyStore};
 use crate::store::{Sessions, Stamps};
 
-/// Credentials that one explanation can meet.
+/// The most credentials that one explanation needs.
 const FEW: usize = 64;
 
-/// Judges what others have issued, adopts it as sessions, and knows the sessions of our own.
+/// Checks what issuers have issued, adopts it as sessions, and knows the gateway's own sessions.
 pub struct Issuers {
     pub(super) registry: Arc<IssuerRegistry>,
     pub(super) mints: Arc<Mints>,
     pub(super) verified: Arc<IssuedCache>,
     pub(super) sessions: Arc<SessionManager>,
-    /// Where its sessions are kept.
+    /// The store of the sessions.
     pub(super) store: Arc<dyn Sessions>,
 }
 
-/// What is opened of the configuration before sessions are: their ports, and then [`Issuers`].
+/// The parts that are opened before sessions are: first the ports for these, and then [`Issuers`].
 pub struct IssuerParts {
     registry: Arc<IssuerRegistry>,
     mints: Arc<Mints>,
@@ -34,7 +34,7 @@ pub struct IssuerParts {
 }
 
 impl IssuerParts {
-    /// Opens the issuers' keys and what they are asked by.
+    /// Opens the issuers' keys and their services' databases.
     ///
     /// # Errors
     /// [`IssuerKeyError`]
@@ -50,19 +50,19 @@ impl IssuerParts {
         Ok(Self { registry: Arc::new(registry), mints, verified: Arc::clone(&state.verified) })
     }
 
-    /// Ends what they have issued.
+    /// Returns the port that ends what issuers have issued.
     pub fn ends(&self) -> Arc<dyn EndIssued> {
         Arc::<IssuerRegistry>::clone(&self.registry)
     }
 
-    /// Makes tokens under their keys.
+    /// Returns the port that mints tokens with the issuers' keys.
     pub fn mints(&self) -> Arc<dyn MintTokens> {
         Arc::<Mints>::clone(&self.mints)
     }
 }
 
 impl Issuers {
-    /// Over these sessions, which are kept in this store.
+    /// Combines the parts with these sessions, which are in this store.
     pub fn new(
         parts: IssuerParts,
         sessions: Arc<SessionManager>,
@@ -72,18 +72,18 @@ impl Issuers {
         Self { registry, mints, verified, sessions, store }
     }
 
-    /// Our own sessions.
+    /// Returns the gateway's own sessions.
     pub const fn sessions(&self) -> &Arc<SessionManager> {
         &self.sessions
     }
 
-    /// Is what `Authorization` holds read here, good or not, where these credentials are looked at? Then it is nothing for
+    /// Whether the value of `Authorization` is read here, valid or not, if these credentials are accepted. It is then not for
     /// upstreams.
     pub fn reads_authorization(&self, headers: &HeaderMap, looks_at: &CredentialSelection) -> bool {
         self.registry.readings.read_authorization(headers, looks_at)
     }
 
-    /// One that judges as this one does and changes nothing: see `session::read_only`.
+    /// Returns a copy that gives the same results and changes nothing: see `session::read_only`.
     ///
     /// # Errors
     /// [`NoRandomness`]

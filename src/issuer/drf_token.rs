@@ -1,12 +1,11 @@
 //! `kind = "drf-token"`: the tokens of Django REST framework's `TokenAuthentication`.
 //!
-//! A token is a key of its table and says nothing; it has no end, and a user has the same one for good. So a changed
-//! password does not end it, as it does not for Django. Once it was signed out here it stays so: the way back is to have
-//! the service make another, or to sign in at the gateway.
+//! A token is the key of a row and contains nothing; it does not expire, and a user keeps the same one for good. A changed
+//! password does not end it, as it does not for Django. A token that was signed out here stays ended: the user must have the
+//! service make another, or sign in at the gateway.
 //!
-//! Whatever is one word is asked for: an operator may have given a token a key of their own. A table that takes other
-//! spellings of a key (MySQL's usual collations) takes them here as well, but what ends a token ends the key that its row
-//! has, under each of them.
+//! Any word is looked up, because an operator may have chosen a token's key. A table that accepts other spellings of a key
+//! (MySQL's usual collations) accepts them here as well, but a token ends by the key in its row, and so under each spelling.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +22,10 @@ use crate::service::database::{
     DatabaseAccess, Databases, RequiredColumns, ServiceDatabase, Statement,
 };
 
-/// No column of keys is longer: Django's own takes 40 characters.
+/// The longest key that is looked up: Django's own column has 40 characters.
 const MAX_KEY: usize = 1024;
 
-/// A service's tokens.
+/// The tokens of a service.
 pub(super) struct DrfTokens {
     database: Arc<ServiceDatabase>,
     select: Arc<str>,

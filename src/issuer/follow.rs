@@ -1,8 +1,8 @@
-//! What an answer of a service's says of who is signed in there, and what follows from it here.
+//! Reads from a service's answer who is signed in there, and changes the sessions here accordingly.
 //!
 //! A service signs a browser in by setting its session's cookie: after a password, a sign-up, a magic link, a sign-in by
-//! another site, or when a staff member takes a customer's place. The cookie is judged as if a request had brought it, and
-//! of a browser there is **one identity at a time, the newer one**:
+//! another site, or when a staff member impersonates a customer. The cookie is checked as if a request had brought it, and a
+//! browser has **one identity at a time, the newer one**:
 //!
 //! | the cookie's session | the request's caller | |
 //! |---|---|---|
@@ -14,11 +14,11 @@
 //! | has a user | another, by a cookie | is adopted, and theirs ends (`superseded`); the gateway's cookie goes |
 //! | has a user | anybody whose session ended meanwhile | is denied for good, and the cookie is not set |
 //!
-//! The last row is for an answer that comes too late: a request was on its way when its session was ended, and must not
-//! bring it back. One ended because its user has another password is the exception, if the cookie is of the new one: it may
-//! be the very request that changed it.
+//! The last row is for a late answer: its request was under way when the session was ended, and must not bring it back. The
+//! exception is a session that was ended because its user has another password, if the cookie is for the new one: the request
+//! may be the very one that changed it.
 //!
-//! Only the upstreams of `issuer.upstreams` are believed. From another one a cookie of a session with a user is not set.
+//! Only the upstreams of `issuer.upstreams` are trusted. From another one, a cookie of a session with a user is not set.
 
 use std::sync::Arc;
 
@@ -40,37 +40,37 @@ use crate::store::{Renewal, Session, SessionSelection};
 use crate::wire::arrival::Arrival;
 use crate::wire::jar::CookieChange;
 
-/// An answer, and the request that it is to.
+/// An answer, and the request that it belongs to.
 #[derive(Clone, Copy)]
 pub struct FollowedAnswer<'a> {
     /// The request.
     pub arrival: &'a Arrival,
-    /// Who was calling.
+    /// The caller of the request.
     pub caller: &'a Caller,
     /// The upstream's index in the configuration.
     pub upstream: usize,
-    /// Is it a cookie that only a form has given?
+    /// The names of cookies that only a form has given.
     pub given: &'a [&'a str],
-    /// The answer's header.
+    /// The answer's header fields.
     pub headers: &'a HeaderMap,
-    /// Now.
+    /// The current time.
     pub at: Timestamp,
 }
 
-/// What follows for the answer on its way to the client.
+/// The changes to the answer on its way to the client.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct AnswerOutcome {
-    /// Somebody else is signed in from now on; the session of before has ended.
+    /// Whether another user is signed in from now on, and the former session has ended.
     pub replaced: bool,
     /// Cookies that are set although a form gave one of this name, or the gateway has its own under it.
     pub passes: Vec<String>,
-    /// Cookies that are not set.
+    /// Cookies that must not be set.
     pub held_back: Vec<String>,
-    /// Who is signed in by it, and the session here.
+    /// The user who is signed in by the answer, and their session here.
     pub signed_in: Option<(UserKey, SessionId)>,
 }
 
-/// What a service's cookie says.
+/// Who is signed in according to a service's cookie.
 enum CookieHolder {
     Nothing,
     Nobody,
@@ -78,7 +78,7 @@ enum CookieHolder {
 }
 
 impl Issuers {
-    /// Follows what an answer says. What cannot be done now is done at the cookie's first use.
+    /// Applies what an answer says. What cannot be done now is done at the cookie's first use.
     pub async fn follow(&self, answer: FollowedAnswer<'_>) -> AnswerOutcome {
         let mut followed = AnswerOutcome::default();
         for (name, issuers) in self.registry.readings.by_cookie() {
@@ -116,7 +116,7 @@ impl Issuers {
         let former = own.and_then(|known| self.registry.space_of(known.proof)).zip(sent);
         match (says, own) {
             (CookieHolder::Nothing, Some(_)) => {
-                // Whether there still is such a session is for the service to say.
+                // Only the service knows whether there still is such a session.
                 if let Some((space, sent)) = former {
                     self.verified.forget(space, sent);
                 }
@@ -180,7 +180,7 @@ impl Issuers {
                 Some(session) => vec![session],
             },
         };
-        // A session of the gateway's own that this browser holds and that did not count here.
+        // The browser may also have a session of the gateway itself that was not used for this request.
         for value in self.sessions.cookie_names().values(&arrival.headers).unwrap_or_default() {
             let session = self.sessions.cookie(value, context.client, at, &Events::default()).await;
             old.extend(
@@ -202,14 +202,14 @@ impl Issuers {
         Ok(())
     }
 
-    /// What a cookie's value says, if anything can be said of it.
+    /// Determines who is signed in by a cookie's value, if that can be determined.
     async fn says(
         &self,
         value: &str,
         issuers: &[usize],
         at: Timestamp,
     ) -> Result<CookieHolder, IssuedRefusal> {
-        // A refusal is no news: whoever sends it meets the same one.
+        // A refusal is not acted on: a request with the cookie is refused in the same way.
         match self
             .issued(&PresentedCredential::alone(value, issuers), None, at, &Events::default())
             .await
@@ -224,7 +224,8 @@ impl Issuers {
         }
     }
 
-    /// The service has signed the caller out, unless what it says is of a key that has changed meanwhile.
+    /// Ends the caller's session, because the service has signed them out, unless the answer is about a key that has changed
+    /// since.
     async fn signed_out(
         &self,
         known: &Known,
@@ -240,7 +241,7 @@ impl Issuers {
         };
         let Some(session) = self.find_by_id(id, at).await? else { return Ok(()) };
         if session.cookie != sent.own_end {
-            // A browser that has the new cookie would lose it.
+            // The cookie is not deleted, because a browser with the new one would lose that.
             followed.held_back.push(name.to_owned());
             return Ok(());
         }
@@ -249,7 +250,7 @@ impl Issuers {
         ended.map(drop).map_err(|_| IssuedRefusal::Unavailable)
     }
 
-    /// The session goes on under another credential of the same user's.
+    /// Continues the session under another credential of the same user.
     async fn renew(
         &self,
         session: &Session,
@@ -297,7 +298,7 @@ impl Issuers {
     }
 }
 
-/// A cookie of issuers', and what it is set to; none: it is taken away.
+/// A cookie of issuers, and the value that it is set to; `None` if it is deleted.
 #[derive(Clone, Copy)]
 struct IssuerCookie<'a> {
     name: &'a str,

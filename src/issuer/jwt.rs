@@ -1,4 +1,5 @@
-//! `kind = "jwt"`: tokens that a service makes by hand, which name a user and may say nothing else.
+//! `kind = "jwt"`: tokens that a service makes by hand, which name a user and may contain nothing
+//! else.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! IssuerRegistry' keys, from their files.
+//! Reads the issuers' keys from their files.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,10 +9,10 @@ use crate::jose::{KeyProblem, SigningKey, VerifyingKey};
 use crate::private_file::{self, PrivateFileError};
 use crate::secret::Digest;
 
-/// A shorter secret can be guessed from one token.
+/// The shortest secret that is accepted: a shorter one can be guessed from one token.
 const MIN_SECRET: usize = 32;
 
-/// No public key comes near it.
+/// The most bytes that are read of a public key's file; no public key is nearly as long.
 const MAX_PUBLIC: u64 = 64 << 10;
 
 /// An issuer that cannot be used.
@@ -60,7 +60,7 @@ impl IssuerKeyError {
     }
 }
 
-/// The key of an issuer's JWTs.
+/// Reads the key that verifies an issuer's JWTs.
 pub(super) fn read(
     settings: &IssuerSettings,
     signature: &IssuerSignature,
@@ -72,7 +72,7 @@ pub(super) fn read(
     read.map_err(|problem| IssuerKeyError { issuer: settings.name.clone(), problem })
 }
 
-/// The key under which tokens of this issuer can be made, where there is one.
+/// Reads the key that can sign tokens of this issuer, if there is one.
 pub(super) fn signing(
     settings: &IssuerSettings,
     signature: &IssuerSignature,
@@ -96,7 +96,7 @@ fn private(signature: &IssuerSignature, path: &Path) -> Result<SigningKey, Issue
     if !signature.algorithm.is_shared() {
         return Ok(SigningKey::read(signature.algorithm, &bytes)?);
     }
-    // An editor's final newline is not part of it.
+    // Editors add a newline at the end, which is not part of the secret.
     let secret = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     if secret.len() < MIN_SECRET && !secret.is_empty() && !signature.danger_weak_key {
         return Err(IssuerKeyProblem::Weak(secret.len()));
@@ -104,7 +104,7 @@ fn private(signature: &IssuerSignature, path: &Path) -> Result<SigningKey, Issue
     Ok(SigningKey::read(signature.algorithm, secret)?)
 }
 
-/// What the files of an issuer's keys hold now, in short: it tells one key from another, and is none.
+/// Returns a digest of an issuer's key files, which distinguishes one key from another and reveals none.
 pub(super) fn contents(settings: &IssuerSettings) -> Result<Digest, IssuerKeyError> {
     let files: Vec<&Path> = match &settings.kind {
         IssuerKind::SimpleJwt(kind) => vec![kind.signature.key.path()],

@@ -1,13 +1,13 @@
 //! `kind = "knox"`: the tokens of django-rest-knox.
 //!
-//! Its table holds a digest of each token and the token's first characters; both must fit, as there. Versions differ in
-//! what is hashed and how many characters that are: 4 takes the token for hexadecimal, whatever its case, and 5 for the
-//! text that it is, with a prefix that a service may have chosen. 5 does not take what 4 has issued.
+//! The table holds a digest of each token and the token's first characters; both must match, as in knox. Versions differ in
+//! what is hashed and in how many characters that are: 4 decodes the token as hexadecimal, in any case, and 5 hashes the text
+//! itself, with a prefix that a service may have chosen. 5 does not accept what 4 has issued.
 //!
-//! A token ends with its `expiry`, if it has one; a service that is set so gives one that is in use a later date
-//! (`AUTO_REFRESH`), so an expired one is asked for again. It does not end with its user's password, as it does not there.
-//! Hashes other than SHA-512 (`SECURE_HASH_ALGORITHM`), and the salted ones before 4.2, are not known here: nobody is let
-//! in by them.
+//! A token ends with its `expiry`, if it has one. A service can be set to postpone it while the token is in use
+//! (`AUTO_REFRESH`), so an expired token is looked up again. It does not end with its user's password, as in knox. Hashes
+//! other than SHA-512 (`SECURE_HASH_ALGORITHM`), and the salted ones before 4.2, are not supported: tokens with them are
+//! refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +25,13 @@ use crate::service::database::{
     DatabaseAccess, Databases, RequiredColumns, ServiceDatabase, Statement,
 };
 
-/// A longer one is nobody's: the setting is 64, and a prefix has 10 characters at most.
+/// The longest token that is looked up: the setting is 64, and a prefix has 10 characters at most.
 const MAX_LENGTH: usize = 1024;
 
-/// The service may give one that was denied more time, as often as it is used there: no more than in so long.
+/// How long a denied token stays denied: the service may keep postponing its expiry as long as it is used there.
 const DENY_FOR: Duration = Duration::from_secs(3650 * 86_400);
 
-/// A service's tokens.
+/// The tokens of a service.
 pub(super) struct KnoxTokens {
     database: Arc<ServiceDatabase>,
     select: Arc<str>,
@@ -39,7 +39,7 @@ pub(super) struct KnoxTokens {
     version: KnoxVersion,
 }
 
-/// What the table knows of a token.
+/// What the table stores of a token.
 struct Stored {
     digest: String,
     key: String,
@@ -100,7 +100,7 @@ impl CredentialCheck for KnoxTokens {
     }
 }
 
-/// How a version keeps a token; none: it is no token of that version.
+/// Returns what a version stores of a token; `None` if it is not a token of that version.
 fn stored(version: KnoxVersion, token: &str) -> Option<Stored> {
     let (hashed, key_length) = match version {
         KnoxVersion::Four => (unhexed(token)?, 8),
@@ -149,7 +149,7 @@ mod tests {
     use crate::refusal::Refusal;
     use crate::session::testkit::{CLIENT, NOW};
 
-    /// As django-rest-knox 4.2.0 and 5.1.0 made them, and what they wrote of them.
+    /// Tokens of django-rest-knox 4.2.0 and 5.1.0, and what these versions stored of them.
     const FOUR: &str = "18a6169ed85b20ea9ed2fcaa976d669b11b2265ff1b79cd44262db1d16046b76";
     const FOUR_DIGEST: &str = "8aeb7bd86d227c0bc10d8114b833d906a137fbe9e962647c541cc589827d927a86203ce41f9da0b131daec402efbb08b8131c034e0bd964f34f0ed9d80fc1766";
     const FIVE: &str = "5602a8bfce71c4e60f2ae1e39658420cd1dcce19559710170b82495af4c1a2ce";
@@ -184,7 +184,7 @@ mod tests {
         _folder: tempfile::TempDir,
     }
 
-    /// A service of this version, with the table that its migrations make.
+    /// Makes a service of this version, with the table that its migrations make.
     fn service(version: KnoxVersion) -> Service {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db.sqlite3");
@@ -219,7 +219,7 @@ mod tests {
     }
 
     impl Service {
-        /// Keeps a token of kim's, issued now and good for so many seconds.
+        /// Stores a token of kim's, issued now and valid for so many seconds.
         fn keep(&self, token: &str, version: KnoxVersion, secs: Option<i64>) {
             let kept = stored(version, token).unwrap();
             let now = i64::try_from(NOW.as_secs()).unwrap();
@@ -256,7 +256,7 @@ mod tests {
                 assert_eq!(service.present(token, after).await, Ok("7".into()), "{after}");
             }
             assert_eq!(service.present(token, 100).await, Err(Refusal::OpaqueTokenNotValid));
-            // It was used at the service, which refreshes it.
+            // It was used at the service, which postponed its expiry.
             service.keep(token, version, Some(1000));
             assert_eq!(service.present(token, 101).await, Ok("7".into()));
             service.keep(token, version, None);
@@ -275,7 +275,7 @@ mod tests {
         let service = service(KnoxVersion::Five);
         service.keep(FOUR, KnoxVersion::Four, Some(100));
         assert_eq!(service.present(FOUR, 0).await, Err(Refusal::OpaqueTokenNotValid));
-        // The digest fits, and what the token begins with does not.
+        // The digest matches, but the first characters do not.
         service.keep(FIVE, KnoxVersion::Five, Some(100));
         service.file.execute("UPDATE knox_authtoken SET token_key = '5602a8bf'", []).unwrap();
         assert_eq!(service.present(FIVE, 0).await, Err(Refusal::OpaqueTokenNotValid));

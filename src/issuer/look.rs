@@ -1,4 +1,4 @@
-//! When a service is asked again about a credential of its.
+//! Decides when a service is asked again about one of its credentials.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::user;
 use crate::clock::Timestamp;
 
-/// What a service said of a credential is asked again after this long at the latest.
+/// The longest time after which a service is asked again about a credential.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// When the service was last asked about a credential.
@@ -16,16 +16,16 @@ pub(super) struct LastLook {
     is_asking: AtomicBool,
 }
 
-/// Who asks again. Dropped without an answer, it leaves the turn to the next.
+/// The right to ask again. If it is dropped without a result, the next caller gets it.
 pub(super) struct RecheckTurn<'a>(&'a LastLook);
 
 impl LastLook {
-    /// It was asked then.
+    /// Records that the service was asked at this time.
     pub(super) fn at(at: Timestamp) -> Self {
         Self { asked_at: AtomicU64::new(at.as_millis()), ..Self::default() }
     }
 
-    /// Whether it is time to ask again, and nobody else does.
+    /// Returns the turn, if it is time to ask again and nobody else is asking.
     pub(super) fn turn(&self, every: Duration, at: Timestamp) -> Option<RecheckTurn<'_>> {
         let asked_at = Timestamp::from_millis(self.asked_at.load(Ordering::Relaxed));
         let is_due = at.since(asked_at) >= every.min(ASK_AGAIN);
@@ -35,12 +35,12 @@ impl LastLook {
 }
 
 impl RecheckTurn<'_> {
-    /// The answer changed nothing; the next look is due as long from now.
+    /// Records that the answer changed nothing; the next query is due after the same time.
     pub(super) fn done(self, at: Timestamp) {
         self.0.asked_at.store(at.as_millis(), Ordering::Relaxed);
     }
 
-    /// Nobody could be asked; the next try may come a second from now.
+    /// Records that the service could not be asked; the next attempt may come a second from now.
     pub(super) fn failed(self, every: Duration, at: Timestamp) {
         let asked_at = at.plus(user::ASK_AGAIN).minus(every.min(ASK_AGAIN));
         self.0.asked_at.store(asked_at.as_millis(), Ordering::Relaxed);

@@ -1,7 +1,7 @@
-//! Tokens under an issuer's key, for the alias that stands in for the service's own sign-in.
+//! Mints tokens under an issuer's key, for the alias that stands in for the service's own sign-in.
 //!
-//! The service's reader accepts them, and so do front ends that look into them. What the originals lack makes them better
-//! ones: `exp`, `iat`, `jti`, and `sid`, by which each is a credential of one session of the gateway and ends with it.
+//! The service's code accepts them, and so do front ends that decode them. They have what the originals lack: `exp`, `iat`,
+//! `jti`, and `sid`, by which each is a credential of one session of the gateway and ends with it.
 
 use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
@@ -20,11 +20,11 @@ use crate::store::Session;
 
 use super::{IssuerKeyError, Issuers, PresentedCredential, key};
 
-/// The keys of the issuers under which tokens can be made, by the issuers' indexes.
+/// The keys under which tokens can be minted, by the index of their issuer.
 pub(crate) struct Mints(Vec<Option<MintForm>>);
 
 struct MintForm {
-    /// Whose ids its claim holds.
+    /// The directory whose ids the claim holds.
     directory: String,
     key: SigningKey,
     claim: String,
@@ -33,7 +33,7 @@ struct MintForm {
 
 enum MintKind {
     HandMade,
-    /// SimpleJWT's sliding tokens, with `aud` and `iss`; and what verifies them.
+    /// SimpleJWT's sliding tokens, with `aud` and `iss`, and the key that verifies them.
     Sliding {
         audience: Option<String>,
         issuer: Option<String>,
@@ -42,7 +42,7 @@ enum MintKind {
 }
 
 impl Mints {
-    /// Reads the keys.
+    /// Reads the keys of the issuers.
     pub(crate) fn open(settings: &[IssuerSettings]) -> Result<Self, IssuerKeyError> {
         let one = |settings: &IssuerSettings| {
             let (signature, claim) = match &settings.kind {
@@ -118,8 +118,8 @@ impl MintTokens for Mints {
 }
 
 impl Issuers {
-    /// The same sliding token, good for longer: as its service refreshes one, whether the service made it or the gateway.
-    /// It must be good now, and so must its session or its user.
+    /// Returns the same sliding token with a later `exp`, as its service refreshes one, whether the service made it or the
+    /// gateway. The token must be valid, and so must its session or its user.
     ///
     /// # Errors
     /// A [`Refusal`] of the token, or one that says what could not be asked.
@@ -176,7 +176,7 @@ mod tests {
         NOW.plus(Duration::from_secs(secs))
     }
 
-    /// Kim is user 7; the service's tokens come in `jwt-auth`.
+    /// A kit in which kim is user 7 and the service's tokens are in the cookie `jwt-auth`.
     fn kit() -> Kit {
         use std::os::unix::fs::OpenOptionsExt as _;
         let folder = tempfile::tempdir().unwrap();
@@ -252,7 +252,7 @@ mod tests {
         for temperature in ["cold", "warm"] {
             assert_eq!(present(&kit, &one, later(1)).await, Ok(session.clone()), "{temperature}");
         }
-        // Its session does not need the directory.
+        // The session of a token is found without the directory.
         kit.directory.is_down.store(true, std::sync::atomic::Ordering::SeqCst);
         assert_eq!(present(&kit, &two, later(1)).await, Ok(other.clone()));
         kit.directory.is_down.store(false, std::sync::atomic::Ordering::SeqCst);

@@ -1,31 +1,32 @@
-//! What a service has issued itself, accepted as a credential: so that nobody is signed out when the gateway comes.
+//! Accepts credentials that a service has issued itself, so that nobody is signed out when the gateway is introduced.
 //!
-//! A session of a service's own becomes one of the gateway's (`adopt`, `follow`). A token has no session here. What stands in
-//! for one is looked at on every use, warm or cold:
+//! A service's own session becomes one of the gateway (`adopt`, `follow`). A token has no session here. These are checked
+//! instead on every use, whether the token is cached or not:
 //!
-//! - **the credential**: verified once, then remembered under a keyed hash (`cache`) until it expires. What only the
-//!   service can say (does that session still exist?) is asked again after the directory's `refresh_interval`, a minute at most;
-//!   of many requests at once one asks, and a service that cannot be asked changes nothing for what it knew before;
-//! - **its user**: asked for in the issuer's directory by id, and again after the directory's `refresh_interval`. Who is not active
-//!   or not there does not pass. A directory that cannot be asked changes nothing for whom it has known since the start,
-//!   as with sessions; for others it is 503;
+//! - **the credential**: verified once, then cached under a keyed hash (`cache`) until it expires. What only the service
+//!   knows (does that session still exist?) is asked again after the directory's `refresh_interval`, a minute at most. Of
+//!   concurrent requests one asks, and a service that cannot be asked changes nothing for what was known before;
+//! - **its user**: looked up by id in the issuer's directory, and again after the directory's `refresh_interval`. A user who
+//!   is inactive or does not exist is refused. A directory that cannot be asked changes nothing for users that it has known
+//!   since the start, as with sessions; for others it is 503;
 //! - **its end**: dates in the store ([`Stamps`]). A signed-out token is denied by its id. Ending all that a user has
-//!   (`logout/all`, an operator, an account that was switched off) is a not-before date: an `iat` at or before its
-//!   second is refused. So is one from before the last look at a password that has changed since; the time between that
-//!   look and the change stays good, or whoever signs in with a new password would be refused what they just got.
+//!   (`logout/all`, an operator, a disabled account) is a not-before date: an `iat` at or before its second is refused. So is
+//!   an `iat` from before the last look-up of a password that has changed since; tokens from between that look-up and the
+//!   change stay valid, or whoever signs in with a new password would have their new token refused.
 //!
-//! A hand-made token without `iat` and `exp` is the same bytes at every sign-in. It ages from when one of its user was
-//! first seen, which is kept for good; signing out ends those of its user, not its bytes; and once ended they stay ended,
-//! because nothing tells a new sign-in from a copy of the old token. The way back is to sign in at the gateway. A changed
-//! password does not end them (Django raises its rounds at a sign-in, and that looks the same).
+//! A hand-made token without `iat` and `exp` is the same bytes at every sign-in. Its age counts from when one of its user was
+//! first seen, which is stored for good; signing out ends all such tokens of the user; and once ended they stay ended,
+//! because a new sign-in cannot be distinguished from a copy of the old token. The user must then sign in at the gateway. A
+//! changed password does not end them (Django raises its rounds at a sign-in, and that looks the same).
 //!
-//! A token that an alias made under an issuer's key (`mint`) has a session here, by its `sid`, and none of this applies: it is
-//! good as long as that session and its own `exp` say, and is never taken for one from outside, whatever became of the
-//! session.
+//! A token that an alias made under an issuer's key (`mint`) has a session here, by its `sid`, and none of this applies: it
+//! is valid as long as that session and its own `exp` allow, and is never treated as one from the service, even after its
+//! session has ended.
 //!
-//! There are three ways to judge (`Way`): a token says all itself, and neither the first look nor a later one does any I/O
-//! of its own (unless its service keeps a blacklist, see `blacklisted`); for other kinds somebody must be asked; a name and a password are a sign-in each time, remembered for a
-//! moment. A new kind is a file here with an `Issuer` or an `Asked`, and a line in `open`.
+//! There are three ways to check a credential (`Way`). A token contains all that is needed, so checking it does no I/O, the
+//! first time or later (unless its service has a blacklist, see `blacklisted`); for other kinds a service must be asked; a
+//! name and a password are a sign-in each time, cached for a moment. A new kind is a file here with an `Issuer` or an
+//! `Asked`, and a line in `open`.
 
 mod adopt;
 mod answer_tokens;
@@ -102,41 +103,41 @@ use crate::store::{Session, Stamps};
 
 /// Verifies the tokens of one kind.
 pub(crate) trait Issuer: Send + Sync {
-    /// Everything about a token but its user.
+    /// Checks everything about a token but its user.
     fn judge(&self, token: &str, at: Timestamp) -> Result<TokenContent, NotAccepted>;
 }
 
-/// What a good token says.
+/// The content of a valid token.
 #[derive(Debug)]
 pub(crate) enum TokenContent {
-    /// All that there is to know.
+    /// A token with all that is needed.
     All(JudgedCredential),
-    /// That it is the gateway's own (`mint`), and of this session; whether it counts is for that to say.
+    /// A token of the gateway itself (`mint`), which belongs to this session; its session decides whether it is valid.
     Session { session: SessionId, user: String, expires_at: Option<Timestamp> },
 }
 
-/// Judges the credentials of one kind that somebody must be asked about.
+/// Checks the credentials of a kind for which a service must be asked.
 #[async_trait]
 pub(crate) trait CredentialCheck: Send + Sync {
-    /// Everything about a credential but its user. [`IssuedRefusal::Unavailable`]: it cannot be said now.
+    /// Checks everything about a credential but its user. [`IssuedRefusal::Unavailable`] if the service cannot be asked now.
     async fn ask(&self, credential: &str, at: Timestamp)
     -> Result<JudgedCredential, IssuedRefusal>;
 
-    /// Asks about what nobody has; the error is why that cannot be asked.
+    /// Asks about a credential that nobody has; the error is why that cannot be asked.
     async fn try_out(&self) -> Result<(), String>;
 }
 
-/// How an issuer's credentials are judged.
+/// How an issuer's credentials are checked.
 enum CheckMethod {
-    /// They say all themselves.
+    /// The credentials contain all that is needed.
     Said(Box<dyn Issuer>),
-    /// Somebody must be asked.
+    /// A service must be asked.
     Asked(Box<dyn CredentialCheck>),
-    /// They are a name and a password; what was right is remembered for so long.
+    /// They are a name and a password; a right one is cached for this long.
     Password(Duration),
 }
 
-/// What a good credential says.
+/// What a valid credential says.
 #[derive(Debug)]
 pub(crate) struct JudgedCredential {
     /// The user's id in the issuer's directory.
@@ -145,43 +146,43 @@ pub(crate) struct JudgedCredential {
     issued_at: Option<Timestamp>,
     /// `exp` and the leeway.
     expires_at: Option<Timestamp>,
-    /// `jti`, or whatever else tells it from all others.
+    /// `jti`, or another id that distinguishes it from all others.
     token_id: Option<String>,
-    /// Once denied, it is denied so long at least: the service may give it more time meanwhile.
+    /// The shortest time for which a denied credential stays denied, because the service may extend its life.
     deny_for: Duration,
     password: Password,
-    /// A token without `exp` ages from when one of its user was first seen.
+    /// For a token without `exp`: its age counts from when one of its user was first seen.
     max_age: Option<Duration>,
 }
 
-/// What a credential says of the password that its user had.
+/// What a credential says about its user's password.
 #[derive(Debug)]
 enum Password {
-    /// Nothing. It ends with the password all the same, if it says when it was issued.
+    /// Nothing. The credential still ends with the password, if it says when it was issued.
     Unsaid,
-    /// This print, or nothing; it must be the present password's.
+    /// A hash, or none; it must match the current password.
     Print(Option<String>),
-    /// A session's note of it.
+    /// A session's hash of it.
     Noted(Box<SessionAuthHash>),
-    /// It was this one, which was given with it.
+    /// The password was sent with the credential and checked; this is its mark.
     Checked(Digest),
-    /// It ends with no password.
+    /// The credential does not end when the password changes.
     Independent,
 }
 
-/// What Django notes of the password in a session, and under which keys.
+/// The hash of the password in a Django session, and the keys to check it with.
 #[derive(Debug)]
 struct SessionAuthHash {
     login: DjangoLogin,
     keys: Arc<SecretKeys>,
-    /// The password that it was last held against, and that it is of.
+    /// The mark of the password that the session was last found to match.
     proved: OnceLock<Digest>,
 }
 
-/// A good credential of a user who was there when it was looked at.
+/// A valid credential, whose user existed when it was last checked.
 pub struct IssuedCredential {
     proof: Proof,
-    /// Where it is remembered.
+    /// The cache space of the credential.
     space: Space,
     /// The issuer's name.
     issuer: Arc<str>,
@@ -191,25 +192,25 @@ pub struct IssuedCredential {
     password: Password,
     /// The dates that end what was issued before them.
     ends: Vec<Digest>,
-    /// The date that ends it without others of its user; where it has an id, whatever the date.
+    /// The date that ends it without others of its user. If it has an id, any date ends it.
     own_end: Option<Digest>,
     own_end_kept_until: Timestamp,
     deny_for: Duration,
-    /// Kept where a blacklist knows it by that.
+    /// The id, stored only if a blacklist may list it.
     token_id: Option<Box<str>>,
     has_id: bool,
-    /// It has no `exp`, and `expires_at` is the issuer's `max_age`.
+    /// Whether it has no `exp`, so that `expires_at` is from the issuer's `max_age`.
     is_too_old_after: bool,
     look: LastLook,
-    /// The session that it was adopted as, once that was looked for.
+    /// The session that it was adopted as, once that has been looked up.
     session: ArcSwapOption<Session>,
 }
 
-/// Everything that issuers have to do with.
+/// The configured issuers, with what is known of their credentials and users.
 pub(crate) struct IssuerRegistry {
     all: Arc<[OneIssuer]>,
     pub(crate) readings: Arc<Readings>,
-    /// Whose tokens `/verify` takes, whatever their header.
+    /// The issuers whose tokens `/verify` accepts, whatever their header.
     verified: Arc<[usize]>,
     stamps: Arc<dyn Stamps>,
     seen: SeenCredentials,
@@ -218,27 +219,27 @@ pub(crate) struct IssuerRegistry {
 struct OneIssuer {
     name: Arc<str>,
     space: Space,
-    /// Whose answers are believed about its sessions; empty: all.
+    /// The upstreams whose answers are trusted about its sessions; empty: all.
     upstreams: Vec<usize>,
     directory: WatchedDirectory,
     accept_until: Option<Timestamp>,
     proof: Proof,
-    /// Are its credentials sessions, in which nobody may be signed in, and no tokens?
+    /// Whether its credentials are sessions, in which nobody may be signed in, rather than tokens.
     is_session: bool,
-    /// Can its tokens be the gateway's own?
+    /// Whether its tokens can be the gateway's own.
     has_sessions: bool,
     refusals: Refusals,
     way: CheckMethod,
-    /// What takes refresh tokens over, if that is wanted.
+    /// Verifies refresh tokens to take over, if that is configured.
     take_over: Option<SimpleJwt>,
-    /// What reads the refresh tokens that its service gives.
+    /// Verifies the refresh tokens that its service gives.
     refresh_tokens: Option<SimpleJwt>,
-    /// What the service itself has taken back, if that is asked for.
+    /// The service's blacklist, if one is configured.
     blacklist: Option<TokenBlacklist>,
 }
 
 impl OneIssuer {
-    /// The user whom a credential names, in whatever spelling.
+    /// Returns the key of the user that a credential names, in any spelling.
     async fn key_of(&self, id: &str) -> Result<UserKey, IssuedRefusal> {
         self.directory.directory.key(id).await.map_err(|error| {
             tracing::warn!(%error, "a directory cannot be asked");
@@ -247,7 +248,7 @@ impl OneIssuer {
     }
 }
 
-/// Opens an issuer's key. Here is the list of kinds.
+/// Opens an issuer's key or database. All kinds of issuers are listed here.
 fn open(settings: &IssuerSettings, databases: &Databases) -> Result<CheckMethod, IssuerKeyError> {
     Ok(match &settings.kind {
         IssuerKind::SimpleJwt(kind) => {
@@ -271,25 +272,25 @@ fn open(settings: &IssuerSettings, databases: &Databases) -> Result<CheckMethod,
     })
 }
 
-/// Can its keys be used? Nobody is asked.
+/// Checks whether an issuer's keys can be used, without asking any service.
 ///
 /// # Errors
-/// Why not.
+/// Why they cannot be used.
 pub fn read_keys(settings: &IssuerSettings, databases: &Databases) -> Result<(), String> {
     open(settings, databases).map_err(|error| error.to_string())?;
     take_over(settings).map_err(|error| error.to_string())?;
     blacklist(settings, databases).map(drop).map_err(|error| error.to_string())
 }
 
-/// Nothing is missing, or all that is.
+/// Returns an error that lists all that is missing.
 fn all_there(missing: Vec<String>) -> Result<(), String> {
     if missing.is_empty() { Ok(()) } else { Err(missing.join("; ")) }
 }
 
-/// Can it be used: its key, and what it asks a service about?
+/// Checks whether an issuer can be used: its key, and its service's database.
 ///
 /// # Errors
-/// Why not.
+/// Why it cannot be used.
 pub async fn try_out(settings: &IssuerSettings, databases: &Databases) -> Result<(), String> {
     if let CheckMethod::Asked(asked) =
         open(settings, databases).map_err(|error| error.to_string())?
@@ -308,7 +309,7 @@ pub async fn try_out(settings: &IssuerSettings, databases: &Databases) -> Result
 }
 
 impl IssuerRegistry {
-    /// Reads the keys.
+    /// Opens the issuers of a configuration.
     pub(crate) fn open(
         settings: &[IssuerSettings],
         directories: &[WatchedDirectory],
@@ -371,12 +372,12 @@ impl IssuerRegistry {
         Ok(Self { all, readings, verified, stamps, seen: state.seen.clone() })
     }
 
-    /// A token as if it had come where its issuers' come. None: there are no issuers whose tokens say what they are.
+    /// Presents a token to all issuers of self-contained tokens, whatever its header. `None` if there are no such issuers.
     pub(crate) fn as_posted<'a>(&'a self, token: &'a str) -> Option<PresentedCredential<'a>> {
         (!self.verified.is_empty()).then_some(PresentedCredential::alone(token, &self.verified))
     }
 
-    /// The same issuers, who know the same users; what is found out from there on is known here alone.
+    /// Returns a copy with the same issuers and users; what it learns afterwards stays in the copy.
     pub(crate) fn read_only(&self, stamps: Arc<dyn Stamps>) -> Self {
         Self {
             all: Arc::clone(&self.all),
@@ -387,33 +388,33 @@ impl IssuerRegistry {
         }
     }
 
-    /// Whose it is; none if that issuer is not configured any more.
+    /// Returns the issuer of a credential; `None` if it is no longer configured.
     fn of(&self, issued: &IssuedCredential) -> Option<&OneIssuer> {
         self.all.iter().find(|one| one.proof == issued.proof)
     }
 
-    /// Where what was presented with this proof is remembered.
+    /// Returns the cache space for credentials with this proof.
     fn space_of(&self, proof: Proof) -> Option<Space> {
         self.all.iter().find(|one| one.proof == proof).map(|one| one.space)
     }
 
-    /// Is it a cookie of one of these?
+    /// Whether the proof is a cookie of one of these issuers.
     fn is_one_of(&self, issuers: &[usize], proof: Proof) -> bool {
         let mut issuers = issuers.iter().filter_map(|index| self.all.get(*index));
         proof.is_cookie() && issuers.any(|one| one.proof == proof)
     }
 
-    /// Where dates about what they issued are kept.
+    /// Returns the store of dates about what the issuers issued.
     pub(crate) fn stamps(&self) -> Arc<dyn Stamps> {
         Arc::clone(&self.stamps)
     }
 
-    /// Their names, in the order of the configuration.
+    /// Returns the issuers' names, in the order of the configuration.
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.all.iter().map(|one| &one.name)
     }
 
-    /// The user as the directory has them, asked at most every `refresh_interval`.
+    /// Returns the user as the directory has them, asked at most every `refresh_interval`.
     async fn known(
         &self,
         directory: &WatchedDirectory,
@@ -424,7 +425,7 @@ impl IssuerRegistry {
         self.judged(user, known).await
     }
 
-    /// The user as the directory has them at this moment.
+    /// Returns the user as the directory has them now.
     async fn known_now(
         &self,
         directory: &WatchedDirectory,
@@ -435,7 +436,7 @@ impl IssuerRegistry {
         self.judged(user, known).await
     }
 
-    /// What a look found, once the store knows what it meant for older tokens.
+    /// Returns the user that was found, after the store has recorded which older tokens ended by that.
     async fn judged(
         &self,
         user: &User,
@@ -452,7 +453,7 @@ impl IssuerRegistry {
         }
     }
 
-    /// A credential that was judged just now, with its user.
+    /// Completes a credential that was just checked with its user.
     async fn settle(
         &self,
         index: usize,
@@ -465,7 +466,7 @@ impl IssuerRegistry {
             Some(user) => user,
             None => {
                 let user = Arc::new(User::new(key.clone()));
-                // Only who is there is remembered: a token can name anybody.
+                // Only existing users are cached, since a token can name anybody.
                 self.known(&one.directory, &user, at).await?;
                 self.seen.users.insert(&one.directory, key, Arc::clone(&user));
                 user
@@ -478,7 +479,7 @@ impl IssuerRegistry {
         };
         let has_id = judged.token_id.is_some();
         let own_end = match (&judged.token_id, &judged.password) {
-            // The password proves its user anew.
+            // Such a credential has no end of its own: the password proves its user each time.
             (_, Password::Checked(_)) => None,
             (Some(id), _) => Some(keyed(&["token", &one.name, id])),
             (None, _) => Some(keyed(&["user", &one.name, &user.key.directory, &user.key.id])),
@@ -512,7 +513,7 @@ impl IssuerRegistry {
 }
 
 impl Password {
-    /// Is the present password the one that the credential speaks of?
+    /// Whether the credential is for the user's current password.
     fn is_that_of(&self, known: &KnownUser) -> bool {
         match self {
             Self::Unsaid => true,
@@ -543,18 +544,18 @@ impl SessionAuthHash {
 }
 
 impl IssuedCredential {
-    /// The issuer's name.
+    /// Returns the issuer's name.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// What is presented with it.
+    /// Returns the kind of credential.
     pub const fn proof(&self) -> Proof {
         self.proof
     }
 
-    /// How its user was authenticated where it has no session: a name and a password were checked here, and everything else
-    /// was the service's.
+    /// Returns how its user was authenticated if it has no session: a name and a password were checked here, and everything
+    /// else by the service.
     pub fn assurance(&self) -> Assurance {
         match (&self.password, self.issued_at) {
             (Password::Checked(_), Some(at)) => {
@@ -564,7 +565,7 @@ impl IssuedCredential {
         }
     }
 
-    /// When it ends, if nothing happens.
+    /// Returns when it expires, if nothing ends it before.
     pub const fn expires_at(&self) -> Timestamp {
         self.expires_at
     }

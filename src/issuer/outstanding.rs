@@ -1,8 +1,8 @@
-//! A refresh token that a service issued before the gateway stood in front of it: what is known of one without a store.
+//! Checks a refresh token that a service issued before the gateway stood in front of it, as far as possible without a store.
 //!
-//! Everything that it becomes here has its name from the issuer's and its `jti`, and so one name only: the session, the
-//! token in the store, and the mark that says that this session has begun. Callers that race with one token race for one
-//! session, and a token whose session is over finds its mark and nothing else, until it expires.
+//! All that it becomes here has a name derived from the issuer's and its `jti`, and so exactly one: the session, the token in
+//! the store, and the mark that this session has begun. Concurrent callers with one token get one session, and a token whose
+//! session has ended finds only its mark, until it expires.
 
 use std::sync::Arc;
 
@@ -17,16 +17,16 @@ use crate::event::IssuedRefusal;
 use crate::secret::Digest;
 use crate::store::{Keep, NewStamp, StoreError};
 
-/// A mark outlives its token by as much, so that no two clocks can disagree about it.
+/// How much longer a mark is stored than its token is valid, so that clocks cannot disagree about it.
 const MARK_SPARE: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// A good refresh token of an issuer's.
+/// A valid refresh token of an issuer.
 pub(crate) struct Outstanding {
     index: usize,
     pub(crate) issuer: Arc<str>,
     pub(crate) user: UserKey,
     pub(crate) session: SessionId,
-    /// What the store knows it by.
+    /// The digest by which the store knows the token.
     pub(crate) digest: Digest,
     /// `exp` and the leeway.
     pub(crate) expires_at: Timestamp,
@@ -37,12 +37,13 @@ pub(crate) struct Outstanding {
 }
 
 impl IssuerRegistry {
-    /// Are there any whose refresh tokens are taken over?
+    /// Whether there are issuers whose refresh tokens are taken over.
     pub(crate) fn take_over(&self) -> bool {
         self.all.iter().any(|one| one.take_over.is_some())
     }
 
-    /// Everything about a refresh token but its user; or what each issuer has against it, the one that knew it last.
+    /// Checks everything about a refresh token but its user. The error has each issuer's reason; the last is of the one that
+    /// knew it.
     pub(crate) async fn outstanding(
         &self,
         token: &str,
@@ -89,17 +90,17 @@ impl IssuerRegistry {
         Err(refused)
     }
 
-    /// Whether its session has begun before, or was never to.
+    /// Whether its session has begun before, or was prevented from beginning.
     pub(crate) fn is_marked(&self, token: &Outstanding) -> bool {
         self.stamps.stamp(&token.mark).is_some()
     }
 
-    /// Sees to it that it is not taken over from now on.
+    /// Prevents the token from being taken over from now on.
     pub(crate) async fn mark(&self, token: &Outstanding, at: Timestamp) -> Result<(), StoreError> {
         self.stamps.put(token.new_mark(at)).await.map(|_| ())
     }
 
-    /// Whether something has ended all that its user had from there before it was presented. Of dates in memory alone.
+    /// Checks that nothing has ended all of its user's tokens before it was presented. Uses only dates in memory.
     pub(crate) fn is_ended(&self, token: &Outstanding) -> Result<(), IssuedRefusal> {
         let user = User::new(token.user.clone());
         let is_before = |end: Timestamp| {
@@ -113,7 +114,7 @@ impl IssuerRegistry {
         Ok(())
     }
 
-    /// Whether the service itself has taken it back, where that can be asked.
+    /// Checks that the service itself has not revoked it, if that can be asked.
     pub(crate) async fn is_blacklisted(&self, token: &Outstanding) -> Result<(), IssuedRefusal> {
         let one = self.all.get(token.index).ok_or(IssuedRefusal::NoLongerAccepted)?;
         if one.has_taken_back(&token.token_id).await? {
@@ -122,8 +123,7 @@ impl IssuerRegistry {
         Ok(())
     }
 
-    /// Its user, as the directory says at this moment. A session is going to begin, so nothing that was known before will
-    /// do.
+    /// Returns its user from the directory at this moment. Since a session is about to begin, cached data does not suffice.
     pub(crate) async fn user_of(
         &self,
         token: &Outstanding,
@@ -136,26 +136,26 @@ impl IssuerRegistry {
         if !token.password.is_that_of(&known) {
             return Err(IssuedRefusal::PasswordChanged);
         }
-        // After the user was looked at: that look may have ended it.
+        // This is checked last, because looking the user up may have ended the token.
         self.is_ended(token)?;
         Ok(known)
     }
 }
 
 impl Outstanding {
-    /// The mark to put when its session begins.
+    /// Returns the mark to store when its session begins.
     pub(crate) fn new_mark(&self, at: Timestamp) -> NewStamp {
         let kept_until = self.expires_at.plus(MARK_SPARE);
         NewStamp { key: self.mark, at, keep: Keep::First, kept_until }
     }
 
-    /// What names it, for keys that are derived from it.
+    /// Returns the names from which its keys are derived.
     pub(crate) fn names(&self) -> [&str; 2] {
         [&self.issuer, &self.token_id]
     }
 }
 
-/// In the form of the random ones, 128 bits: it is no secret, and names one session.
+/// Derives the session's id, in the form of random ids: 128 bits. It is not a secret, and names exactly one session.
 fn session_of(issuer: &str, token_id: &str) -> SessionId {
     let digest = keyed(&["taken-over session", issuer, token_id]);
     let half = digest.as_bytes().first_chunk::<16>().copied().unwrap_or_default();

@@ -1,7 +1,7 @@
-//! Where in a request issuers' credentials are, and whose each can be.
+//! Finds the credentials of issuers in a request, and the issuers that each may be from.
 //!
-//! A cookie of an issuer's may have the name of the gateway's own. Their values tell them apart: ours are 43 characters of
-//! base64url, and no service's session is; so a value of that form is ours or nobody's.
+//! A cookie of an issuer may have the name of the gateway's own. The values distinguish them: the gateway's are 43 characters
+//! of base64url, and no service's session is; so a value of that form is never treated as an issuer's.
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
@@ -12,38 +12,38 @@ use crate::refusal::Refusal;
 use crate::session::cookies::CookieNames;
 use crate::wire::authorization::{self, AuthorizationContent};
 
-/// All places.
+/// All places in a request where credentials are read.
 #[derive(Default)]
 pub(crate) struct Readings {
     headers: Vec<TokenPlace>,
     cookies: Vec<(String, Vec<usize>)>,
 }
 
-/// A place in a request where a token can be, and whose it can be.
+/// A place in a request where a token can be, and the issuers that it can be from.
 struct TokenPlace {
     header: HeaderName,
     scheme: Option<String>,
     issuers: Vec<usize>,
-    /// Can the keys of one of them be any word?
+    /// Whether one of the issuers has keys that can be any word.
     takes_words: bool,
 }
 
 /// A credential in a request.
 pub(crate) struct PresentedCredential<'a> {
     pub(crate) token: &'a str,
-    /// Those who are asked, one after another.
+    /// The issuers that the credential may be from, in the order in which they are asked.
     pub(super) issuers: &'a [usize],
-    /// Who of them is.
+    /// The credentials that the route accepts; other issuers are not asked.
     pub(super) looks_at: &'a CredentialSelection,
 }
 
 impl<'a> PresentedCredential<'a> {
-    /// To these issuers, wherever it was.
+    /// Presents a credential to these issuers, wherever it was.
     pub(crate) const fn alone(token: &'a str, issuers: &'a [usize]) -> Self {
         Self { token, issuers, looks_at: &CredentialSelection::All }
     }
 
-    /// The issuers that are asked.
+    /// Returns the issuers that are asked.
     pub(super) fn asked(&self) -> impl Iterator<Item = usize> + use<'_> {
         self.issuers.iter().copied().filter(|index| self.looks_at.issuer(*index))
     }
@@ -51,24 +51,24 @@ impl<'a> PresentedCredential<'a> {
 
 /// The cookies of a request that are credentials.
 pub(crate) struct CredentialCookies<'a> {
-    /// The gateway's own.
+    /// The gateway's own cookies.
     pub(crate) own: Vec<&'a str>,
-    /// Access tokens of the gateway's own, where an alias puts them or an issuer's come.
+    /// Access tokens of the gateway itself, in a cookie of an alias or of an issuer.
     pub(crate) tokens: Vec<&'a str>,
-    /// Those that are issuers', each with its name.
+    /// The issuers' cookies, each with its name.
     pub(crate) issued: Vec<(&'a str, PresentedCredential<'a>)>,
 }
 
-/// Something that is no token, or two, where one of an issuer's should be.
+/// The error for a place with a value that is not a token, or with two values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Unreadable {
-    /// Of this issuer, the first that would be asked.
+    /// The value is not a token. The issuer is the first that would be asked.
     NotAToken(usize),
     Repeated,
 }
 
 impl Readings {
-    /// Notes where the credentials of the issuer `index` come.
+    /// Records where the credentials of the issuer `index` are read.
     pub(super) fn add(
         &mut self,
         settings: &IssuerSettings,
@@ -116,17 +116,17 @@ impl Readings {
         Ok(())
     }
 
-    /// The cookies that are issuers' credentials, and whose each can be.
+    /// Returns the cookies that are issuers' credentials, and the issuers that each can be from.
     pub(super) fn by_cookie(&self) -> impl Iterator<Item = (&str, &[usize])> {
         self.cookies.iter().map(|(name, issuers)| (name.as_str(), issuers.as_slice()))
     }
 
-    /// Is `Authorization: Bearer` where tokens come of an issuer that is looked at?
+    /// Whether an issuer that the route accepts has its tokens in `Authorization: Bearer`.
     pub(crate) fn read_bearer(&self, looks_at: &CredentialSelection) -> bool {
         self.bearer().is_some_and(|reading| looks_at.any_of(&reading.issuers))
     }
 
-    /// Do this issuer's tokens come there?
+    /// Whether this issuer's tokens are there.
     pub(super) fn is_bearer(&self, issuer: usize) -> bool {
         self.bearer().is_some_and(|reading| reading.issuers.contains(&issuer))
     }
@@ -138,7 +138,7 @@ impl Readings {
         })
     }
 
-    /// Is what `Authorization` holds of a scheme that tokens have of an issuer that is looked at?
+    /// Whether the scheme in `Authorization` is one of an issuer that the route accepts.
     pub(crate) fn read_authorization(
         &self,
         headers: &HeaderMap,
@@ -152,7 +152,7 @@ impl Readings {
             .any(|scheme| authorization::is_of_scheme(headers, scheme))
     }
 
-    /// The tokens that a request brought, but for the one in `Authorization` where that is the gateway's own.
+    /// Returns the tokens of a request, except the one in `Authorization` if that is the gateway's own.
     pub(crate) fn shown<'a>(
         &'a self,
         headers: &'a HeaderMap,
@@ -185,7 +185,7 @@ impl Readings {
         Ok(shown)
     }
 
-    /// The cookies that a request brought and that are credentials; `own` are the names of the gateway's.
+    /// Returns the cookies of a request that are credentials; `own` has the names of the gateway's.
     pub(crate) fn cookies<'a>(
         &'a self,
         own: &CookieNames,
@@ -209,7 +209,8 @@ impl Readings {
     }
 }
 
-/// What is judged under a cookie's name: no service gives one that is not visible ASCII, and the empty text is nobody's.
+/// Returns the value to check of a cookie: an empty text if it is not visible ASCII, which no service sets and no issuer
+/// accepts.
 fn theirs<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let value = CookieNames::theirs(headers, name)?;
     let is_text = value.iter().all(|byte| matches!(byte, b' '..=b'~'));

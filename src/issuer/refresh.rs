@@ -1,4 +1,4 @@
-//! Refresh tokens, ours or taken over, and `/verify`.
+//! Exchanges refresh tokens, the gateway's or taken over, and answers `/verify`.
 
 use super::take_over::VerifiedRefreshToken;
 use super::{IssuedRefusal, Issuers};
@@ -10,8 +10,8 @@ use crate::session::refresh::not_taken;
 use crate::session::{TokenPair, looks_like_ours};
 
 impl Issuers {
-    /// Gives new tokens for a refresh token of ours, or for one that a service issued, which begins a session here when it is
-    /// presented for the first time.
+    /// Gives new tokens for a refresh token of the gateway, or for one that a service issued, which begins a session here
+    /// when it is presented for the first time.
     ///
     /// # Errors
     /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
@@ -41,8 +41,8 @@ impl Issuers {
         self.sessions.refresh_tokens().exchange(&presented, session, rotation, context).await
     }
 
-    /// Whether a token of ours (access or refresh, unspent), or one that an issuer's `Authorization: Bearer` takes, is good. No
-    /// use of the session.
+    /// Whether a token of the gateway (access or refresh, unspent), or one of an issuer's in `Authorization: Bearer`, is
+    /// valid. This does not count as a use of the session.
     ///
     /// # Errors
     /// A [`Refusal`] of the token, or [`Refusal::StoreUnavailable`].
@@ -56,7 +56,7 @@ impl Issuers {
                 return self.verify_refresh(token, at).await;
             }
             if let Some(shown) = self.registry.as_posted(token) {
-                // Nobody is refused entry here; the answer says it all.
+                // No request is refused here: the caller only wants to know the result.
                 let issued = self.issued(&shown, None, at, &Events::default()).await;
                 return issued.map(|_| ()).map_err(|(refusal, _)| refusal);
             }

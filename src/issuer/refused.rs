@@ -1,4 +1,4 @@
-//! Why a token is refused: what is told to the operator, and the little that is told to the client.
+//! Maps the reason for which a token is refused, which the operator sees, to the little that the client sees.
 
 use crate::caller::Proof;
 use crate::django::jws::NotAccepted;
@@ -22,7 +22,7 @@ impl From<NotAccepted> for IssuedRefusal {
     }
 }
 
-/// Could the token be another issuer's?
+/// Whether the token could be another issuer's.
 pub(crate) const fn is_anothers(why: IssuedRefusal) -> bool {
     matches!(
         why,
@@ -38,8 +38,8 @@ pub(crate) const fn is_anothers(why: IssuedRefusal) -> bool {
     )
 }
 
-/// What a client learns from an issuer whose refusals are those of a service that reads hand-made tokens. Only who has the
-/// service's key, or a token of it, can learn from the last that a user is not there.
+/// Returns what a client sees from an issuer whose refusals are those of a service that reads hand-made tokens. The last
+/// refusal reveals that a user does not exist, but only to somebody who has the service's key or one of its tokens.
 pub(super) const fn in_words_of_jwt(why: IssuedRefusal, proof: Proof) -> Refusal {
     match why {
         IssuedRefusal::Malformed | IssuedRefusal::BadAlgorithm | IssuedRefusal::BadSignature => {
@@ -56,7 +56,7 @@ pub(super) const fn in_words_of_jwt(why: IssuedRefusal, proof: Proof) -> Refusal
         | IssuedRefusal::NoTokenId
         | IssuedRefusal::WrongType
         | IssuedRefusal::NoUser => Refusal::JwtInvalid,
-        // Of other kinds, or no fault of the token's.
+        // These are of other kinds, or not the token's fault.
         IssuedRefusal::Unavailable
         | IssuedRefusal::Blacklisted
         | IssuedRefusal::NotFound
@@ -68,7 +68,7 @@ pub(super) const fn in_words_of_jwt(why: IssuedRefusal, proof: Proof) -> Refusal
     }
 }
 
-/// What a client learns of a token that its service keeps in a table: those classes have one text for all of it.
+/// Returns what a client sees for a token that its service has in a table: such services have one text for every reason.
 pub(super) const fn in_words_of_tables(why: IssuedRefusal, proof: Proof) -> Refusal {
     match public(why, proof) {
         Refusal::TokenNotValid | Refusal::TokenExpired => Refusal::OpaqueTokenNotValid,
@@ -76,7 +76,7 @@ pub(super) const fn in_words_of_tables(why: IssuedRefusal, proof: Proof) -> Refu
     }
 }
 
-/// What a client learns: whether to come with another credential, and nothing of user or issuer.
+/// Returns what a client sees: whether to come with another credential, and nothing about the user or the issuer.
 pub(crate) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal {
     match why {
         IssuedRefusal::Unavailable => Refusal::DirectoryUnavailable,
@@ -86,7 +86,7 @@ pub(crate) const fn public(why: IssuedRefusal, proof: Proof) -> Refusal {
         IssuedRefusal::SecondFactorRequired => Refusal::SecondFactorElsewhere,
         IssuedRefusal::Ended => Refusal::SessionEnded,
         IssuedRefusal::Blacklisted => Refusal::TokenBlacklisted,
-        // Whatever is wrong with a cookie, its browser should drop it.
+        // Whatever is wrong with a cookie, its browser should delete it.
         _ if proof.is_cookie() => Refusal::SessionEnded,
         IssuedRefusal::Expired => Refusal::TokenExpired,
         IssuedRefusal::WrongType => Refusal::TokenWrongType,

@@ -1,4 +1,4 @@
-//! Sessions recorded from Django, each presented as a credential: accepted and refused as Django does, and for its reason.
+//! Tests that sessions recorded from Django are accepted and refused as credentials as Django does, for the same reasons.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::secret::Secret;
 use crate::session::WatchedDirectory;
 use crate::session::testkit::{CLIENT, FakeDirectory, NOW, account};
 
-/// What Django's reasons are called here.
+/// Returns this crate's name for one of Django's reasons.
 fn reason(theirs: &str) -> &str {
     match theirs {
         "auth_hash_mismatch" => "password_changed",
@@ -27,7 +27,7 @@ fn reason(theirs: &str) -> &str {
     }
 }
 
-/// The user, or why there is none.
+/// Returns the user, or the reason why there is none.
 async fn judged(vector: &Vector, users: &[VectorUser]) -> Result<String, String> {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, key: &str| {

@@ -1,4 +1,4 @@
-//! `kind = "simplejwt"`: the tokens of djangorestframework-simplejwt, as the service's settings have them.
+//! `kind = "simplejwt"`: the tokens of djangorestframework-simplejwt, by the service's settings.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::django::jws::{Expected, NotAccepted};
 use crate::django::simplejwt::{self, SimpleJwtRules, TokenType, VerifiedSimpleJwt};
 use crate::jose::VerifyingKey;
 
-/// A service's SimpleJWT.
+/// A service's SimpleJWT, which verifies its tokens.
 pub(super) struct SimpleJwt {
     key: VerifyingKey,
     rules: SimpleJwtRules,
@@ -33,14 +33,14 @@ impl SimpleJwt {
         Self { key, rules, check_revoke_token: settings.check_revoke_token }
     }
 
-    /// The same service's refresh tokens, and nothing else.
+    /// Returns the verifier of the same service's refresh tokens alone.
     pub(super) fn refresh(key: VerifyingKey, settings: &SimpleJwtIssuer) -> Self {
         let mut this = Self::new(key, settings);
         this.rules.token_types = vec![TokenType::Refresh];
         this
     }
 
-    /// Everything about a token but its user.
+    /// Checks everything about a token but its user.
     pub(super) fn verify(
         &self,
         token: &str,
@@ -54,7 +54,7 @@ impl SimpleJwt {
         verified: VerifiedSimpleJwt,
         at: Timestamp,
     ) -> Result<JudgedCredential, NotAccepted> {
-        // Under the same `jti` the last one ends a lifetime after the last moment at which it can be refreshed.
+        // The last token with the same `jti` expires one lifetime after the last moment at which it can be refreshed.
         let lifetime =
             verified.issued_at.map_or(Duration::ZERO, |iat| verified.expires_at.since(iat));
         let deny_for = verified
@@ -76,7 +76,7 @@ impl SimpleJwt {
     }
 }
 
-/// What takes an issuer's refresh tokens over, if that is wanted.
+/// Opens the verifier of an issuer's refresh tokens to take over, if that is configured.
 pub(super) fn take_over(settings: &IssuerSettings) -> Result<Option<SimpleJwt>, IssuerKeyError> {
     match &settings.kind {
         IssuerKind::SimpleJwt(kind)
@@ -88,7 +88,7 @@ pub(super) fn take_over(settings: &IssuerSettings) -> Result<Option<SimpleJwt>, 
     }
 }
 
-/// What reads an issuer's refresh tokens, if it has such.
+/// Opens the verifier of an issuer's refresh tokens, if it has such.
 pub(super) fn refresh_tokens(
     settings: &IssuerSettings,
 ) -> Result<Option<SimpleJwt>, IssuerKeyError> {

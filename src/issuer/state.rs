@@ -1,4 +1,4 @@
-//! What is known of issuers' credentials from requests, and outlives the configuration by which they were judged.
+//! Stores what requests have shown about issuers' credentials. It outlives the configuration with which they were checked.
 
 use std::sync::Arc;
 
@@ -13,32 +13,32 @@ use crate::caller::SessionId;
 use crate::secret::{Digest, NoRandomness};
 use crate::session::credential_cache::CREDENTIALS;
 
-/// Cheap to clone; all clones are the same.
+/// The state of all issuers. Cheap to clone; all clones share it.
 #[derive(Clone)]
 pub struct IssuerState {
-    /// Credentials that were verified.
+    /// The credentials that were verified.
     pub(super) verified: Arc<IssuedCache>,
     pub(super) seen: SeenCredentials,
 }
 
-/// Whom and whose credentials were. Cheap to clone; all clones are the same.
+/// The users and sessions that credentials belong to. Cheap to clone; all clones share them.
 #[derive(Clone)]
 pub(super) struct SeenCredentials {
-    /// Users whom credentials name.
+    /// The users that credentials name.
     pub(super) users: UserCache,
-    /// Credentials that adopted sessions had before, and whose they were.
+    /// The former credentials of adopted sessions, with their session.
     pub(super) former: Arc<Cache<Digest, SessionId>>,
-    /// Tokens that answers of services gave, and whose they are.
+    /// The tokens in answers of services, with their session.
     pub(super) given: Arc<GivenTokens>,
-    /// One rotation of a session after the other.
+    /// The locks by which rotations of one session wait for each other.
     pub(super) rotating: SessionTurns,
 }
 
 impl IssuerState {
-    /// Nothing is known.
+    /// Makes an empty state.
     ///
     /// # Errors
-    /// [`NoRandomness`]: the memory of credentials has a key of its own.
+    /// [`NoRandomness`]: the cache of credentials has its own random key.
     pub fn new() -> Result<Self, NoRandomness> {
         Ok(Self {
             verified: Arc::new(IssuedCache::new(CREDENTIALS)?),
@@ -53,7 +53,7 @@ impl IssuerState {
 }
 
 impl SeenCredentials {
-    /// What is found out of users from there on is known there alone.
+    /// Returns a copy; what it learns about users stays in the copy.
     pub(super) fn read_only(&self) -> Self {
         Self { users: self.users.read_only(), ..self.clone() }
     }

@@ -1,19 +1,19 @@
-//! Refresh tokens that a service issued before the gateway stood in front of it, taken over.
+//! Takes over refresh tokens that a service issued before the gateway stood in front of it.
 //!
-//! Presented for the first time, such a token begins a session of the gateway's and is the first refresh token of it. From
-//! then on it is treated as one of our own, by the rotation of the path where it comes: without rotation it stays good until
-//! its own `exp`, with rotation it is spent for a successor of ours, within the grace window its callers get one answer,
-//! and after it its return is a reuse.
+//! When such a token is first presented, it begins a session of the gateway and is that session's first refresh token. From
+//! then on it is treated like one of the gateway's own, by the rotation of the path where it is used. Without rotation it
+//! stays valid until its own `exp`. With rotation it is exchanged for a successor; within the grace window all its callers
+//! get the same answer, and after that its use is a reuse.
 //!
-//! - **Once.** The session begins together with its mark, in one step of the store ([`BeginOutcome`]); a crash between this step
-//!   and the rotation leaves a session whose token is unspent. Whatever ends the session, the mark keeps the token from
-//!   beginning another.
-//! - **Like a sign-in.** The user is looked up at that moment, and the service's blacklist is asked if there is one. What
-//!   cannot be asked is 503. Later nothing but the token's own signature and times is looked at: its user is rechecked
-//!   like those of all sessions.
-//! - **The sealed answer** of a rotation must not open with what the service's database holds: `jti`, and where SimpleJWT
-//!   keeps outstanding tokens the whole text of the token. So its key comes from the token's names and signature under the
-//!   gateway's own refresh key, which lies in a file of its own and in no backup of the store.
+//! - **Once.** The session and its mark begin in one step of the store ([`BeginOutcome`]); a crash between this step and the
+//!   rotation leaves a session whose token is unspent. Whatever ends the session, the mark prevents the token from beginning
+//!   another.
+//! - **Like a sign-in.** The user is looked up at that moment, and the service's blacklist is asked if there is one. If
+//!   either cannot be asked, the result is 503. Later only the token's own signature and times are checked: its user is
+//!   rechecked like those of all sessions.
+//! - **The sealed answer** of a rotation must not be decryptable with what the service's database holds: `jti`, and where
+//!   SimpleJWT stores outstanding tokens the whole text of the token. So its key is derived from the token's names and
+//!   signature under the gateway's own refresh key, which is in a file of its own and in no backup of the store.
 
 use std::sync::Arc;
 
@@ -30,39 +30,39 @@ use crate::store::{
     BeginOutcome, NewRefreshToken, NewSession, RefreshState, Session, SessionBy, SessionSelection,
 };
 
-/// A refresh token that verifies.
+/// A refresh token that was verified.
 pub(crate) enum VerifiedRefreshToken {
-    /// One of the gateway's own.
+    /// A refresh token of the gateway itself.
     Own(PresentedRefreshToken),
-    /// An issuer's.
+    /// A refresh token of an issuer.
     Outstanding(Box<Outstanding>, PresentedRefreshToken),
 }
 
-/// What has become of an issuer's refresh token.
+/// The state of an issuer's refresh token.
 enum Begun {
-    /// Its session lives.
+    /// Its session is live.
     Session(Arc<Session>),
-    /// Its session has ended, or was kept from beginning.
+    /// Its session has ended, or was prevented from beginning.
     Over,
     /// It was never presented.
     NotYet,
 }
 
-/// What a refresh token stands for, for ending it.
+/// What ends when a refresh token is revoked.
 #[derive(Debug)]
 pub enum RefreshSubject {
     /// A session.
     Session {
-        /// This one.
+        /// The session.
         session: Arc<Session>,
-        /// The token has a successor.
+        /// Whether the token already has a successor.
         is_spent: bool,
     },
-    /// One that has not begun.
+    /// A token whose session has not begun.
     Nothing(NotTakenOver),
 }
 
-/// A good refresh token of an issuer's that has no session here.
+/// A valid refresh token of an issuer that has no session here.
 pub struct NotTakenOver(Box<Outstanding>);
 
 impl std::fmt::Debug for NotTakenOver {
@@ -72,14 +72,14 @@ impl std::fmt::Debug for NotTakenOver {
 }
 
 impl NotTakenOver {
-    /// Whose it is.
+    /// Returns the user that the token belongs to.
     pub const fn user(&self) -> &crate::caller::UserKey {
         &self.0.user
     }
 }
 
 impl Issuers {
-    /// Everything about a refresh token that neither the store nor a directory knows.
+    /// Checks everything about a refresh token that needs neither the store nor a directory.
     pub(crate) async fn verified_refresh(
         &self,
         token: &str,
@@ -114,8 +114,8 @@ impl Issuers {
         }
     }
 
-    /// The session of an issuer's refresh token, which begins now if the token was never presented before. None: it is
-    /// over.
+    /// Returns the session of an issuer's refresh token, and begins it if the token was never presented before. `None` if it
+    /// has ended.
     pub(crate) async fn taken_over(
         &self,
         token: &Outstanding,
@@ -143,7 +143,7 @@ impl Issuers {
             issuer: None,
             at,
             expires_at,
-            // The token is good for as long as it says, and so are its successors.
+            // The token is valid until its own expiry, and so are its successors.
             idle_timeout: self
                 .sessions
                 .settings()
@@ -167,7 +167,7 @@ impl Issuers {
             }
             BeginOutcome::Before(session) => return Ok(session),
         };
-        // Everything of its user's may have ended between the look and the beginning: then this has too.
+        // All of the user's sessions may have ended since the look-up; then this one ends too.
         if self.registry.is_ended(token).is_err() {
             let which = SessionSelection::Session(session.id.clone());
             self.sessions.end(&which, EndReason::SignedOutEverywhere, at, context.events).await?;
@@ -176,7 +176,7 @@ impl Issuers {
         Ok(Some(session))
     }
 
-    /// Its user, if they and the service let it.
+    /// Returns its user, if neither they nor the service prevent the take-over.
     async fn may_be_taken_over(
         &self,
         token: &Outstanding,
@@ -186,8 +186,8 @@ impl Issuers {
         self.registry.user_of(token, at).await
     }
 
-    /// The session is looked for again where there is a mark: the mark is shown after it, so that somebody else may have
-    /// begun it between the first look and the mark's.
+    /// Returns the token's state. If there is a mark, the session is looked up again: somebody else may have begun it after
+    /// the first look-up, since the mark becomes visible after the session.
     async fn begun(&self, token: &Outstanding, at: Timestamp) -> Result<Begun, Refusal> {
         if let Some(session) = self.session_begun(token, at).await? {
             return Ok(Begun::Session(session));
@@ -208,8 +208,8 @@ impl Issuers {
         Ok(session.filter(|session| session.identity.load().key == token.user))
     }
 
-    /// What a refresh token stands for, without spending it. A spent one will do: that somebody wants its session ended can
-    /// only be granted.
+    /// Returns what a refresh token stands for, without spending it. A spent token is accepted: whoever asks to end its
+    /// session may do so.
     ///
     /// # Errors
     /// A [`Refusal`] of the token, [`Refusal::StoreUnavailable`] or [`Refusal::DirectoryUnavailable`].
@@ -247,7 +247,7 @@ impl Issuers {
         }
     }
 
-    /// Whether it could begin a session now: one that could not may end no more than itself.
+    /// Checks whether it could begin a session now: a token that could not may end no more than itself.
     ///
     /// # Errors
     /// A [`Refusal`] of the token or its user, [`Refusal::DirectoryUnavailable`] if that cannot be asked.
@@ -255,7 +255,7 @@ impl Issuers {
         self.may_be_taken_over(&token.0, at).await.map(|_| ()).map_err(refusal)
     }
 
-    /// Sees to it that a token which has not begun a session never does.
+    /// Prevents a token that has not begun a session from ever doing so.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -269,7 +269,7 @@ impl Issuers {
         self.registry.mark(token, at).await.map_err(store_failed)?;
         let (issuer, user) = (Arc::clone(&token.issuer), token.user.clone());
         events.note(EventKind::IssuedEnded { issuer, user });
-        // It may have begun since it was looked at; after the mark it cannot.
+        // It may have begun a session since it was checked; after the mark it cannot.
         let which = SessionSelection::Session(token.session.clone());
         self.sessions.end(&which, EndReason::SignedOut, at, events).await.map(|_| ())
     }
@@ -296,7 +296,7 @@ impl Issuers {
                 self.end_not_taken_over(&token, at, events).await?;
                 match was_taken_back {
                     Err(IssuedRefusal::Blacklisted) => Err(Refusal::TokenBlacklisted),
-                    // Whatever could not be asked: it is over now.
+                    // Even if the blacklist could not be asked, the token is ended now.
                     Ok(()) | Err(_) => Ok(()),
                 }
             }
@@ -305,7 +305,7 @@ impl Issuers {
         }
     }
 
-    /// Whether a refresh token would be taken at `/refresh`. It begins nothing and spends nothing.
+    /// Checks whether a refresh token would be accepted at `/refresh`. It begins and spends nothing.
     pub(crate) async fn verify_refresh(&self, token: &str, at: Timestamp) -> Result<(), Refusal> {
         let presented = match self.verified_refresh(token, at, &Events::default()).await? {
             VerifiedRefreshToken::Own(presented) => presented,
@@ -324,7 +324,7 @@ impl Issuers {
     }
 }
 
-/// What the client learns, in the words of SimpleJWT's refresh.
+/// Returns what the client sees, in the words of SimpleJWT's refresh.
 const fn refusal(why: IssuedRefusal) -> Refusal {
     match why {
         IssuedRefusal::UnknownUser | IssuedRefusal::InactiveUser => Refusal::NoActiveAccount,

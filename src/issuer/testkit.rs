@@ -1,4 +1,4 @@
-//! What tests of this folder, and of those above it, need to have somebody come with a credential.
+//! Has what tests here and in the modules above need to present credentials.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::session::{SessionManager, SessionParts, SignInRefused, SignedIn};
 use crate::store::Stamps;
 use crate::store::memory::Memory;
 
-/// Everything that [`Issuers`] need, in memory: user 7 is called `kim` and has the password `right`.
+/// All that [`Issuers`] need, in memory: user 7 is called `kim` and has the password `right`.
 pub(crate) struct Kit {
     pub(crate) issuers: Issuers,
     pub(crate) sessions: Arc<SessionManager>,
@@ -20,7 +20,7 @@ pub(crate) struct Kit {
     _keep: tempfile::TempDir,
 }
 
-/// What a test can change.
+/// The parts that a test can change.
 pub(crate) struct KitParts {
     pub(crate) issuers: Vec<IssuerSettings>,
     pub(crate) stamps: Arc<dyn Stamps>,
@@ -32,7 +32,7 @@ impl Kit {
         Self::with(|_| {})
     }
 
-    /// With some parts changed.
+    /// Makes a kit with some parts changed.
     pub(crate) fn with(change: impl FnOnce(&mut KitParts)) -> Self {
         let Base { store, directory, keep, parts } = Base::new();
         let stamps = Arc::clone(&store) as Arc<dyn Stamps>;
@@ -50,7 +50,7 @@ impl Kit {
         Self { issuers, sessions, store, directory, _keep: keep }
     }
 
-    /// Signs in for tokens and a cookie.
+    /// Signs a user in for tokens and a cookie.
     pub(crate) async fn sign_in(
         &self,
         username: &str,
@@ -60,7 +60,7 @@ impl Kit {
         enter(&self.sessions, username, password, events).await
     }
 
-    /// Kim, signed in.
+    /// Signs kim in.
     pub(crate) async fn signed_in(&self) -> SignedIn {
         self.sign_in("kim", "right", &Events::default()).await.unwrap()
     }

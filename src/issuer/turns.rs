@@ -1,4 +1,4 @@
-//! Whose turn it is to change a session that was adopted.
+//! Serializes changes to a session that was adopted.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::caller::SessionId;
 
-/// Sessions that share a place wait for each other, for as long as the store writes once.
+/// The number of locks. Sessions that share one wait for each other, for as long as one write of the store takes.
 const PLACES: usize = 64;
 
-/// A change of a session that reads it first has it alone until the store has the change.
+/// The locks: a change that first reads a session holds its lock until the store has written the change.
 #[derive(Clone)]
 pub(super) struct SessionTurns(Arc<TurnPlaces>);
 
@@ -20,13 +20,13 @@ struct TurnPlaces {
 }
 
 impl SessionTurns {
-    /// Nobody has one.
+    /// Makes the locks.
     pub(super) fn new() -> Self {
         let locks = std::array::from_fn(|_| Mutex::const_new(()));
         Self(Arc::new(TurnPlaces { locks, hasher: RandomState::new() }))
     }
 
-    /// Waits for all who asked before. Tokio's lock is fair: they have it in the order in which they asked.
+    /// Waits for all earlier callers. Tokio's lock is fair: it serves them in the order in which they asked.
     #[expect(
         clippy::indexing_slicing,
         reason = "the remainder is smaller than the number of places"

@@ -1,4 +1,4 @@
-//! A user of such tokens, as their directory knew them a moment ago.
+//! Caches a user of issued credentials, as their directory had them a moment ago.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,23 +16,23 @@ use crate::event::IssuedRefusal;
 use crate::secret::{Digest, Secret};
 use crate::session::WatchedDirectory;
 
-/// A directory that failed is asked again after this.
+/// How soon a directory that failed is asked again.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A user whose tokens are in use.
 pub(super) struct User {
     pub(super) key: UserKey,
-    /// Names the date at which everything of theirs ended.
+    /// The store's key for the date at which all of the user's tokens ended.
     pub(super) end: Digest,
-    /// Names the date until which their password was another.
+    /// The store's key for the date until which the user had another password.
     pub(super) password_end: Digest,
     known: ArcSwapOption<KnownUser>,
     asked_at: AtomicU64,
-    /// Dates that a look found and that the store does not have yet. Nobody passes before it has.
+    /// Dates that were found and are not in the store yet. The user's tokens are refused until they are.
     owed: Mutex<Vec<(Digest, Timestamp)>>,
 }
 
-/// What a directory said.
+/// A user as the directory had them.
 pub(crate) struct KnownUser {
     pub(crate) identity: Arc<Identity>,
     pub(super) active: bool,
@@ -56,7 +56,7 @@ impl User {
         }
     }
 
-    /// The same user as known now, and apart from it from now on.
+    /// Returns a separate copy of the user, with what is known now.
     pub(super) fn copy(&self) -> Self {
         Self {
             key: self.key.clone(),
@@ -68,23 +68,23 @@ impl User {
         }
     }
 
-    /// What older tokens' ends still have to be written.
+    /// Returns the dates of ends of older tokens that are still to be written.
     pub(super) fn owed(&self) -> Vec<(Digest, Timestamp)> {
         self.owed.lock().clone()
     }
 
-    /// The store has this one.
+    /// Removes a date that the store has written.
     pub(super) fn paid(&self, end: &(Digest, Timestamp)) {
         self.owed.lock().retain(|owed| owed != end);
     }
 
-    /// The next look asks, whenever the last one was.
+    /// Makes the next look-up ask the directory, whenever the last one was.
     pub(super) fn ask_next(&self) {
         self.asked_at.store(0, Ordering::Relaxed);
     }
 
-    /// The user as known, or as the directory says now if that is due. Of many at once one asks; the others go by what
-    /// was known. `None`: there is no such user. What it means for older tokens is [`Self::owed`] from then on.
+    /// Returns the user as known, or as the directory has them now if a query is due. Of concurrent callers one asks; the
+    /// others use what was known. `None` if there is no such user. Ends of older tokens are then in [`Self::owed`].
     pub(super) async fn look(
         &self,
         directory: &WatchedDirectory,
@@ -114,7 +114,7 @@ impl User {
         }
     }
 
-    /// The user as the directory says at this moment, whatever was known.
+    /// Returns the user as the directory has them now, whatever was known.
     pub(super) async fn look_now(
         &self,
         directory: &WatchedDirectory,
@@ -158,7 +158,7 @@ impl User {
                         owed.push((self.end, at));
                     }
                 }
-                // Last: who sees the new one sees what is owed.
+                // This comes last, so that whoever sees the new user also sees the dates that are owed.
                 self.known.store(known.clone());
                 Ok(known)
             }
@@ -181,7 +181,7 @@ impl KnownUser {
     }
 }
 
-/// Names the date at which everything of a user's ended.
+/// Returns the store's key for the date at which all of a user's tokens ended.
 pub(super) fn end_of(user: &UserKey) -> Digest {
     keyed(&["end", &user.directory, &user.id])
 }

@@ -1,4 +1,4 @@
-//! The users of issuers' tokens who are remembered.
+//! Caches the users of issuers' tokens.
 
 use std::sync::Arc;
 
@@ -8,17 +8,18 @@ use super::user::User;
 use crate::caller::UserKey;
 use crate::session::WatchedDirectory;
 
-/// How many are remembered.
+/// The most users that are cached.
 const USERS: usize = 65_536;
 
-/// How many an explanation can meet.
+/// The most users that one explanation needs.
 const FEW: usize = 64;
 
-/// Users by key, and by the settings of their directory: under others they are asked for anew.
+/// Users by key and by the settings of their directory: with other settings they are looked up
+/// again.
 #[derive(Clone)]
 pub(crate) struct UserCache {
     here: KnownUsers,
-    /// Where those are looked for who are not here; they are copied.
+    /// The cache from which users that are not here are copied.
     real: Option<KnownUsers>,
 }
 
@@ -29,7 +30,7 @@ impl UserCache {
         Self { here: Arc::new(Cache::new(USERS)), real: None }
     }
 
-    /// The same users; what becomes of them there is not known here.
+    /// Returns a copy with the same users; later changes in the original are not visible here.
     pub(super) fn read_only(&self) -> Self {
         Self { here: Arc::new(Cache::new(FEW)), real: Some(Arc::clone(&self.here)) }
     }

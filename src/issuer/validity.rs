@@ -1,4 +1,4 @@
-//! What ends an issued credential: its own time, the issuer's, and dates in the store.
+//! Checks what ends an issued credential: its own expiry, the issuer's end, and dates in the store.
 
 use std::sync::Arc;
 
@@ -15,11 +15,11 @@ use crate::session::EndIssued;
 use crate::session::store_failed;
 use crate::store::{Keep, NewStamp, Session, StoreError};
 
-/// A date that is kept for good.
+/// The date until which something is stored that is stored for good.
 pub(super) const FOR_GOOD: Timestamp = Timestamp::from_secs(253_402_300_799);
 
 impl IssuerRegistry {
-    /// Whether nothing has ended it, and neither time has run out.
+    /// Checks that nothing has ended the credential, and that neither it nor its issuer's period has expired.
     pub(super) fn holds(
         &self,
         issued: &IssuedCredential,
@@ -44,8 +44,8 @@ impl IssuerRegistry {
         Ok(())
     }
 
-    /// Sees to it that a session which a date has ended stays so when its service saves it again: a request that was on its
-    /// way may, and then it seems to be younger than its end. A store that fails is told; the next use tries again.
+    /// Keeps a session that a date has ended from coming back when its service saves it again: a late request may do so, and
+    /// the session then seems younger than its end. A failure of the store is logged; the next use tries again.
     pub(super) async fn keep_ended(&self, issued: &IssuedCredential, at: Timestamp) {
         let Password::Noted(_) = issued.password else { return };
         let Some(key) = issued.own_end.filter(|key| self.stamps.stamp(key).is_none()) else {
@@ -108,14 +108,15 @@ impl EndIssued for IssuerRegistry {
 }
 
 impl OneIssuer {
-    /// Is the time past until which its credentials are accepted?
+    /// Whether the period in which its credentials are accepted has ended.
     pub(super) fn is_over(&self, at: Timestamp) -> bool {
         self.accept_until.is_some_and(|until| at >= until)
     }
 }
 
 impl Issuers {
-    /// Takes a credential back; a name and a password cannot be, and one without an id with all that its issuer has given its user without one.
+    /// Revokes a credential. A name and a password cannot be revoked; a credential without an id is revoked together with all
+    /// others without one that its issuer has given its user.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -126,7 +127,7 @@ impl Issuers {
         events: &Events,
     ) -> Result<(), Refusal> {
         let Some(key) = issued.own_end else { return Ok(()) };
-        // Whatever the token says of its age, it is over.
+        // The token has ended, whatever age it claims.
         let end = issued.issued_at.map_or(at, |issued_at| at.max(issued_at));
         let stamp = NewStamp {
             key,
@@ -146,12 +147,12 @@ fn unavailable(error: &StoreError) -> IssuedRefusal {
     IssuedRefusal::Unavailable
 }
 
-/// The date that ends all that issuers have given a user, for a store that no gateway has open.
+/// Returns the date that ends all that issuers have given a user, for a store that no gateway has open.
 pub fn end_of_user(user: &UserKey, at: Timestamp) -> NewStamp {
     NewStamp { key: user::end_of(user), at, keep: Keep::Latest, kept_until: FOR_GOOD }
 }
 
-/// A key of the store, from parts that hold no NUL.
+/// Returns a key of the store, from parts without NUL.
 pub(super) fn keyed(parts: &[&str]) -> Digest {
     Digest::of(parts.join("\0").as_bytes())
 }

@@ -1,4 +1,4 @@
-//! A request's credential, from first sight to an answer.
+//! Checks an issuer's credential, from its first sight to the result.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,26 +20,26 @@ use crate::session::credential_cache::Remembered;
 use crate::store::{Session, SessionBy};
 use crate::wire::arrival::Arrival;
 
-/// A credential, and how it comes.
+/// A credential, and the circumstances in which it is presented.
 #[derive(Clone, Copy)]
 struct Presenting<'a> {
     credential: &'a str,
-    /// Nobody's, where a token is only asked about: a password is not checked then.
+    /// The client's address; `None` if a token is only asked about: a password is not checked then.
     client: Option<IpAddr>,
     at: Timestamp,
     events: &'a Events,
 }
 
-/// A credential that holds.
+/// A valid credential.
 pub(crate) enum VerifiedCredential {
-    /// Itself, and whose it is.
+    /// An issuer's credential, and its user.
     Itself(Arc<IssuedCredential>, Arc<Identity>),
     /// A session of the gateway's.
     Session(Remembered, Proof),
 }
 
 impl VerifiedCredential {
-    /// Whose it is, and what it is.
+    /// Returns the user and the kind of the credential.
     pub(crate) fn whose(&self) -> (UserKey, Proof) {
         match self {
             Self::Itself(issued, identity) => (identity.key.clone(), issued.proof),
@@ -47,7 +47,7 @@ impl VerifiedCredential {
         }
     }
 
-    /// As the caller's, which counts as a use of its session.
+    /// Returns the credential as its caller's, which counts as a use of its session.
     pub(crate) fn used(self, client: IpAddr, at: Timestamp, events: &Events) -> Credential {
         match self {
             Self::Itself(issued, identity) => Credential::Issued(issued, identity, None),
@@ -59,10 +59,10 @@ impl VerifiedCredential {
 }
 
 impl OneIssuer {
-    /// What a client learns.
+    /// Returns what a client sees.
     pub(super) const fn refusal(&self, why: IssuedRefusal) -> Refusal {
         let proof = match self.proof {
-            // Whoever has a token gets another one where the service says, wherever it is kept.
+            // A token is replaced at the service, wherever it is stored, so it is not treated like a session cookie.
             Proof::IssuedCookie(issuer) if !self.is_session => Proof::Issued(issuer),
             proof => proof,
         };
@@ -75,10 +75,10 @@ impl OneIssuer {
 }
 
 impl Issuers {
-    /// Tries each issuer that may have issued it, until one knows it.
+    /// Tries each issuer that may have issued the credential, until one knows it.
     ///
     /// # Errors
-    /// A [`Refusal`]; [`Refusal::NotAuthenticated`] for a session in which nobody is signed in, which is no credential.
+    /// A [`Refusal`]; [`Refusal::NotAuthenticated`] for a session in which nobody is signed in, which is not a credential.
     pub(crate) async fn issued(
         &self,
         shown: &PresentedCredential<'_>,
@@ -94,7 +94,7 @@ impl Issuers {
             let presenting = Presenting { credential: shown.token, client, at, events };
             match Box::pin(self.issued_by(one, index, presenting)).await {
                 Ok(found) => return Ok(found),
-                // It is another's now, perhaps: all are asked as if nobody had known it.
+                // The credential may be another issuer's by now, so all are asked as if none had known it.
                 Err(why) if is_anothers(why) => {}
                 Err(why) => {
                     refused.push((one, why));
@@ -105,7 +105,8 @@ impl Issuers {
         for index in asked {
             let Some(one) = self.registry.all.get(index) else { continue };
             let presenting = Presenting { credential: shown.token, client, at, events };
-            // What it may have to ask makes this large, and a request that brings nothing of an issuer's carries it along.
+            // This future is large, so it is boxed: otherwise a request without an issuer's credential would pay for its
+            // size.
             match Box::pin(self.issued_by(one, index, presenting)).await {
                 Ok(found) => return Ok(found),
                 Err(why) => {
@@ -116,7 +117,7 @@ impl Issuers {
                 }
             }
         }
-        // The last is the one that knew the credential, if any did.
+        // The last issuer is the one that knew the credential, if any did.
         let Some((one, why)) = refused.last().copied() else {
             return Err((Refusal::TokenNotValid, Proof::AccessToken));
         };
@@ -129,8 +130,8 @@ impl Issuers {
         Err((one.refusal(why), one.proof))
     }
 
-    /// Of several issuers, the one that has verified this before: it is asked first, since the others have verified it in vain
-    /// then. One alone is asked at once.
+    /// Returns which of several issuers has verified this credential before; it is asked first, since the others would verify
+    /// it in vain. A single issuer is asked directly.
     fn who_remembers(&self, shown: &PresentedCredential<'_>) -> Option<usize> {
         shown.asked().nth(1)?;
         let spaces =
@@ -138,7 +139,7 @@ impl Issuers {
         self.verified.who_remembers(spaces, shown.token)
     }
 
-    /// The credential that a request brought, as its caller's: with the session that it is adopted as.
+    /// Returns the credential of a request as its caller's, with the session that it is adopted as.
     pub(crate) async fn brought(
         &self,
         found: VerifiedCredential,
@@ -173,7 +174,7 @@ impl Issuers {
         }
     }
 
-    /// Something that is no credential, in a place where one of this issuer's belongs.
+    /// Handles a value that is not a credential, in a place for those of this issuer.
     pub(crate) fn not_a_token(&self, index: usize, events: &Events) -> (Refusal, Proof) {
         let Some(one) = self.registry.all.get(index) else {
             return (Refusal::TokenNotValid, Proof::AccessToken);
@@ -250,7 +251,7 @@ impl Issuers {
         }
     }
 
-    /// One that its service was asked about before, and is again if that is due.
+    /// Checks a credential that its service was asked about before, and asks again if that is due.
     async fn asked_before(
         &self,
         one: &OneIssuer,
@@ -263,7 +264,7 @@ impl Issuers {
         let every = one.directory.every;
         let identity = match self.holds_for(one, &issued, at).await {
             Ok(identity) => identity,
-            // The service may have given it more time.
+            // The service may have extended its life.
             Err(IssuedRefusal::Expired) => {
                 return self.again(one, issuer, index, credential, &issued, at).await;
             }
@@ -285,7 +286,7 @@ impl Issuers {
         }
     }
 
-    /// The live session that a token names, if it is of the user whom the token names.
+    /// Returns the live session that a token names, if its user is the one that the token names.
     async fn of_session(
         &self,
         one: &OneIssuer,
@@ -302,7 +303,7 @@ impl Issuers {
         if session.identity.load().key == key { Ok(session) } else { Err(IssuedRefusal::BadClaim) }
     }
 
-    /// Judges anew what was known before.
+    /// Checks a known credential again.
     async fn again(
         &self,
         one: &OneIssuer,
@@ -313,12 +314,12 @@ impl Issuers {
         at: Timestamp,
     ) -> Result<VerifiedCredential, IssuedRefusal> {
         let mut judged = issuer.ask(credential, at).await?;
-        // A service that keeps it anew makes it no younger: what ended it before ends it still.
+        // Saving a session again does not make it younger: what ended it before still ends it.
         judged.issued_at = judged.issued_at.zip(before.issued_at).map(|(now, then)| now.min(then));
         self.remember(one, index, credential, judged, at).await
     }
 
-    /// Remembers what was judged just now, if it counts.
+    /// Caches a credential that was just checked, if it is valid.
     async fn remember(
         &self,
         one: &OneIssuer,
@@ -333,8 +334,8 @@ impl Issuers {
         Ok(VerifiedCredential::Itself(issued, identity))
     }
 
-    /// As [`Self::holds_for`]; the user is asked for again before it is said that their password is another: what was just
-    /// judged may be younger than what is known of them.
+    /// Like [`Self::holds_for`], but looks the user up again before it reports a changed password: the credential may be
+    /// newer than what is known of its user.
     async fn holds_now(
         &self,
         one: &OneIssuer,
@@ -350,7 +351,7 @@ impl Issuers {
         }
     }
 
-    /// Whether it counts now, and for whom.
+    /// Checks whether the credential is valid now, and returns its user.
     async fn holds_for(
         &self,
         one: &OneIssuer,
@@ -361,11 +362,11 @@ impl Issuers {
         if !issued.password.is_that_of(&known) {
             return Err(IssuedRefusal::PasswordChanged);
         }
-        // Their password was enough when it was checked, and is not any more.
+        // When it was checked, the password was enough; now the user has a second factor.
         if known.has_second_factor && matches!(issued.password, Password::Checked(_)) {
             return Err(IssuedRefusal::SecondFactorRequired);
         }
-        // After the user was looked at: that look may have ended it.
+        // This is checked last, because looking the user up may have ended the credential.
         let held = self.registry.holds(issued, at);
         if held == Err(IssuedRefusal::Ended) {
             self.registry.keep_ended(issued, at).await;

@@ -1,11 +1,11 @@
-//! Tokens that a service has taken back itself, access and sliding ones.
+//! Tests of access and sliding tokens that a service has revoked itself.
 
 use std::path::Path;
 
 use super::*;
 use crate::config::Database;
 
-/// A kit whose service keeps a blacklist, which is asked.
+/// A kit whose service has a blacklist, which is asked.
 struct Service {
     kit: Kit,
     folder: tempfile::TempDir,
@@ -48,7 +48,7 @@ fn take_back(folder: &Path, jti: &str) {
     );
 }
 
-/// As the service's own cleaning does (`flushexpiredtokens`).
+/// Removes expired rows as the service does (`flushexpiredtokens`).
 fn flush(folder: &Path) {
     run(
         folder,
@@ -56,7 +56,7 @@ fn flush(folder: &Path) {
     );
 }
 
-/// A sliding token, which can be refreshed for a day.
+/// Returns a sliding token that can be refreshed for a day.
 fn sliding(jti: &str, expires_at: Timestamp) -> Secret {
     let claims = [
         ("token_type", json!("sliding")),
@@ -81,7 +81,7 @@ async fn one_that_was_taken_back_before_it_came_is_refused() {
         for _ in 0..2 {
             assert_eq!(bearer(&service.kit, &token, NOW).await, Err("blacklisted"), "{jti}");
         }
-        // Also by `/verify`.
+        // `/verify` refuses it too.
         let posted = service.kit.issuers.registry.as_posted(token.expose()).unwrap();
         let found = service.kit.issuers.issued(&posted, None, NOW, &Events::default()).await;
         let refused = found.map(drop).map_err(|(refusal, _)| refusal);
@@ -108,7 +108,7 @@ async fn one_that_is_taken_back_later_ends_within_the_recheck_and_for_good() {
     for token in [&token, &other] {
         assert_eq!(bearer(&service.kit, token, later(180)).await, Err("blacklisted"));
     }
-    // The service gave it more time, and its own blacklist has forgotten it.
+    // The service has given the token a later expiry, and its own blacklist no longer lists it.
     let refreshed = sliding("slides", later(86_400 + 7200));
     assert_eq!(bearer(&service.kit, &refreshed, later(86_400 + 7199)).await, Err("blacklisted"));
 }

@@ -80,7 +80,7 @@ fn simplejwt(key: IssuerKey) -> SimpleJwtIssuer {
     }
 }
 
-/// Kim is user 7. Both issuers of the tutorial, changed as a test wants it.
+/// A kit in which kim is user 7, with both issuers of the tutorial, changed as a test needs.
 fn kit(change: impl FnOnce(&mut [IssuerSettings])) -> Kit {
     kit_with(change, |_| {})
 }
@@ -108,7 +108,7 @@ fn kit_with(
     })
 }
 
-/// A store that takes no dates while it `is_full`.
+/// A store that stores no dates while it `is_full`.
 struct Full {
     store: Arc<dyn Stamps>,
     is_full: Arc<AtomicBool>,
@@ -132,7 +132,7 @@ fn signing() -> SigningKey {
     SigningKey::read(Algorithm::Hs256, SECRET.as_bytes()).unwrap()
 }
 
-/// An access token of `user` from `issued_at`, good for an hour.
+/// Returns an access token of `user` from `issued_at`, valid for an hour.
 fn access(user: &str, issued_at: Timestamp, password: Option<&str>) -> Secret {
     let new = NewToken {
         token_type: TokenType::Access,
@@ -148,7 +148,7 @@ fn access(user: &str, issued_at: Timestamp, password: Option<&str>) -> Secret {
     mint(&signing(), &new).unwrap()
 }
 
-/// As the service makes it: no `iat`, no `exp`, no `jti`.
+/// Returns a hand-made token as the service makes it: without `iat`, `exp` and `jti`.
 fn by_hand(id: &Value) -> Secret {
     let claims = [("id", id.clone()), ("username", json!("kim"))];
     crate::django::jws::sign_for_tests(&signing(), &claims)
@@ -224,7 +224,7 @@ async fn a_refusal_says_why_to_the_operator_and_little_to_the_client() {
     assert_eq!(refused, (Err(Refusal::TokenNotValid), vec!["malformed"]));
 }
 
-/// Two issuers of one header, of which the second one's key signed the token.
+/// There are two issuers for one header, and the second one's key signed the token.
 #[tokio::test]
 async fn whoever_knows_a_token_is_asked_first_and_nothing_else_changes_by_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -341,7 +341,8 @@ async fn with_check_revoke_token_a_token_has_the_print_of_the_present_password()
     assert_eq!(bearer(&kit, &wrong, later(2)).await, Err("password_changed"));
     kit.directory.accounts.lock()[0].password = cheap("another");
     assert_eq!(bearer(&kit, &good, later(62)).await, Err("password_changed"));
-    // Nobody knows which password those from before the last look are of, but who says so.
+    // The password of tokens from before the last look-up is unknown, unless the token itself says
+    // it.
     assert_eq!(bearer(&kit, &wrong, later(62)).await, Err("ended"));
     assert_eq!(bearer(&kit, &access("7", later(61), Some(&other)), later(62)).await, Ok(()));
 }

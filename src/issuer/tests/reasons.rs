@@ -1,10 +1,10 @@
-//! Every reason for which an issuer refuses: what brings it about, its stable code, and the little that a client learns.
+//! Tests every reason for which an issuer refuses: its cause, its stable code, and the little that a client sees.
 
 use std::collections::BTreeSet;
 
 use super::*;
 
-/// Signed with the service's key, whatever it says.
+/// Signs any claims with the service's key.
 fn saying(claims: &[(&str, Value)]) -> Secret {
     crate::django::jws::sign_for_tests(&signing(), claims)
 }
@@ -24,7 +24,7 @@ fn signed_by(key: &SigningKey, token_type: TokenType) -> Secret {
     mint(key, &new).unwrap()
 }
 
-/// What is shown, when, and where everything is as it should be but for that.
+/// A token with one fault, and the kit, place and time at which it is presented.
 struct Case {
     kit: Kit,
     header: &'static str,
@@ -42,7 +42,7 @@ impl Case {
     }
 }
 
-/// A case of each reason that a token can meet.
+/// Returns a case for each reason that a token can be refused for.
 async fn case_of(why: IssuedRefusal) -> Option<Case> {
     let good = || access("7", NOW, None);
     let exp = ("exp", json!(later(600).as_secs()));
@@ -98,7 +98,7 @@ async fn case_of(why: IssuedRefusal) -> Option<Case> {
             case.kit.directory.is_down.store(true, Ordering::SeqCst);
             case
         }
-        // What a service's tables, or a name and a password, are asked about: tested with those kinds.
+        // These reasons concern a service's tables, or a name and a password, and are tested with those kinds.
         IssuedRefusal::Blacklisted
         | IssuedRefusal::NotFound
         | IssuedRefusal::UnknownBackend

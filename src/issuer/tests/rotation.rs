@@ -1,4 +1,4 @@
-//! Refresh tokens that a service's answers give, in whatever order the store hears of them.
+//! Tests refresh tokens in a service's answers, in whatever order the store is told of them.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ fn signed(token_type: TokenType, token_id: &str) -> String {
 }
 
 impl Given {
-    /// A request with a refresh token is on its way to the service.
+    /// Sends a refresh token to the service.
     async fn presents(&self, refresh: &str) -> Option<PresentedRefresh> {
         let body = json!({"refresh": signed(TokenType::Refresh, refresh)}).to_string();
         let json = HeaderValue::from_static("application/json");
@@ -47,7 +47,7 @@ impl Given {
         issuers.refresh_begins(0, Some(&json), body.as_bytes(), &context(&events)).await.unwrap()
     }
 
-    /// The service answers it with another one.
+    /// Lets the service answer with another refresh token.
     fn answers(&self, presented: Option<PresentedRefresh>, refresh: &str) -> Adopting {
         let access = signed(TokenType::Access, &format!("access with {refresh}"));
         let refresh = signed(TokenType::Refresh, refresh);
@@ -73,7 +73,8 @@ impl Given {
         events.take().iter().filter(rotated).count()
     }
 
-    /// Does the store know a session by this refresh token? After a crash nothing else is known.
+    /// Whether the store has a session under this refresh token. After a crash nothing else is
+    /// known.
     async fn is_stored(&self, refresh: &str) -> bool {
         let digest = keyed(&["token", "service", refresh]);
         self.kit.store.find(SessionBy::Cookie(&digest), NOW).await.unwrap().is_some()

@@ -28,7 +28,7 @@ fn later(secs: u64) -> Timestamp {
     NOW.plus(Duration::from_secs(secs))
 }
 
-/// A kit whose directory's service has issued tokens, and what must outlive it.
+/// A kit whose directory's service has issued tokens, and the folder that must outlive it.
 struct Service {
     kit: Arc<Kit>,
     folder: tempfile::TempDir,
@@ -38,7 +38,7 @@ fn service(change: impl FnOnce(&mut IssuerSettings)) -> Service {
     service_with(false, change)
 }
 
-/// One whose blacklist is asked, or not.
+/// Makes a service whose blacklist is asked, or not.
 fn service_with(is_asked: bool, change: impl FnOnce(&mut IssuerSettings)) -> Service {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("key");
@@ -84,7 +84,7 @@ fn simplejwt(key: std::path::PathBuf) -> IssuerKind {
     })
 }
 
-/// The settings that only this kind has.
+/// Returns the settings that only this kind has.
 fn of(issuer: &mut IssuerSettings) -> &mut SimpleJwtIssuer {
     let IssuerKind::SimpleJwt(simplejwt) = &mut issuer.kind else { unreachable!() };
     simplejwt
@@ -106,7 +106,7 @@ fn blacklist_tables(folder: &Path, taken_back: &[&str]) {
     }
 }
 
-/// What Django gave user 7 before, for a day.
+/// Returns a token that Django gave user 7 before, valid for a day.
 fn issued(jti: &str) -> String {
     token(TokenType::Refresh, jti, "7", None)
 }
@@ -316,7 +316,7 @@ async fn what_is_no_good_refresh_token_of_the_services_is_refused() {
 async fn what_cannot_be_asked_is_neither_yes_nor_no() {
     let service = service_with(true, |_| {});
     let (token, known) = (issued("a"), issued("known"));
-    // There is no database yet.
+    // The database does not exist yet.
     assert_eq!(service.refused(&known, NOW).await, Refusal::DirectoryUnavailable);
     blacklist_tables(service.folder.path(), &["b", "c"]);
     let again = service.kit.issuers.blacklist(&issued("b"), NOW, &Events::default()).await;
