@@ -1,4 +1,4 @@
-//! `kind = "basic"`: a name and a password in each request (HTTP Basic, RFC 7617).
+//! `kind = "basic"`: checks a name and a password in each request (HTTP Basic, RFC 7617).
 //!
 //! Each request is a sign-in without a session: with the same lockout, the same pool of threads and the same decoy as at
 //! `/login`, so that Basic is neither an oracle nor a cheaper place to guess. A right password is cached for `cache_for`

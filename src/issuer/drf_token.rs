@@ -1,4 +1,4 @@
-//! `kind = "drf-token"`: the tokens of Django REST framework's `TokenAuthentication`.
+//! `kind = "drf-token"`: checks the tokens of Django REST framework's `TokenAuthentication`.
 //!
 //! A token is the key of a row and contains nothing; it does not expire, and a user keeps the same one for good. A changed
 //! password does not end it, as it does not for Django. A token that was signed out here stays ended: the user must have the

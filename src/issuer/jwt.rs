@@ -1,5 +1,4 @@
-//! `kind = "jwt"`: tokens that a service makes by hand, which name a user and may contain nothing
-//! else.
+//! `kind = "jwt"`: checks tokens that a service makes by hand, which name a user and may contain nothing else.
 
 use std::time::Duration;
 

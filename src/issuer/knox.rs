@@ -1,4 +1,4 @@
-//! `kind = "knox"`: the tokens of django-rest-knox.
+//! `kind = "knox"`: checks the tokens of django-rest-knox.
 //!
 //! The table holds a digest of each token and the token's first characters; both must match, as in knox. Versions differ in
 //! what is hashed and in how many characters that are: 4 decodes the token as hexadecimal, in any case, and 5 hashes the text

@@ -1,4 +1,4 @@
-//! `kind = "simplejwt"`: the tokens of djangorestframework-simplejwt, by the service's settings.
+//! `kind = "simplejwt"`: checks the tokens of djangorestframework-simplejwt, by the service's settings.
 
 use std::time::Duration;
 

@@ -44,7 +44,7 @@ enum Begun {
     Session(Arc<Session>),
     /// Its session has ended, or was prevented from beginning.
     Over,
-    /// It was never presented.
+    /// The token was never presented.
     NotYet,
 }
 

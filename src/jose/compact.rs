@@ -1,4 +1,4 @@
-//! The compact form (RFC 7515 section 7.1): header, payload and signature, each in base64url, with dots between them.
+//! Reads and writes the compact form (RFC 7515 section 7.1): header, payload and signature in base64url, with dots.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -70,7 +70,7 @@ pub enum KeyProblem {
         "it is no PKCS#8 key in PEM (`-----BEGIN PRIVATE KEY-----`) that fits the algorithm; RSA keys have 2048 bits or more"
     )]
     NotAPrivateKey,
-    /// A public key was asked for, and a shared secret has none.
+    /// The algorithm has a shared secret, and so no public key.
     #[error("an algorithm with a shared secret has no public key")]
     NoPublicKey,
     /// The signature could not be made.

@@ -192,7 +192,7 @@ impl IdentityForms {
                 cookie: cookie.to_owned(),
                 is_token: issuer.is_token_in_cookie(),
                 directory: issuer.directory.clone(),
-                // A token says all that its service ever asks for.
+                // A token contains all that its service ever requires.
                 mints: issuer.danger_mint || issuer.is_token_in_cookie(),
                 goes_on: config.forwards(issuer),
                 upstreams: issuer.upstreams.clone(),

@@ -1,4 +1,4 @@
-//! Tests refresh tokens in a service's answers, in whatever order the store is told of them.
+//! Tests refresh tokens in a service's answers, in whatever order the store records them.
 
 use std::sync::Arc;
 
