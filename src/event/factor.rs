@@ -1,70 +1,70 @@
-//! What happened about second factors.
+//! Events about second factors.
 
-/// What became of a user's second factors.
+/// A change to a user's second factors, or a use of a recovery code.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FactorEvent {
-    /// One was set up.
+    /// A second factor was set up.
     Added,
-    /// One was removed.
+    /// A second factor was removed.
     Removed,
     /// A passkey was set up.
     PasskeyAdded,
     /// A passkey was removed.
     PasskeyRemoved,
-    /// One is called otherwise.
+    /// A second factor was renamed.
     Renamed,
-    /// There are new recovery codes.
+    /// New recovery codes were made.
     RecoveryRenewed,
     /// A recovery code was used.
     RecoveryUsed,
-    /// An operator took all away.
+    /// An operator removed all second factors.
     Reset,
-    /// An operator gave a code to set one up.
+    /// An operator issued a code to set up a second factor.
     Invited,
     /// A browser was trusted: no code is asked for there for a time.
     DeviceTrusted,
-    /// No browser is trusted any more.
+    /// All trusted browsers were revoked.
     DevicesDistrusted,
 }
 
-/// Why a second factor did not help.
+/// Why a second factor was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum FactorRefusal {
-    /// The code is none of theirs.
+    /// The code is not one of the user's codes.
     WrongCode,
-    /// The code was right, and it or a later one was used before.
+    /// The code was right, but it or a later one was used before.
     UsedCode,
-    /// Too many wrong ones before; it was not looked at.
+    /// Too many wrong codes came before; this one was not checked.
     Throttled,
-    /// The ticket of the sign-in is another client's, spent, or the account is another by now.
+    /// The ticket belongs to another client, was used or has expired, or the account has changed since.
     Ticket,
-    /// The first factor was to be set up with a password and nothing else.
+    /// The first factor was to be set up with no proof but the password.
     NoProof,
-    /// The user's last proof is too long ago for a change of factors.
+    /// The user's last proof is too old for a change of factors.
     NotFresh,
-    /// What an authenticator said does not prove that this passkey of theirs was used here: its signature, its challenge, its
-    /// origin, who it is, or that somebody was verified.
+    /// The authenticator's response does not prove that this passkey was used here: its signature, challenge, origin, user
+    /// handle or user-verification flag is wrong.
     BadPasskey,
     /// The challenge was answered before.
     UsedChallenge,
-    /// The passkey's counter went back: somebody has a copy of it.
+    /// The passkey's signature counter went back, so the passkey was probably copied.
     ClonedPasskey,
 }
 
-/// What became of the wish for a code by mail.
+/// The result of a request for a one-time code by mail.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum MailedCodeEvent {
-    /// It is mailed.
+    /// The code is mailed.
     Asked,
-    /// There were as many within an hour as there may be.
+    /// No code is mailed: the limit per hour is reached.
     Withheld,
 }
 
 impl MailedCodeEvent {
-    /// Every one.
+    /// All results.
     pub const ALL: &'static [Self] = &[Self::Asked, Self::Withheld];
 
-    /// Stable name for metrics and the audit trail.
+    /// Returns the stable name for metrics and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Asked => "asked",
@@ -74,7 +74,7 @@ impl MailedCodeEvent {
 }
 
 impl FactorEvent {
-    /// Every one.
+    /// All changes.
     pub const ALL: &'static [Self] = &[
         Self::Added,
         Self::Removed,
@@ -89,7 +89,7 @@ impl FactorEvent {
         Self::DevicesDistrusted,
     ];
 
-    /// Stable name for metrics and the audit trail.
+    /// Returns the stable name for metrics and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Added => "added",
@@ -108,7 +108,7 @@ impl FactorEvent {
 }
 
 impl FactorRefusal {
-    /// Every one.
+    /// All reasons.
     pub const ALL: &'static [Self] = &[
         Self::WrongCode,
         Self::UsedCode,
@@ -121,7 +121,7 @@ impl FactorRefusal {
         Self::ClonedPasskey,
     ];
 
-    /// Stable name for metrics and the audit trail.
+    /// Returns the stable name for metrics and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::WrongCode => "wrong_code",

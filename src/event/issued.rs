@@ -1,60 +1,60 @@
-//! Why tokens of others are refused.
+//! Why tokens of other issuers are refused.
 
-/// Why a token was refused that was presented as an `[[issuer]]`'s.
+/// Why a token that was presented as one of an `[[issuer]]` was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum IssuedRefusal {
-    /// It has not the form of a token.
+    /// The text does not have the form of a token.
     Malformed,
-    /// It is signed otherwise than that issuer signs.
+    /// The algorithm is not the one that this issuer signs with.
     BadAlgorithm,
-    /// The issuer's key did not sign it.
+    /// The signature does not verify with the issuer's key.
     BadSignature,
-    /// A claim has a type or value that it cannot have, or is for somebody else.
+    /// A claim has a type or value that it cannot have, or names another audience or issuer.
     BadClaim,
-    /// It is from the future.
+    /// The token is not valid yet.
     NotYetValid,
-    /// It has expired.
+    /// The token has expired.
     Expired,
-    /// It has no `exp`.
+    /// The token has no `exp`.
     NoExpiry,
-    /// It has no `jti`.
+    /// The token has no `jti`.
     NoTokenId,
-    /// It is a token of another kind.
+    /// The token is of another type.
     WrongType,
-    /// It names no user.
+    /// The token names no user.
     NoUser,
     /// The directory knows no such user.
     UnknownUser,
-    /// The user is there and not active.
+    /// The user exists but is not active.
     InactiveUser,
-    /// It is from before the user's present password.
+    /// The token is older than the user's present password.
     PasswordChanged,
-    /// It, or everything that its user had, was ended here.
+    /// The token, or everything that its user had, was revoked here.
     Ended,
-    /// It was first seen too long ago (`issuer.max_age`).
+    /// The token was first seen too long ago (`issuer.max_age`).
     TooOld,
-    /// The service's own blacklist has it.
+    /// The token is on the service's own blacklist.
     Blacklisted,
-    /// The issuer's time is over (`issuer.accept_until`).
+    /// The issuer is no longer accepted (`issuer.accept_until`).
     NoLongerAccepted,
     /// The service has no such session or token.
     NotFound,
     /// The session was begun by an authentication backend that is not configured.
     UnknownBackend,
-    /// It is no name with its password.
+    /// The name or the password is wrong.
     BadCredentials,
-    /// A name with its password, of a user whom the service asks for a second factor.
+    /// The name and the password are of a user whom the service asks for a second factor.
     SecondFactorRequired,
-    /// Too many wrong passwords before; this one was not looked at.
+    /// Too many wrong passwords came before; this one was not checked.
     LockedOut,
-    /// Too many passwords wait to be checked.
+    /// Too many passwords are waiting to be checked.
     Busy,
-    /// Directory, store or service cannot be asked.
+    /// The directory, store or service cannot be reached.
     Unavailable,
 }
 
 impl IssuedRefusal {
-    /// Every one.
+    /// All reasons.
     pub const ALL: &'static [Self] = &[
         Self::Malformed,
         Self::BadAlgorithm,
@@ -82,7 +82,7 @@ impl IssuedRefusal {
         Self::Unavailable,
     ];
 
-    /// Stable name for metrics and the audit trail.
+    /// Returns the stable name for metrics and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",

@@ -1,26 +1,27 @@
-//! What happened about links that are mailed to let somebody in.
+//! Events about mailed sign-in links.
 
-/// What became of a mailed link.
+/// What happened to a mailed sign-in link.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum MailedLinkEvent {
-    /// Somebody asked for one, and it is looked whether there is somebody to mail it to.
+    /// A link was requested; whether there is a user to mail it to is checked afterwards.
     Asked,
-    /// Somebody asked for one and none is mailed: strangers do not wait at this account, or it has had as many as it may.
+    /// A link was requested and is not mailed: the account does not hold back unknown browsers, or its limit of links is
+    /// reached.
     Withheld,
-    /// It was opened in the browser that had asked, which may try passwords from now on.
+    /// The link was opened in the browser that requested it, which may try passwords from now on.
     Opened,
-    /// It was opened in another browser, where it does nothing.
+    /// The link was opened in another browser, where it has no effect.
     OtherBrowser,
-    /// It was opened too late: the account has another password by then, was told to be in other hands, or was reset.
+    /// The link was opened too late: meanwhile the account got another password, was reported as compromised, or was reset.
     Void,
 }
 
 impl MailedLinkEvent {
-    /// Every one.
+    /// All events.
     pub const ALL: &'static [Self] =
         &[Self::Asked, Self::Withheld, Self::Opened, Self::OtherBrowser, Self::Void];
 
-    /// Stable name for metrics and the audit trail.
+    /// Returns the stable name for metrics and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Asked => "asked",

@@ -1,7 +1,7 @@
-//! What happened, as plain values.
+//! Events: what happened, as plain values.
 //!
-//! Endpoints and the gate return events beside their results; the audit trail, the metrics and the detectors read them.
-//! Nothing below `telemetry/` counts or logs: it says what happened, here. An event holds no secret.
+//! Endpoints and the gate return events beside their results; the audit trail, the metrics and the detectors read them. No code
+//! below `telemetry/` counts or logs; it returns events instead. An event holds no secret.
 
 mod factor;
 mod issued;
@@ -21,29 +21,29 @@ use crate::clock::Timestamp;
 use crate::refusal::Refusal;
 use crate::secret::Digest;
 
-/// Something that happened at one moment, to or by one client.
+/// Something that happened at one moment, for at most one client.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// The request during which it happened; none for background work and operators' commands.
+    /// The request during which it happened; `None` for background work and operators' commands.
     pub request_id: Option<Arc<str>>,
-    /// The client's address (behind trusted proxies: the one they name).
+    /// The client's address (behind trusted proxies: the one that they name).
     pub client: Option<IpAddr>,
     /// The `User-Agent` of that request, cut to 256 bytes.
     pub agent: Option<Arc<str>>,
-    /// What.
+    /// What happened.
     pub what: EventKind,
 }
 
-/// What happened.
+/// What happened, with its details.
 #[derive(Clone, Debug)]
 pub enum EventKind {
     /// A user proved who they are, and a session began.
     SignedIn {
         /// The new session.
         session: SessionId,
-        /// Its user.
+        /// The user of the session.
         user: UserKey,
         /// The name given, folded (see `session::lockout`).
         account: Arc<str>,
@@ -51,222 +51,222 @@ pub enum EventKind {
         tokens: bool,
         /// Whether a session cookie was issued.
         cookie: bool,
-        /// Whether it is a browser in which this user has signed in before.
+        /// Whether the user has signed in from this browser before.
         known_device: bool,
-        /// What was proved.
+        /// The authentication methods used.
         methods: AuthMethods,
     },
-    /// A refresh token that an `[[issuer]]` issued was presented for the first time, and a session of the gateway's began.
+    /// A refresh token of an `[[issuer]]` was presented for the first time, and a session of the gateway began.
     TakenOver {
         /// The new session.
         session: SessionId,
-        /// Its user.
+        /// The user of the session.
         user: UserKey,
         /// The issuer's name.
         issuer: Arc<str>,
     },
-    /// A session of a service's own, with a user, was adopted as one of the gateway's, or goes on under another credential.
+    /// A session of the service itself, with a user, was adopted by the gateway, or continues under another credential.
     Adopted {
         /// The session.
         session: SessionId,
-        /// Its user.
+        /// The user of the session.
         user: UserKey,
         /// The issuer's name.
         issuer: Arc<str>,
-        /// When.
+        /// What led to the adoption.
         how: Adoption,
     },
-    /// The service signed somebody in at a path that is watched (`[[sign_in.observe]]`).
+    /// The service signed a user in at an observed path (`[[sign_in.observe]]`).
     SignInObserved {
         /// The name given, folded.
         account: Arc<str>,
-        /// Who it was, if the answer's session says so.
+        /// The user, if the session in the answer names one.
         user: Option<UserKey>,
-        /// What that session is here.
+        /// The id of that session at the gateway.
         session: Option<SessionId>,
     },
-    /// Somebody tried to sign in and did not.
+    /// A sign-in failed.
     SignInFailed {
         /// The name given, folded.
         account: Arc<str>,
-        /// Whose name it is, where a directory was asked and has one. No client learns it.
+        /// The user with that name, where a directory was asked and knows one. Never revealed to the client.
         user: Option<UserKey>,
-        /// Why, for the operator; the client learns no difference.
+        /// Why, for the operator; the client cannot tell the reasons apart.
         why: SignInFailure,
     },
-    /// A refresh token gave new tokens.
+    /// A refresh token was exchanged for new tokens.
     Refreshed {
-        /// Its session.
+        /// The session of the token.
         session: SessionId,
-        /// Its user.
+        /// The user of the session.
         user: UserKey,
-        /// In which of the three ways.
+        /// Which of the three ways.
         how: Refresh,
     },
-    /// A spent refresh token came back outside the grace window. Its session has been ended.
+    /// A spent refresh token was presented outside the grace window. Its session has been ended.
     RefreshReused {
         /// The session that has been ended.
         session: SessionId,
-        /// Its user.
+        /// The user of the session.
         user: UserKey,
     },
     /// A refresh token was refused for another reason.
     RefreshRefused {
-        /// Which.
+        /// The reason.
         why: RefreshRefusal,
     },
     /// A session ended.
     SessionEnded {
-        /// Which.
+        /// The session that ended.
         session: SessionId,
-        /// Its user.
+        /// The user of the session.
         user: UserKey,
         /// Why.
         why: EndReason,
     },
-    /// The user of a session proved something again, and it has another level of assurance since.
+    /// The user of a session authenticated again, which changed its level of assurance.
     AssuranceChanged {
         /// The session.
         session: SessionId,
-        /// Its user.
+        /// The user of the session.
         user: UserKey,
-        /// What it had; `None` if nobody knows.
+        /// The previous level; `None` if it is unknown.
         from: Option<AssuranceLevel>,
-        /// What it has.
+        /// The new level.
         to: AssuranceLevel,
-        /// What was proved.
+        /// The authentication methods used.
         methods: AuthMethods,
     },
-    /// A session's credential was used from this event's client: told at its first use, when the address differs from the
-    /// last one told, and otherwise at most once a minute.
+    /// A session's credential was used from this event's client. Reported at its first use, whenever the address differs from
+    /// the last one reported, and otherwise at most once a minute.
     SessionUsed {
-        /// Which session.
+        /// The session.
         session: SessionId,
-        /// Its user.
+        /// The user of the session.
         user: UserKey,
-        /// What was presented.
+        /// The kind of credential.
         proof: Proof,
     },
-    /// A personal access token was made.
+    /// A personal access token was created.
     PersonalTokenMade {
-        /// The id of its session.
+        /// The id of the token's session.
         token: SessionId,
-        /// Its user.
+        /// The owner of the token.
         user: UserKey,
     },
-    /// A personal access token is good no more.
+    /// A personal access token has ended.
     PersonalTokenEnded {
-        /// The id of its session.
+        /// The id of the token's session.
         token: SessionId,
-        /// Its user.
+        /// The owner of the token.
         user: UserKey,
         /// Why.
         why: EndReason,
     },
     /// A personal access token was refused.
     PersonalTokenRefused {
-        /// The id of its session and its user, if it is good for something else.
+        /// The id of the token's session and its owner, if the token is valid for other requests.
         token: Option<(SessionId, UserKey)>,
         /// Why, for the operator; the client learns less.
         why: TokenRefusal,
     },
-    /// A token that was presented as an `[[issuer]]`'s was refused.
+    /// A token that was presented as one of an `[[issuer]]` was refused.
     IssuedRefused {
         /// The issuer's name.
         issuer: Arc<str>,
         /// Why, for the operator; the client learns less.
         why: IssuedRefusal,
     },
-    /// A token that an `[[issuer]]` issued was taken back: it alone, or where it has no id all of its user's from there.
+    /// A token of an `[[issuer]]` was revoked: that token alone or, if it has no id, all tokens of its user from that issuer.
     IssuedEnded {
         /// The issuer's name.
         issuer: Arc<str>,
-        /// Whose token it was.
+        /// The user of the token.
         user: UserKey,
     },
-    /// Somebody answered a letter about an incident.
+    /// A user answered a letter about an incident.
     IncidentAnswered {
-        /// Whom the incident concerned.
+        /// The user whom the incident concerned.
         user: UserKey,
-        /// The name of the detector that found it.
+        /// The name of the detector that found the incident.
         detector: Arc<str>,
-        /// Was it them?
+        /// Whether the user said that it was them.
         was_me: bool,
-        /// How many sessions were ended because it was not.
+        /// The number of sessions that were ended because it was not the user.
         ended: u64,
     },
-    /// The directory has another password for a user: a session that began with the one before has ended, or they have changed it
-    /// at the gateway.
+    /// A user's password in the directory has changed: a session that began with the previous one was ended, or the user
+    /// changed the password at the gateway.
     PasswordChanged {
-        /// Whose.
+        /// The user.
         user: UserKey,
-        /// Did they change it at the gateway?
+        /// Whether the user changed it at the gateway.
         is_own: bool,
     },
-    /// What a client asked for is not there, by the routes or by the service.
+    /// The client requested something that no route serves, or that the service answered with 404.
     NotFound {
         /// The hash of the canonical path.
         path: Digest,
     },
-    /// A session's credential was used outside what `tokens.bind` ties it to, and refused.
+    /// A session's credential was used outside the client that `tokens.bind` ties it to, and refused.
     OutsideBinding {
-        /// Which session.
+        /// The session.
         session: SessionId,
-        /// Its user.
+        /// The user of the session.
         user: UserKey,
     },
-    /// What a user has as second factors changed, or a recovery code was used.
+    /// A user's second factors changed, or a recovery code was used.
     FactorChanged {
-        /// Whose.
+        /// The user.
         user: UserKey,
-        /// How.
+        /// The change.
         change: FactorEvent,
     },
-    /// Browsers of a user's are known no more, because they said so.
+    /// A user asked the gateway to forget browsers of theirs.
     DevicesForgotten {
-        /// Whose.
+        /// The user.
         user: UserKey,
-        /// Was it all of them, or one?
+        /// Whether all browsers were forgotten, or one.
         all: bool,
     },
-    /// A second factor did not help.
+    /// A second factor was refused.
     FactorRefused {
-        /// Whose it was to be.
+        /// The user who was to be authenticated.
         user: UserKey,
         /// Why, for the operator; the client learns less.
         why: FactorRefusal,
     },
-    /// Somebody asked for a code by mail.
+    /// A one-time code by mail was requested.
     MailedCode {
-        /// Whose it is.
+        /// The user of the account.
         user: UserKey,
-        /// What became of it.
+        /// Whether the code is mailed.
         what: MailedCodeEvent,
     },
-    /// Something became of a link that is mailed to let somebody in.
+    /// A mailed sign-in link was requested, withheld or opened.
     MailedLink {
         /// The name given, folded.
         account: Arc<str>,
-        /// Whose it is, where that is known. No client learns it.
+        /// The user with that name, if known. Never revealed to the client.
         user: Option<UserKey>,
-        /// What.
+        /// What happened to the link.
         what: MailedLinkEvent,
     },
-    /// Somebody is blocked from now on.
+    /// An address, user or session is blocked from now on.
     Blocked(Arc<Block>),
-    /// A block was lifted before its end, by an operator.
+    /// An operator lifted a block before its end.
     BlockLifted(Arc<Block>),
     /// A request was refused.
     Refused {
         /// Why.
         refusal: Refusal,
-        /// Whose credential was good, and did not help.
+        /// The user whose credential was valid but did not suffice.
         user: Option<UserKey>,
     },
 }
 
 impl EventKind {
-    /// The session and the user, if somebody signed in.
+    /// Returns the session and the user, if this is a sign-in.
     pub const fn sign_in(&self) -> Option<(&SessionId, &UserKey)> {
         match self {
             Self::SignedIn { session, user, .. }
@@ -277,7 +277,7 @@ impl EventKind {
         }
     }
 
-    /// The user, if a session began.
+    /// Returns the user, if a session began.
     pub const fn began(&self) -> Option<&UserKey> {
         match self {
             Self::SignedIn { user, .. }
@@ -293,50 +293,50 @@ impl EventKind {
 pub enum SignInFailure {
     /// No directory knows the name.
     UnknownUser,
-    /// The password is another.
+    /// The password is wrong.
     WrongPassword,
-    /// The user is there and may not sign in.
+    /// The user exists but may not sign in.
     Inactive,
     /// The stored password can never match (Django's `!`, a hasher that is not allowed, a malformed row).
     UnusablePassword,
-    /// The password was right, and the service asks this user for a second factor, which the gateway does not.
+    /// The password was right, but the service asks this user for a second factor, which the gateway does not.
     SecondFactorRequired,
-    /// Too many failures before; the password was not looked at.
+    /// Too many failures came before; the password was not checked.
     LockedOut,
-    /// The service refused it at a path that is watched.
+    /// The service refused the sign-in at an observed path.
     RefusedByService,
 }
 
-/// When a session of a service's own was adopted.
+/// What led to the adoption of a session of the service itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Adoption {
-    /// A request brought it, and it was not known.
+    /// A request presented the session, and the gateway did not know it.
     FirstUse,
-    /// An answer of the service's set it: somebody signed in there.
+    /// An answer of the service set the session: a user signed in there.
     Answer,
-    /// An answer set another one of the same user's, and the session goes on.
+    /// An answer replaced the session by another one of the same user; the gateway's session continues.
     Rotated,
 }
 
-/// The three ways in which a refresh token gives new tokens.
+/// The three ways in which a refresh token is exchanged for new tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Refresh {
-    /// It was spent, and has a successor.
+    /// The token is spent, and has a successor.
     Rotated,
-    /// It was spent moments ago, and its caller got the same successor.
+    /// The token was spent moments ago, and the caller got the same successor.
     ReplayedInGrace,
-    /// It stays good (`rotation = "none"`).
+    /// The token stays valid (`rotation = "none"`).
     Kept,
 }
 
 /// Why a refresh token was refused, other than reuse.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum RefreshRefusal {
-    /// Its `exp` has passed.
+    /// The token's `exp` has passed.
     Expired,
-    /// It does not verify, or the store has never seen it.
+    /// The token does not verify, or the store has never seen it.
     Unknown,
-    /// Its session is over.
+    /// The token's session has ended.
     SessionEnded,
 }
 
@@ -347,15 +347,15 @@ pub enum EndReason {
     SignedOut,
     /// `POST /logout/all`.
     SignedOutEverywhere,
-    /// Its user ended it from another one (`POST /account/sessions`).
+    /// The user ended it from another session (`POST /account/sessions`).
     Account,
-    /// Its user has changed the password from another one (`POST /account/password`).
+    /// The user changed the password in another session (`POST /account/password`).
     PasswordChanged,
-    /// The same browser signed in again.
+    /// The user signed in again in the same browser.
     Replaced,
-    /// The service signed somebody else in, in the same browser.
+    /// The service signed another user in, in the same browser.
     Superseded,
-    /// A spent refresh token came back.
+    /// A spent refresh token was presented.
     RefreshReused,
     /// A detector's action.
     Detected,
@@ -363,16 +363,16 @@ pub enum EndReason {
     Operator,
     /// A personal access token was revoked.
     Revoked,
-    /// The user said of an incident that it was not them.
+    /// The user answered a letter about an incident: it was not them.
     NotMe,
-    /// The directory says: password changed, inactive or gone.
+    /// The directory reports a changed password, or a user who is inactive or gone.
     DirectoryChanged,
-    /// Idle or absolute timeout.
+    /// The idle or absolute timeout has passed.
     Expired,
 }
 
 impl SignInFailure {
-    /// Every one.
+    /// All reasons.
     pub const ALL: &'static [Self] = &[
         Self::UnknownUser,
         Self::WrongPassword,
@@ -383,7 +383,7 @@ impl SignInFailure {
         Self::RefusedByService,
     ];
 
-    /// Stable name for metrics and the audit trail.
+    /// Returns the stable name for metrics and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RefusedByService => "refused_by_service",
@@ -398,10 +398,10 @@ impl SignInFailure {
 }
 
 impl Adoption {
-    /// Every one.
+    /// All causes.
     pub const ALL: &'static [Self] = &[Self::FirstUse, Self::Answer, Self::Rotated];
 
-    /// Stable name for metrics and the audit trail.
+    /// Returns the stable name for metrics and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::FirstUse => "first_use",
@@ -412,10 +412,10 @@ impl Adoption {
 }
 
 impl Refresh {
-    /// Every one.
+    /// All ways.
     pub const ALL: &'static [Self] = &[Self::Rotated, Self::ReplayedInGrace, Self::Kept];
 
-    /// Stable name for metrics and the audit trail.
+    /// Returns the stable name for metrics and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Rotated => "rotated",
@@ -426,10 +426,10 @@ impl Refresh {
 }
 
 impl RefreshRefusal {
-    /// Every one.
+    /// All reasons.
     pub const ALL: &'static [Self] = &[Self::Expired, Self::Unknown, Self::SessionEnded];
 
-    /// Stable name for metrics and the audit trail.
+    /// Returns the stable name for metrics and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Expired => "expired",
@@ -440,7 +440,7 @@ impl RefreshRefusal {
 }
 
 impl EndReason {
-    /// Every one.
+    /// All reasons.
     pub const ALL: &'static [Self] = &[
         Self::SignedOut,
         Self::SignedOutEverywhere,
@@ -457,7 +457,7 @@ impl EndReason {
         Self::Expired,
     ];
 
-    /// Stable name for metrics, the audit trail and the store.
+    /// Returns the stable name for metrics, the audit trail and the store.
     pub const fn name(self) -> &'static str {
         match self {
             Self::SignedOut => "signed_out",

@@ -3,22 +3,22 @@
 /// Why a personal access token was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TokenRefusal {
-    /// It has not the form of one, or its checksum is wrong: nobody was asked.
+    /// The text does not have the form of such a token, or its checksum is wrong; the store was not asked.
     Malformed,
-    /// There is none like it: it never was, has expired, or has ended.
+    /// The store has no such token: it never existed, has expired, or has ended.
     Unknown,
-    /// It is good, and what was asked for takes no such tokens.
+    /// The token is valid, but what was requested accepts no personal access tokens.
     NotTaken,
-    /// It is good, and made for other routes or methods.
+    /// The token is valid, but was created for other routes or methods.
     OutOfScope,
 }
 
 impl TokenRefusal {
-    /// Every one.
+    /// All reasons.
     pub const ALL: &'static [Self] =
         &[Self::Malformed, Self::Unknown, Self::NotTaken, Self::OutOfScope];
 
-    /// Stable name for metrics and the audit trail.
+    /// Returns the stable name for metrics and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
