@@ -1,14 +1,14 @@
-//! Who is the operator: a program with the token, or a browser that was given the token once.
+//! Authenticates operators: a program with the operator's token, or a browser that exchanged the token for a cookie.
 //!
 //! | | a program | the page |
 //! |---|---|---|
-//! | proves itself by | `Authorization: Bearer` and the token | a cookie that stands for a session of [`PageSessions`] |
-//! | another page behind it | has an `Origin`, which is refused | its `Origin` or `Sec-Fetch-Site` is another, or it lacks the header [`CSRF`] |
+//! | authenticated by | `Authorization: Bearer` and the token | a cookie that stands for a session of [`PageSessions`] |
+//! | cross-site request | has an `Origin`: refused | has another `Origin` or `Sec-Fetch-Site`, or lacks the header [`CSRF`] |
 //!
-//! The token itself is never in a browser's keeping. The cookie is `HttpOnly` and `SameSite=Strict`, is worth nothing after
-//! [`IDLE`] without a use or [`LONGEST`] in any case, nor after a restart, and cannot be told from the token's side. A cookie is
-//! sent to every port of a host, so other programs on this machine see it if a browser speaks to them there: the gateway takes
-//! it out of what it forwards, and the header that a change needs is made of the cookie by a hash that no page of theirs knows.
+//! The browser never stores the token itself. The cookie is `HttpOnly` and `SameSite=Strict`, expires after [`IDLE`] without
+//! use, after [`LONGEST`] in any case and at a restart, and is not derived from the token. A browser sends a cookie to every
+//! port of a host, so other programs on this machine see it if the browser contacts them: the gateway removes it from forwarded
+//! requests, and the header that a change needs is a hash of the cookie that pages of those programs cannot compute.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -25,16 +25,16 @@ use crate::session::cookies::OPERATOR_COOKIE;
 use crate::wire::cookie::{self, CookieValue};
 use crate::wire::host::Host;
 
-/// Without a use for this long, the page has to be signed in to anew.
+/// The idle timeout: after this time without use, the operator has to sign in to the page again.
 const IDLE: Duration = Duration::from_secs(30 * 60);
 
-/// After this long in any case.
+/// The absolute timeout of a session of the page.
 pub(super) const LONGEST: Duration = Duration::from_secs(8 * 3600);
 
-/// So many at once; the one that was used longest ago gives way.
+/// The most sessions at once; a new one replaces the one that was used longest ago.
 const MOST: usize = 32;
 
-/// The header with which the page says that a change is its own.
+/// The request header by which the page proves that a change is its own.
 pub(super) const CSRF: HeaderName = HeaderName::from_static("x-csrf-token");
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -50,7 +50,7 @@ struct PageSession {
 }
 
 impl PageSessions {
-    /// A new one: what its cookie holds.
+    /// Begins a session and returns the value of its cookie.
     pub(super) fn begin(&self, at: Timestamp) -> Result<Secret, NoRandomness> {
         let cookie = Secret::random()?;
         let mut all = self.0.lock();
@@ -63,7 +63,7 @@ impl PageSessions {
         Ok(cookie)
     }
 
-    /// Is it one? It is used by that.
+    /// Whether the cookie stands for a live session. Counts as a use of it.
     fn is_live(&self, cookie: &Secret, at: Timestamp) -> bool {
         let mut all = self.0.lock();
         let Some(session) = all.get_mut(&cookie.digest()).filter(|session| session.is_live(at))
@@ -74,7 +74,7 @@ impl PageSessions {
         true
     }
 
-    /// It is over.
+    /// Ends the session of the cookie.
     pub(super) fn end(&self, cookie: &Secret) {
         self.0.lock().remove(&cookie.digest());
     }
@@ -87,10 +87,10 @@ impl PageSession {
 }
 
 impl Operator {
-    /// Is it the operator?
+    /// Checks that the operator sent the request.
     ///
     /// # Errors
-    /// The [`Refusal`] of whoever it is.
+    /// The [`Refusal`] for everyone else.
     pub fn admit(
         &self,
         method: &Method,
@@ -112,12 +112,13 @@ impl Operator {
         }
     }
 
-    /// Both sides are hashed, so that the comparison's time says nothing of the token.
+    /// Whether the text is the operator's token. Both sides are hashed, so that the time of the comparison reveals nothing
+    /// about it.
     pub(super) fn is_token(&self, text: &str) -> bool {
         Secret::new(text).digest() == self.token
     }
 
-    /// A request of the page's.
+    /// Checks a request of the page.
     fn admit_page(
         &self,
         method: &Method,
@@ -132,7 +133,7 @@ impl Operator {
         if !changes || is_its_own { Ok(()) } else { Err(Refusal::CrossSite) }
     }
 
-    /// The cookie of a browser that is signed in.
+    /// Returns the cookie of a browser that is signed in.
     pub(super) fn signed_in(&self, headers: &HeaderMap, at: Timestamp) -> Option<Secret> {
         let CookieValue::One(value) = cookie::read(headers, OPERATOR_COOKIE) else { return None };
         let cookie = Secret::new(value);
@@ -140,14 +141,15 @@ impl Operator {
     }
 }
 
-/// What the page sends with a change.
+/// Returns the value that the page sends with a change.
 pub(super) fn csrf(cookie: &Secret) -> Secret {
     let digest = Digest::of(format!("operator's page\n{}", cookie.expose()).as_bytes());
     let hex: String = digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     Secret::new(hex)
 }
 
-/// A page whose name was rebound to this address would send its own.
+/// Returns `Host` if it is an address or `localhost`. A page whose name was rebound to this address (DNS rebinding) sends its
+/// own name.
 pub(super) fn host_of(headers: &HeaderMap) -> Result<&HeaderValue, Refusal> {
     let value = headers.get(HOST).ok_or(Refusal::BadHost)?;
     let host = Host::parse(value.as_bytes()).map_err(|_| Refusal::BadHost)?;
@@ -157,7 +159,7 @@ pub(super) fn host_of(headers: &HeaderMap) -> Result<&HeaderValue, Refusal> {
     if name == "localhost" || is_address { Ok(value) } else { Err(Refusal::BadHost) }
 }
 
-/// Does the request come from a page of this listener, or from none?
+/// Checks that the request comes from a page of this listener, or from no page.
 pub(super) fn is_same_origin(headers: &HeaderMap) -> Result<(), Refusal> {
     let host = host_of(headers)?.as_bytes();
     let is_ours = |origin: &HeaderValue| {

@@ -1,4 +1,4 @@
-//! Who is refused for a time, as operators see and change it.
+//! Blocks, as operators list, add and lift them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use crate::event::EventKind;
 use crate::refusal::Refusal;
 use crate::store::{BlockList, Blocked, StoreError};
 
-/// For how long, if nothing else is said.
+/// The default duration of a block.
 pub const USUAL: Duration = Duration::from_secs(3600);
 
-/// The longest.
+/// The longest duration of a block.
 pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// The most characters of a reason.
+/// The longest reason, in characters.
 const LONGEST_REASON: usize = 256;
 
 impl Operator {
-    /// `GET /blocks?limit=COUNT&cursor=CURSOR`: those that end first before the others.
+    /// `GET /blocks?limit=COUNT&cursor=CURSOR`: the blocks, those that end first before the others.
     pub(super) fn list_blocks(&self, request: &OperatorRequest<'_>) -> Result<Value, Refusal> {
         let page = Page::read(request.query, |_, _| Err(Refusal::BadBody))?;
         let position = |block: &Block| (block.until.as_millis(), block.subject.to_string());
@@ -55,7 +55,7 @@ impl Operator {
                 request.events.note(EventKind::Blocked(block));
                 Ok(described)
             }
-            // An operator's takes the place of every other.
+            // A block by an operator replaces every other block, so this is the operator's.
             Blocked::Stands(block) => Ok(describe_block(&block)),
             Blocked::NoRoom => Err(Refusal::StoreUnavailable),
         }
@@ -71,7 +71,7 @@ impl Operator {
     }
 }
 
-/// The block that an operator asks for. None: it cannot be one.
+/// Returns the block that an operator asks for, `None` if the request is malformed.
 pub fn block_of(asked: &Value, at: Timestamp) -> Option<Block> {
     let seconds = match asked.get("seconds") {
         None => USUAL,
@@ -94,7 +94,7 @@ pub fn block_of(asked: &Value, at: Timestamp) -> Option<Block> {
     })
 }
 
-/// Whom an operator names: exactly one.
+/// Returns the one subject that the operator names, `None` unless there is exactly one.
 pub fn subject_of(asked: &Value) -> Option<BlockSubject> {
     let named = ["address", "user", "session"].map(|kind| (kind, asked.get(kind)));
     let mut named = named.into_iter().filter_map(|(kind, text)| Some((kind, text?)));
@@ -105,13 +105,13 @@ pub fn subject_of(asked: &Value) -> Option<BlockSubject> {
     BlockSubject::parse(kind, text.as_str()?)
 }
 
-/// The blocks as commands and the operator's API show them, those that end first before the others.
+/// Describes the blocks as commands and the operator's API show them, those that end first before the others.
 pub fn describe_blocks(list: &BlockList, now: Timestamp) -> Value {
     let blocks: Vec<Value> = list.all(now).iter().map(describe_block).collect();
     json!({"blocks": blocks})
 }
 
-/// One of them.
+/// Describes one block.
 pub fn describe_block(block: &Arc<Block>) -> Value {
     json!({
         "kind": block.subject.kind(),

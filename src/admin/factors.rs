@@ -1,4 +1,4 @@
-//! Second factors, as operators see and take them away.
+//! Second factors, as operators list and remove them.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ pub(super) async fn change(
     factors.reset(&user, request.at).await?;
     issuers.sessions().mailed_links().void(&user, request.at).await?;
     request.events.note(EventKind::FactorChanged { user: user.clone(), change });
-    // Somebody else may have been in the account, with a factor of theirs: what was proved by it is worth nothing.
+    // An attacker may have been in the account, with a factor of their own: what was proved with it counts no more.
     let which = SessionSelection::SignIns { user: user.clone(), kept: None };
     let at = request.at;
     let ended = issuers.sessions().end(&which, EndReason::Operator, at, request.events).await?;
@@ -61,12 +61,12 @@ async fn invite(
     Ok(describe_invitation(&code))
 }
 
-/// What a user has, as commands and the operator's API show it.
+/// Describes a user's second factors as commands and the operator's API show them.
 pub fn describe_factors(kept: &StoredFactors) -> Value {
     listed(kept)
 }
 
-/// A code to set up a factor, as commands and the operator's API show it.
+/// Describes a code to set up a factor as commands and the operator's API show it.
 pub fn describe_invitation(code: &Secret) -> Value {
     json!({"invitation": code.expose(), "works_for_seconds": INVITATION.as_secs()})
 }

@@ -1,4 +1,4 @@
-//! The findings of late, as operators see them.
+//! The most recent findings, as operators see them.
 
 use serde_json::{Value, json};
 
@@ -7,10 +7,10 @@ use crate::detect::recent::ToldFinding;
 use crate::geo::Country;
 use crate::refusal::Refusal;
 
-/// How many an answer has, if nothing else is asked for.
+/// The default number of findings in an answer.
 const USUAL: usize = 100;
 
-/// The most.
+/// The most findings in an answer.
 const MOST: usize = 1000;
 
 impl Operator {
@@ -33,7 +33,7 @@ impl Operator {
         Ok(json!({"findings": findings, "next": next}))
     }
 
-    /// The newest of them.
+    /// Describes the newest findings.
     pub(super) fn newest_findings(&self, limit: usize) -> Vec<Value> {
         self.recent.page(None, limit).iter().map(describe).collect()
     }

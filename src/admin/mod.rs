@@ -1,29 +1,29 @@
-//! What an operator can ask of a running gateway, on the admin listener.
+//! The operator's API of a running gateway, on the admin listener.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `GET /sessions?user=DIRECTORY/ID&limit=COUNT&cursor=CURSOR` | the live sessions, newest first (`sessions`) |
 //! | `POST /sessions/end` with `{"session": ID}` or `{"user": "DIRECTORY/ID"}` | `{"ended": N}`, effective at once |
-//! | `GET /blocks?limit=COUNT&cursor=CURSOR` | who is refused for a time (`blocks`) |
-//! | `POST /blocks` with `{"address": NETWORK}`, `{"user": ...}` or `{"session": ...}`, `seconds` and `reason` | the block that holds now |
+//! | `GET /blocks?limit=COUNT&cursor=CURSOR` | the blocks (`blocks`) |
+//! | `POST /blocks` with `{"address": NETWORK}`, `{"user": ...}` or `{"session": ...}`, `seconds`, `reason` | the active block |
 //! | `POST /blocks/lift` with one of the three | `{"lifted": true}`, or false if there was none |
-//! | `GET /findings?before=NUMBER&limit=COUNT` | what detectors found of late, newest first (`findings`) |
-//! | `GET /silences`, `POST /silences`, `POST /silences/lift` | about whom detectors are silent for a time (`silences`) |
-//! | `GET /users?name=NAME` | who is called so, as `DIRECTORY/ID` |
-//! | `GET /second-factors?user=DIRECTORY/ID` | what a user has as second factors (`factors`) |
-//! | `POST /second-factors/reset` with `{"user": "DIRECTORY/ID"}` | takes them away, ends their sessions, and gives a code to set up another |
-//! | `POST /second-factors/invite` with the same | such a code alone |
-//! | `GET /tokens?user=DIRECTORY/ID` | a user's personal access tokens, or those of all (`tokens`) |
-//! | `POST /tokens` with `{"user", "name", "routes", "methods", "expires"}` | makes one, and shows it once |
+//! | `GET /findings?before=NUMBER&limit=COUNT` | recent findings of the detectors, newest first (`findings`) |
+//! | `GET /silences`, `POST /silences`, `POST /silences/lift` | what detectors are silent about for a time (`silences`) |
+//! | `GET /users?name=NAME` | the users with that name, as `DIRECTORY/ID` |
+//! | `GET /second-factors?user=DIRECTORY/ID` | a user's second factors (`factors`) |
+//! | `POST /second-factors/reset` with `{"user": "DIRECTORY/ID"}` | removes them, ends the sessions, gives a set-up code |
+//! | `POST /second-factors/invite` with the same | returns such a code, and changes nothing else |
+//! | `GET /tokens?user=DIRECTORY/ID` | the personal access tokens of a user or, without `user`, of all (`tokens`) |
+//! | `POST /tokens` with `{"user", "name", "routes", "methods", "expires"}` | creates one, and shows it once |
 //! | `POST /tokens/revoke` with `{"token": ID}` or `{"user": "DIRECTORY/ID"}` | `{"revoked": N}`, effective at once |
 //! | `GET /keys` | the signing keys |
-//! | `POST /explain` | what would become of a request, and why (`proxy::explain`) |
-//! | `GET /maintenance`, `POST /maintenance` | which routes are down (`proxy::admin_maintenance`) |
-//! | `POST /reload` | the configuration is read again: what became of it (`reload`) |
-//! | `POST /keys/rotate` | a new signing key; the old one stays good for checking until its last token has expired |
+//! | `POST /explain` | the decision about a described request, and its reasons (`proxy::explain`) |
+//! | `GET /maintenance`, `POST /maintenance` | the routes in maintenance (`proxy::admin_maintenance`) |
+//! | `POST /reload` | reloads the configuration, and reports the result (`reload`) |
+//! | `POST /keys/rotate` | creates a signing key; the old one still verifies tokens until its last token has expired |
 //!
-//! The page for people is in `page`; who is let in, in `access`. The credential is a token of its own from a file
-//! beside the store (R59): what users hold is worthless here.
+//! The page for people is in `page`; authentication is in `access`. The credential is a token of its own from a file beside the
+//! store (R59): users' credentials are worthless here.
 
 mod access;
 pub mod blocks;
@@ -58,7 +58,7 @@ use crate::session::keys::KeyRing;
 use crate::store::{Blocks, Session, SessionSelection, Sessions, StoreError};
 use crate::wire::reply::Reply;
 
-/// Answers operators.
+/// Answers the requests of operators.
 pub struct Operator {
     token: Digest,
     sessions: Arc<dyn Sessions>,
@@ -72,19 +72,19 @@ pub struct Operator {
 
 /// What operators see and change.
 pub struct OperatorParts {
-    /// Who is signed in.
+    /// The live sessions.
     pub sessions: Arc<dyn Sessions>,
-    /// Who is refused for a time.
+    /// The blocks.
     pub blocks: Arc<dyn Blocks>,
-    /// What was found of late.
+    /// The recent findings.
     pub recent: Arc<Recent>,
-    /// About whom detectors are silent.
+    /// The silences of the detectors.
     pub silences: Arc<Silences>,
-    /// How much happened of late.
+    /// The counts of the last hour.
     pub rates: Arc<Rates>,
 }
 
-/// One request of an operator's.
+/// One request of an operator.
 #[derive(Debug)]
 pub struct OperatorRequest<'a> {
     /// The method.
@@ -97,14 +97,14 @@ pub struct OperatorRequest<'a> {
     pub headers: &'a HeaderMap,
     /// The body.
     pub body: &'a [u8],
-    /// Now.
+    /// The present time.
     pub at: Timestamp,
-    /// What happened.
+    /// The collector of events during this request.
     pub events: &'a Events,
 }
 
 impl Operator {
-    /// With the operator's token.
+    /// Creates the API with the operator's token.
     pub fn new(token: &Secret, parts: OperatorParts) -> Self {
         let OperatorParts { sessions, blocks, recent, silences, rates } = parts;
         Self {
@@ -119,7 +119,7 @@ impl Operator {
         }
     }
 
-    /// Answers one request, with what the configuration says now.
+    /// Answers one request, with the issuers of the present configuration.
     pub async fn serve(&self, request: &OperatorRequest<'_>, issuers: &Issuers) -> Reply {
         if let Err(refusal) = self.admit(request.method, request.headers, request.at) {
             return Reply::refusal(refusal, "");
@@ -212,7 +212,7 @@ fn rotate(issuers: &Issuers, at: Timestamp) -> Result<Value, Refusal> {
     }
 }
 
-/// A session as commands and the operator's API show it.
+/// Describes a session as commands and the operator's API show it.
 pub fn describe(session: &Session) -> Value {
     let identity = session.identity.load();
     json!({
@@ -228,13 +228,13 @@ pub fn describe(session: &Session) -> Value {
     })
 }
 
-/// Users as commands and the operator's API show them.
+/// Describes users as commands and the operator's API show them.
 pub fn describe_users(users: impl IntoIterator<Item = UserKey>) -> Value {
     let users = users.into_iter().map(|user| json!({"user": user.to_string()}));
     json!({"users": users.collect::<Vec<_>>()})
 }
 
-/// The signing keys as commands and the operator's API show them.
+/// Describes the signing keys as commands and the operator's API show them.
 pub fn describe_keys(keys: &KeyRing) -> Value {
     let describe = |key: &crate::session::keys::ListedKey| {
         json!({
@@ -246,7 +246,7 @@ pub fn describe_keys(keys: &KeyRing) -> Value {
     json!({"keys": keys.list().iter().map(describe).collect::<Vec<_>>()})
 }
 
-/// `DIRECTORY/ID`.
+/// Parses `DIRECTORY/ID`.
 fn user_key(text: &str) -> Result<UserKey, Refusal> {
     match text.split_once('/') {
         Some((directory, id)) if !directory.is_empty() && !id.is_empty() => {

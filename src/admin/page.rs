@@ -1,15 +1,15 @@
-//! The operator's page: what is found, who is blocked, who is signed in, on the admin listener.
+//! The operator's page on the admin listener: findings, blocks and live sessions.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `GET /operator` | the page, or the form that asks for the operator's token |
-//! | `POST /operator/sign-in` | takes the token, once, and gives a cookie that stands for a session of the page's own |
-//! | `POST /operator/sign-out` | ends that |
+//! | `POST /operator/sign-in` | exchanges the token for a cookie that stands for a session of the page |
+//! | `POST /operator/sign-out` | ends that session |
 //! | `GET /operator/page.js`, `/operator/page.css` | the page's own script and style; nothing else is loaded |
-//! | `GET /operator/state` | what the page shows, as JSON, asked for every few seconds |
+//! | `GET /operator/state` | the data of the page, as JSON, requested every few seconds |
 //!
-//! The script makes elements and texts, never markup; the `Content-Security-Policy` allows it, the style sheet and requests to
-//! this listener, and nothing inline.
+//! The script creates elements and text nodes, never markup. The `Content-Security-Policy` allows the script, the style sheet
+//! and requests to this listener, and nothing inline.
 
 use askama::Template;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, SET_COOKIE};
@@ -30,7 +30,7 @@ const STYLE: &str = include_str!("../../templates/operator/page.css");
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; \
                       frame-ancestors 'none'; base-uri 'none'; require-trusted-types-for 'script'";
 
-/// Findings and blocks that the page shows.
+/// The most findings and blocks that the page shows.
 const SHOWN: usize = 50;
 
 #[derive(Template)]
@@ -47,7 +47,7 @@ struct SignInTemplate {
 }
 
 impl Operator {
-    /// Answers what concerns the page; none if the path is another one.
+    /// Answers the requests of the page; `None` if the path is another one.
     pub async fn serve_page(
         &self,
         request: &OperatorRequest<'_>,
@@ -72,7 +72,7 @@ impl Operator {
 
     fn page(&self, request: &OperatorRequest<'_>) -> Result<Reply, Refusal> {
         super::access::host_of(request.headers)?;
-        // Whoever was led here from elsewhere sees the form, or the page without having done anything.
+        // A cross-site link here is harmless: it shows the form, or the page, and changes nothing.
         match self.signed_in(request.headers, request.at) {
             Some(cookie) => {
                 let csrf = csrf(&cookie);
@@ -162,7 +162,7 @@ fn html(status: StatusCode, template: &impl Template) -> Result<Reply, Refusal> 
     Ok(reply.with_header(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)))
 }
 
-/// `max_age`: 0 takes it away.
+/// Adds the cookie to the reply; a `max_age` of 0 deletes it.
 fn with_cookie(reply: Reply, value: &Secret, max_age: u64) -> Result<Reply, Refusal> {
     let cookie = format!(
         "{OPERATOR_COOKIE}={}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Strict",

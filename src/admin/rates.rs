@@ -1,4 +1,4 @@
-//! How much happened of late, for the plots of the operator's page: an hour, in steps.
+//! Counts of the last hour in steps, for the plots of the operator's page.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,32 +9,32 @@ use serde_json::{Value, json};
 /// The time between two samples.
 pub const STEP: Duration = Duration::from_secs(15);
 
-/// An hour of them, and the one before.
+/// The most samples: those of an hour, and the one before.
 const MOST: usize = 241;
 
-/// What was counted since the start.
+/// The counts since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Requests that were decided about.
+    /// Requests that were decided.
     pub requests: u64,
     /// Requests that were refused or failed.
     pub refused: u64,
     /// Sign-ins that succeeded.
     pub sign_ins: u64,
-    /// Sign-ins that did not.
+    /// Sign-ins that failed.
     pub failed_sign_ins: u64,
     /// Refresh tokens that were presented.
     pub refreshes: u64,
-    /// What detectors found.
+    /// Findings of the detectors.
     pub findings: u64,
 }
 
-/// Keeps the samples.
+/// Stores the samples.
 #[derive(Debug, Default)]
 pub struct Rates(Mutex<VecDeque<Totals>>);
 
 impl Rates {
-    /// Notes what was counted so far.
+    /// Adds a sample of the counts.
     pub fn sample(&self, totals: Totals) {
         let mut samples = self.0.lock();
         if samples.len() >= MOST {
@@ -43,7 +43,7 @@ impl Rates {
         samples.push_back(totals);
     }
 
-    /// What came in each step, oldest first.
+    /// Describes how much each count grew in each step, oldest first.
     pub(super) fn describe(&self) -> Value {
         let samples = self.0.lock();
         let series = |of: fn(&Totals) -> u64| -> Vec<u64> {

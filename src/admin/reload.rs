@@ -1,30 +1,30 @@
-//! Reading the configuration again: `POST /reload` on the admin listener, SIGHUP, and a changed file.
+//! Reloading of the configuration: by `POST /reload` on the admin listener, SIGHUP, or a changed file.
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-/// Reads the configuration again. Either all of it is served from then on, or nothing has changed.
+/// Reloads the configuration. Either all of it takes effect, or nothing changes.
 #[async_trait]
 pub trait Reload: Send + Sync {
-    /// Reads it now; whoever asks meanwhile waits for their turn.
+    /// Reloads it now; concurrent calls wait for their turn.
     async fn reload(&self) -> Reloaded;
 }
 
-/// What became of it.
+/// The result of a reload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloaded {
-    /// The configuration that is served: 1 since the start.
+    /// The number of the configuration that is now served: 1 since the start.
     pub generation: u64,
-    /// Why it is still the one of before; empty: it is the one that was read.
+    /// Why the previous configuration is still served; empty if the new one is.
     pub problems: Vec<String>,
-    /// What is odd about it and keeps nothing from being served.
+    /// Oddities of the configuration that do not prevent serving it.
     pub warnings: Vec<String>,
-    /// Keys that have changed, and count from the next start on.
+    /// The changed keys that take effect at the next start only.
     pub at_restart: Vec<String>,
 }
 
 impl Reloaded {
-    /// For the operator.
+    /// Describes the result as the operator's API shows it.
     pub fn to_json(&self) -> Value {
         json!({
             "generation": self.generation,

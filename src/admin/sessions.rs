@@ -1,4 +1,4 @@
-//! The live sessions, as operators see them: in pages, and summed up by user and place.
+//! The live sessions, as operators see them: in pages, and summarized by user and country.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -16,18 +16,18 @@ use crate::refusal::Refusal;
 use crate::session::SessionManager;
 use crate::store::Session;
 
-/// How old a summary may be: it looks at every session.
+/// How long a summary is reused: making one reads every session.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// So many users and countries are named in it.
+/// The most users and countries that a summary names.
 const NAMED: usize = 20;
 
-/// The summary that was made last.
+/// The most recent summary.
 #[derive(Debug, Default)]
 pub(super) struct Summary(Mutex<Option<(Timestamp, Value)>>);
 
 impl Operator {
-    /// `GET /sessions?user=DIRECTORY/ID&limit=COUNT&cursor=CURSOR`: newest first.
+    /// `GET /sessions?user=DIRECTORY/ID&limit=COUNT&cursor=CURSOR`: the live sessions, newest first.
     pub(super) async fn list_sessions(
         &self,
         request: &OperatorRequest<'_>,
@@ -51,7 +51,7 @@ impl Operator {
         Ok(json!({"sessions": listed, "next": next}))
     }
 
-    /// How many live sessions there are, of whom and from where.
+    /// Returns the number of live sessions, by user and country.
     pub(super) async fn summary(
         &self,
         at: Timestamp,

@@ -1,4 +1,4 @@
-//! What is silenced, as operators see and change it.
+//! The silences of the detectors, as operators list, add and lift them.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::detect::DetectorName;
 use crate::detect::silence::{LONGEST, Silence, SilenceError, SilencedSubject};
 use crate::refusal::Refusal;
 
-/// The most characters of a reason.
+/// The longest reason, in characters.
 const LONGEST_REASON: usize = 256;
 
 impl Operator {

@@ -1,4 +1,4 @@
-//! Personal access tokens, as operators list, make and revoke them.
+//! Personal access tokens, as operators list, create and revoke them.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 use crate::session::personal_token::{TokenMaker, WantedToken};
 use crate::store::Session;
 
-/// `GET /tokens?user=DIRECTORY/ID`; without a user those of all.
+/// `GET /tokens?user=DIRECTORY/ID`; without a user the tokens of all users.
 pub(super) async fn list(
     request: &OperatorRequest<'_>,
     issuers: &Issuers,
@@ -22,7 +22,7 @@ pub(super) async fn list(
     Ok(describe_tokens(tokens.iter().map(|token| &**token)))
 }
 
-/// `POST /tokens` with `{"user": "DIRECTORY/ID", "name", "routes", "methods", "expires"}`: the token, once.
+/// `POST /tokens` with `{"user": "DIRECTORY/ID", "name", "routes", "methods", "expires"}`: creates a token, and shows it once.
 pub(super) async fn create(
     request: &OperatorRequest<'_>,
     issuers: &Issuers,
@@ -59,7 +59,7 @@ pub(super) async fn create(
     Ok(described)
 }
 
-/// `POST /tokens/revoke` with `{"token": ID}` or `{"user": "DIRECTORY/ID"}`, all of theirs.
+/// `POST /tokens/revoke` with `{"token": ID}` or `{"user": "DIRECTORY/ID"}`: revokes that token, or all tokens of the user.
 pub(super) async fn revoke(
     request: &OperatorRequest<'_>,
     issuers: &Issuers,
@@ -84,7 +84,7 @@ pub(super) async fn revoke(
     Ok(json!({"revoked": revoked}))
 }
 
-/// Tokens as commands and the operator's API show them.
+/// Describes tokens as commands and the operator's API show them.
 pub fn describe_tokens<'s>(tokens: impl Iterator<Item = &'s Session>) -> Value {
     json!({"tokens": tokens.map(describe_token).collect::<Vec<_>>()})
 }
