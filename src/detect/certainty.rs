@@ -1,14 +1,14 @@
-//! How sure it is that one session, used in several countries, is not used by one person.
+//! Judges how certain it is that a session used in several countries is not used by one person.
 //!
 //! | clients | countries | |
 //! |---|---|---|
-//! | the same to the letter | this person's | nothing is told |
-//! | the same to the letter | one of them is new | a doubt: told once, and nothing else is done |
-//! | the same with an update since | this person's | nothing is told |
-//! | the same with an update since | one of them is new | certain |
-//! | others | any | certain |
+//! | equal `User-Agent` | known for this user | no finding |
+//! | equal `User-Agent` | at least one is new | a doubtful finding: reported once, and nothing else is done |
+//! | equal but for an update since | known for this user | no finding |
+//! | equal but for an update since | at least one is new | certain |
+//! | different | any | certain |
 //!
-//! A country is a person's if they have signed in from it, or were told of it.
+//! A country is known for a user if they have signed in from it, or a finding about it was reported to them.
 
 use super::Finding;
 use super::client_version::Likeness;
@@ -17,19 +17,20 @@ use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::geo::Country;
 
-/// What is to be thought of a session that was used in several countries.
+/// The certainty that a session used in several countries is used by several people.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Certainty {
-    /// As this person always does.
+    /// The usual behavior of this user.
     Usual,
     /// Perhaps one person on two networks.
     Doubtful,
-    /// Whoever it is, it is not one person with one client.
+    /// The session is not used by one person with one client.
     Certain,
 }
 
 impl Certainty {
-    /// Of a user whose clients were so alike in these countries. A doubt is noted, so that the next one is none.
+    /// Judges clients of a user that were this similar in these countries. A doubt is recorded, so that the next one is no
+    /// finding.
     pub(super) fn of(
         history: &History,
         user: &UserKey,
@@ -47,7 +48,7 @@ impl Certainty {
         }
     }
 
-    /// What is left of a finding.
+    /// Returns the finding as it is to be reported, if at all.
     pub(super) fn judge(self, finding: Finding) -> Option<Finding> {
         match self {
             Self::Usual => None,

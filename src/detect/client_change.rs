@@ -1,11 +1,11 @@
-//! The requests of one session come from another kind of client: another platform, or a browser of another family. A browser
-//! that is brought up to date stays of its family, and so it says nothing; neither does a client that names none.
+//! Detects that requests of one session come from another kind of client: another platform, or a browser of another family. An
+//! update of a browser keeps the family, so it is no finding; neither is a client without a `User-Agent`.
 //!
-//! What a client says of itself is easily copied, so this sees only thieves who do not know that it is looked at. And it is
-//! wrong about those who hand a session's token to a script of their own, or ask a phone for the desktop's pages; so another kind
-//! that comes from the network where the one before was (who runs it, where that is known, else /24 or /48) is taken for the same
-//! person. A phone that is asked for the desktop's pages says that it is one, wherever it is: Safari on iOS then names a Mac, and
-//! browsers on Android name Linux; so of one family these are the same platform ([`session_kind`]).
+//! A `User-Agent` is easily copied, so this detects only thieves who do not know about it. It is wrong about users who give a
+//! session's token to a script of their own, or who request desktop pages on a phone. So another kind of client in the same
+//! network as the one before (the same operator, where that is known, else /24 or /48) is taken for the same person. A phone
+//! that requests desktop pages claims to be a desktop in every network: Safari on iOS then names a Mac, and browsers on Android
+//! name Linux; so these are the same platform within one family ([`session_kind`]).
 
 use ipnet::IpNet;
 
@@ -17,10 +17,10 @@ use crate::wire::client_ip::network_24_or_48;
 
 const KINDS: Windows<ClientUse> = Windows::new("client_change", RepeatRule::AfterWindow);
 
-/// What kind of client, and from where.
+/// A kind of client, and its network.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct ClientUse {
-    /// As a hash: it is as long as a client likes.
+    /// A hash, because a `User-Agent` can be arbitrarily long.
     kind: CounterKey,
     network: CounterKey,
     asn: Option<Asn>,
@@ -32,7 +32,7 @@ impl ClientUse {
         Self { kind: CounterKey::of(kind), network, asn }
     }
 
-    /// Another kind, in the same network: one person with two programs.
+    /// Whether the other one is another kind in the same network: one person with two programs.
     fn is_beside(&self, other: &Self) -> bool {
         let is_same_network = match (self.asn, other.asn) {
             (Some(one), Some(other)) => one == other,
@@ -75,9 +75,9 @@ pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     Some(scene.finding(Subject::Session(session.clone()), kinds.len()).of_user(user))
 }
 
-/// Platform and family of a browser, or the name of another program. None: it says nothing of itself.
+/// Returns platform and family of a browser, or the name of another program; `None` if the `User-Agent` names neither.
 pub(super) fn kind(agent: &str) -> Option<String> {
-    // Each names itself beside those whose pages it wants to get, so the rarer ones come first.
+    // Browsers also name those whose pages they want to get, so the rarer names come first.
     const FAMILIES: [(&str, &str); 9] = [
         ("Edg", "Edge"),
         ("OPR/", "Opera"),
@@ -110,7 +110,7 @@ pub(super) fn kind(agent: &str) -> Option<String> {
     }
 }
 
-/// The kind of client as one session may show it: a phone and the desktop for which it gives itself out are one.
+/// Returns the kind of client within a session, where a phone and the desktop that it claims to be are one kind.
 fn session_kind(agent: &str) -> Option<String> {
     const AS_DESKTOP: [(&str, &str); 2] = [(" iOS", " Mac"), (" Android", " Linux")];
     let mut kind = kind(agent)?;
@@ -208,7 +208,7 @@ mod tests {
     fn silent_for_updates_for_other_sessions_and_for_clients_that_say_nothing() {
         for events in [
             vec![used("a", Some(FIREFOX)), used("a", Some(NEWER_FIREFOX))],
-            // A script of the same person's, or the desktop's pages on a phone.
+            // A script of the same person, or desktop pages on a phone.
             vec![used("a", Some(FIREFOX)), used("a", Some("curl/8.5.0"))],
             vec![used("a", Some(FIREFOX)), used_from("198.51.100.1", "b", Some(CHROME))],
             vec![used("a", Some(FIREFOX)), used("a", None), used("a", Some(""))],

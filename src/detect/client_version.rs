@@ -1,19 +1,19 @@
-//! What a client says of itself, as two uses of one session are compared: the same client, or the same one brought up to date.
+//! Compares the `User-Agent` of two uses of one session: the same client, the same one after an update, or another one.
 //!
-//! Browsers update themselves, and a session lives through it. So of two clients whose `User-Agent` differs in its numbers
-//! alone, the later one may be the same if its numbers are not lower: nobody goes back to an older browser. It may be a thief's
-//! as well, so whoever asks decides by more than that.
+//! Browsers update themselves while a session lives. So of two clients whose `User-Agent` differs in its numbers alone, the
+//! later one may be the same if its numbers are not lower: nobody goes back to an older browser. It may be a thief's client as
+//! well, so callers need further evidence to decide.
 
 use super::window::MarkValue;
 use crate::store::counters::CounterKey;
 
-/// Numbers of an agent that are compared; those behind them are not.
+/// The most numbers of a `User-Agent` that are compared; further ones are ignored.
 const NUMBERS: usize = 8;
 
-/// A `User-Agent`, in fixed size: it is as long as a client likes.
+/// A `User-Agent` in a fixed size, because its text can be arbitrarily long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct ClientVersion {
-    /// Of its text without the numbers.
+    /// The key of the text without its numbers.
     text: CounterKey,
     numbers: [u32; NUMBERS],
 }
@@ -39,7 +39,7 @@ impl ClientVersion {
         Self { text: CounterKey::of(&text), numbers }
     }
 
-    /// How like the client of an earlier use that of a later one is. Clients that say nothing of themselves are one.
+    /// Compares the client of a later use with that of an earlier one. Two clients without a `User-Agent` are the same.
     pub(super) fn likeness(before: Option<&Self>, now: Option<&Self>) -> Likeness {
         match (before, now) {
             (before, now) if before == now => Likeness::Same,
@@ -71,14 +71,14 @@ impl MarkValue for ClientVersion {
     }
 }
 
-/// How like another a client is, from like to unlike.
+/// The likeness of two clients, from the most to the least alike.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Likeness {
-    /// To the letter, as far as its numbers are compared.
+    /// The text is equal, and so are its numbers as far as they are compared.
     Same,
-    /// The same, brought up to date; or a thief's newer one.
+    /// The same client after an update, or a thief's newer one.
     Update,
-    /// Another one.
+    /// Another client.
     Other,
 }
 

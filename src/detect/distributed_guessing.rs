@@ -1,7 +1,8 @@
-//! Many networks try passwords on one account: a guesser who spreads what would be too much from one place.
+//! Detects that many networks try passwords on one account: an attacker who distributes more guesses than one network may make.
 //!
-//! The lockout answers it (strangers wait longer and longer, known devices do not), so there is nothing to block; whose account
-//! it is should know. Only distinct networks (/24, /48) count: a person who forgot a password tries from one or two.
+//! The lockout handles the guesses (unknown clients wait longer and longer, known devices do not), so there is nothing to
+//! block, but the account's owner should know. Only distinct networks (/24, /48) count: a person who forgot a password tries
+//! from one or two.
 
 use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};

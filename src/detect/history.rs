@@ -1,8 +1,9 @@
-//! What is remembered of users beyond a window and a restart: in which countries and on what devices they signed in.
+//! Stores about users, beyond a window and a restart, in which countries and on what devices they signed in.
 //!
-//! It is dates under hashes, in the store ([`Stamps`]); nobody can read a country or a device out of it. It grows by one date
-//! for each user and each of their countries and kinds of devices, and only by sign-ins that succeeded, so that nobody else
-//! can fill it. What was not seen for [`KEPT`] is forgotten. "This was not me" voids all of a user's.
+//! The history is a set of dates under hashes in the store ([`Stamps`]); no country or device can be read from it. It grows by
+//! one date for each user and each of their countries and kinds of devices. Only successful sign-ins add to it, so that nobody
+//! else can fill it. An entry that is not seen again for [`KEPT`] is forgotten. The answer "This was not me" voids all entries
+//! of a user.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,51 +17,51 @@ use crate::geo::Country;
 use crate::secret::Digest;
 use crate::store::{Keep, NewStamp, Stamps, StoreError};
 
-/// For how long something that is not seen again is remembered.
+/// How long an entry that is not seen again is remembered.
 pub const KEPT: Duration = Duration::from_secs(180 * 86_400);
 
 /// The sort of a country from which a user has signed in.
 pub(super) const COUNTRY: &str = "country";
 
-/// The sort of a country of which a user was told, because the same client was there and elsewhere.
+/// The sort of a country that a finding reported to the user, because the same client was there and elsewhere.
 const TOLD_COUNTRY: &str = "told country";
 
-/// So often it is written that something was seen again.
+/// How often the date of an entry that is seen again is updated.
 const WRITTEN_EVERY: Duration = Duration::from_secs(86_400);
 
-/// Dates that may wait for the store.
+/// The most dates that wait for the store.
 const WAITING: usize = 10_000;
 
-/// What it is that was seen.
+/// What was seen of a user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum HistoryKey<'a> {
-    /// Anything of this sort at all.
+    /// Any entry of this sort.
     Any(&'static str),
-    /// This one of the sort.
+    /// This entry of the sort.
     One(&'static str, &'a str),
 }
 
-/// Remembers.
+/// The history of all users.
 pub struct History {
     stamps: Arc<dyn Stamps>,
-    /// What the store does not have yet.
+    /// Entries that the store does not have yet.
     waiting: Mutex<HashMap<Digest, Timestamp>>,
 }
 
 impl History {
-    /// In this store.
+    /// Creates a history in this store.
     pub fn new(stamps: Arc<dyn Stamps>) -> Self {
         Self { stamps, waiting: Mutex::default() }
     }
 
-    /// Was it seen of this user, within [`KEPT`] and not voided since?
+    /// Whether this was seen of the user within [`KEPT`] and not voided since.
     pub(super) fn has(&self, user: &UserKey, what: HistoryKey<'_>, at: Timestamp) -> bool {
         let voided = self.date(&void_key(user));
         self.date(&key(user, what))
             .is_some_and(|seen| at.since(seen) < KEPT && voided.is_none_or(|voided| seen > voided))
     }
 
-    /// It is seen of this user now.
+    /// Records that this is seen of the user now.
     pub(super) fn note(&self, user: &UserKey, what: HistoryKey<'_>, at: Timestamp) {
         let key = key(user, what);
         let is_recent = |seen: Timestamp| at.since(seen) < WRITTEN_EVERY;
@@ -70,7 +71,8 @@ impl History {
         self.wait(key, at);
     }
 
-    /// Has the user signed in from each of these countries, or been told of them? No countries are none that are known.
+    /// Whether each of these countries is one that the user signed in from, or that was reported to them. False without
+    /// countries.
     pub(super) fn knows(&self, user: &UserKey, countries: &[Country], at: Timestamp) -> bool {
         !countries.is_empty()
             && countries.iter().all(|country| {
@@ -80,22 +82,22 @@ impl History {
             })
     }
 
-    /// The user is told of a use from these countries.
+    /// Records that a use from these countries is reported to the user.
     pub(super) fn told(&self, user: &UserKey, countries: &[Country], at: Timestamp) {
         for country in countries {
             self.note(user, HistoryKey::One(TOLD_COUNTRY, country.as_str()), at);
         }
     }
 
-    /// It was not this user: nothing of what was seen is theirs.
+    /// Voids the user's history, because the uses in it were somebody else's.
     pub(super) fn void(&self, user: &UserKey, at: Timestamp) {
         self.wait(void_key(user), at);
     }
 
-    /// Writes what waits.
+    /// Writes the waiting entries to the store.
     ///
     /// # Errors
-    /// The store's; what is not written waits on.
+    /// The store's error; entries that are not written stay waiting.
     pub async fn keep(&self) -> Result<(), StoreError> {
         let waiting: Vec<_> = self.waiting.lock().iter().map(|(key, at)| (*key, *at)).collect();
         for (key, at) in waiting {

@@ -1,15 +1,15 @@
-//! One session was used in two places, faster apart than anybody travels.
+//! Detects that one session was used in two places so far apart that nobody travels that fast.
 //!
-//! Databases place an address roughly, so both radii are taken off the distance, and what is within [`NEAR`] is one region.
-//! Three things look like a theft and are none, and each is a rule here:
+//! Databases place an address only roughly, so both radii are subtracted from the distance, and places within [`NEAR`] are one
+//! region. Three things look like a theft but are none, and each has a rule here:
 //!
-//! - **Somebody hides where they are**: networks of well-known VPNs are exempt by default (`exempt = ["vpn"]`), and a place
-//!   that is exempt is not seen at all.
-//! - **Somebody roams**: a phone abroad is placed at home by its carrier and where it is by the Wi-Fi of its hotel, in turn. So a
-//!   place in which the session has been already is no other place: only the first time is judged.
-//! - **The same client** on both sides, to the letter of its `User-Agent`, is a doubtful finding: it is told and nothing
-//!   else, and once for a user and a country ([`certainty`](super::certainty)). A thief can copy that, and then the person is
-//!   told at once, and nobody is asked to sign in anew for nothing.
+//! - **Hidden locations**: networks of well-known VPNs are exempt by default (`exempt = ["vpn"]`), and uses from an exempt
+//!   network are ignored.
+//! - **Roaming**: a phone abroad appears at home by its carrier and abroad by the Wi-Fi of its hotel, in turn. So a place in
+//!   which the session has been before is no new place: only the first use there is judged.
+//! - **The same client** on both sides, by an equal `User-Agent`, is a doubtful finding: it is reported only, and once for a
+//!   user and a country ([`certainty`](super::certainty)). A thief can copy the `User-Agent`; then the person learns of it at
+//!   once, and nobody has to sign in again without reason.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -24,21 +24,21 @@ use crate::event::EventKind;
 use crate::geo::{Country, Location};
 use crate::store::counters::{CounterEntry, CounterKey, CounterScope, changed};
 
-/// The last places of sessions: of some 25 000, where they have been in several.
+/// The last places of sessions: some 25 000 sessions that have been in several places.
 const TRAILS: CounterScope = CounterScope { name: "impossible_travel places", most_bytes: 8 << 20 };
 
-/// For so long they are remembered.
+/// How long the places of a session are remembered.
 const TRAIL_LASTS: Duration = Duration::from_secs(90 * 86_400);
 
 const JUMPS: Windows<()> = Windows::new("impossible_travel", RepeatRule::AfterWindow);
 
-/// Places that one session is remembered to have been in.
+/// The most places that are remembered for one session.
 const PLACES: usize = 6;
 
-/// Kilometers within which two places are one region.
+/// The distance in kilometers within which two places are one region.
 const NEAR: f64 = 100.0;
 
-/// Kilometers that no speed is asked about: databases are as wrong as that.
+/// The distance in kilometers below which the speed is not checked, because databases err by as much.
 const NEVER_FAR: f64 = 500.0;
 
 /// Where a session has been.
@@ -90,14 +90,14 @@ pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let certainty = Certainty::of(around.history, user, &countries, likeness, event.at);
     let finding = scene.finding(Subject::Session(session.clone()), jumps.len());
     if certainty != Certainty::Certain {
-        // What is in doubt hides nothing that is beyond doubt a moment later.
+        // A doubtful finding must not hide a certain one that follows it.
         JUMPS.put_back(scene, session, jumps).await;
     }
     certainty.judge(finding.of_user(user).in_countries(countries))
 }
 
 impl TravelTrail {
-    /// Changes that of a session, and says what came of it.
+    /// Changes the trail of a session, and returns the result of the change.
     async fn change<R: Send>(
         scene: Scene<'_>,
         session: &SessionId,
@@ -155,13 +155,13 @@ impl TravelTrail {
 
     fn is_too_far_from(&self, here: Location, at: Timestamp, speed: u32) -> bool {
         let kilometers = self.here.apart(&here);
-        // Events may be told out of order.
+        // Events may arrive out of order.
         let apart = at.since(self.at).max(self.at.since(at));
         let hours = apart.max(Duration::from_secs(1)).as_secs_f64() / 3600.0;
         kilometers > NEVER_FAR && kilometers / hours > f64::from(speed)
     }
 
-    /// All places, the present one last.
+    /// Returns all places, the present one last.
     fn with_here(&self) -> Vec<Location> {
         let is_elsewhere = |place: &&Location| !is_near(place, &self.here);
         let mut been: Vec<Location> = self.been.iter().filter(is_elsewhere).copied().collect();
@@ -259,10 +259,10 @@ mod tests {
     #[test]
     fn silent_for_flights_for_neighbors_for_places_where_it_has_been_and_for_nowhere() {
         for events in [
-            // 8130 km in 9 hours and a half.
+            // 8130 km in 9.5 hours.
             vec![used(0, SEOUL, "a"), used(34_200, BERLIN, "b")],
             vec![used(0, SEOUL, "a"), used(1, SEOUL_TOO, "b")],
-            // The database knows it to within 1000 km.
+            // The database locates the address to within 1000 km.
             vec![used(0, SEOUL, "a"), used(1, SOMEWHERE_IN_KOREA, "b")],
             vec![used(0, SEOUL, "a"), used(1, "10.0.0.1", "b"), used(2, "9.9.9.9", "b")],
             // After a flight of two hours: the carrier says Seoul, the hotel Tokyo.

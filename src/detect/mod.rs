@@ -1,16 +1,17 @@
-//! Is this normal? Detectors judge events after the fact, off the request's path.
+//! Detects anomalies: detectors judge events after the fact, off the request's path.
 //!
-//! A detector is one file with one function, of an event and of what it has counted so far, which stands in the store's
-//! [`Counters`]: it has nothing of its own, so several gateways may count together. It is entered in one
-//! list, at [`DetectorName`], with one line; its settings are one field of [`config::Detect`]. What it sees is a
-//! [`Finding`], which says who and how much and holds no secret. [`respond`] decides from the settings what is done about
-//! a finding, [`watch`] carries events to the detectors and findings to whoever acts and counts.
+//! A detector is one file with one function of an event and of its counts so far, which are in the store's [`Counters`]: it has
+//! no state of its own, so several gateways can count together. It is registered with one line in one list, at
+//! [`DetectorName`]; its settings are one field of [`config::Detect`]. Its result is a [`Finding`], which names the subject and
+//! the evidence, and holds no secret. [`respond`] chooses from the settings the actions for a finding, [`watch`] passes events
+//! to the detectors and findings to those who act and count.
 //!
-//! A finding flows forward only: what it changes (a session's end) is read by the gate at a later request.
+//! A finding never affects the request that caused it: what it changes (a session's end) is read by the gate at a later
+//! request.
 //!
-//! One attack that goes on is one finding a window, not one each event: after a finding, its subject is left in peace
-//! until the window has passed and the threshold is reached anew. `refresh_reuse` alone tells each time, since each of
-//! its events ends a session and so cannot repeat itself.
+//! A continuing attack is one finding per window, not one per event: after a finding, its subject is ignored until the window
+//! has passed and the threshold is reached again. `refresh_reuse` alone reports every event, since each of its events ends a
+//! session and so cannot repeat itself.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -56,20 +57,20 @@ pub mod silence;
 pub mod watch;
 mod window;
 
-/// What detectors may ask beside what they are shown.
+/// What detectors may query besides the event.
 #[derive(Clone, Copy)]
 pub struct Surroundings<'a> {
-    /// Where addresses are.
+    /// The locations of addresses.
     pub places: &'a dyn Places,
-    /// What is known of users for longer.
+    /// The history of users beyond a window.
     pub history: &'a History,
-    /// Where detectors count.
+    /// The counters of the detectors.
     pub counters: &'a dyn Counters,
     /// The live sessions of the user whose session the event begins, newest first; empty for every other event.
     pub sessions: &'a [SessionId],
 }
 
-/// One event, as one detector is shown it.
+/// One event, as it is presented to one detector.
 #[derive(Clone, Copy)]
 struct Scene<'a> {
     detector: DetectorName,
@@ -87,25 +88,25 @@ macro_rules! detectors {
         }
 
         impl DetectorName {
-            /// Every one.
+            /// All detectors.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// Stable name for the configuration, metrics and the audit trail.
+            /// Returns the stable name for the configuration, metrics and the audit trail.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => stringify!($module),)+ }
             }
 
-            /// Its table of `[detect]`.
+            /// Returns the settings in the detector's table of `[detect]`.
             pub const fn settings(self, detect: &config::Detect) -> &config::DetectorSettings {
                 match self { $(Self::$name => &detect.$module,)+ }
             }
 
-            /// The one of this name.
+            /// Returns the detector with this name.
             pub fn named(name: &str) -> Option<Self> {
                 Self::ALL.iter().find(|one| one.name() == name).copied()
             }
 
-            /// Shows it one event. What it saw, if that is worth telling.
+            /// Passes one event to the detector, and returns its finding, if any.
             async fn observe(self, scene: Scene<'_>) -> Option<Finding> {
                 match self { $(Self::$name => $module::observe(scene).await,)+ }
             }
@@ -130,12 +131,12 @@ detectors! {
     SessionCount session_count "One user has more sessions than allowed."
 }
 
-/// Something odd that a detector saw.
+/// An anomaly that a detector found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {
-    /// Who saw it.
+    /// The detector.
     pub detector: DetectorName,
-    /// When: the time of the event that reached the threshold.
+    /// The time of the event that reached the threshold.
     pub at: Timestamp,
     /// The request of that event.
     pub request_id: Option<Arc<str>>,
@@ -143,39 +144,39 @@ pub struct Finding {
     pub client: Option<IpAddr>,
     /// Its `User-Agent`.
     pub agent: Option<Arc<str>>,
-    /// What it is about.
+    /// The subject: a session, user, account, address or network.
     pub subject: Subject,
-    /// The session it is about, if it is about one: what `end_session` ends.
+    /// The session concerned, if it is a single one; `end_session` ends it.
     pub session: Option<SessionId>,
-    /// The user it is about, if it is known.
+    /// The user concerned, if known.
     pub user: Option<UserKey>,
-    /// May it well be the same person? Then it is told, and nothing else is done.
+    /// Whether it may well be the same person. Such a finding is reported, and nothing else is done.
     pub is_doubtful: bool,
-    /// How much was seen.
+    /// The evidence.
     pub evidence: Evidence,
 }
 
-/// What a finding is about.
+/// The subject of a finding.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Subject {
     /// A session.
     Session(SessionId),
-    /// All that a user has.
+    /// A user, with everything of theirs.
     User(UserKey),
-    /// The name given at sign-in, folded; there need not be such a user.
+    /// The name given at sign-in, folded; such a user need not exist.
     Account(Arc<str>),
     /// A client: one IPv4 address, or the /64 that one IPv6 client has.
     Address(IpNet),
-    /// Its neighborhood: /24 or /48.
+    /// The neighborhood of a client: /24 or /48.
     Network(IpNet),
 }
 
-/// How much was seen, in numbers and names that are no secret.
+/// The evidence of a finding, in numbers and names that are no secret.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Evidence {
-    /// How many events, accounts or countries.
+    /// The number of events, accounts or countries.
     pub count: usize,
-    /// Within what time.
+    /// The time within which they were seen.
     pub window: Duration,
     /// The countries, in the order of their last use.
     pub countries: Vec<Country>,
@@ -188,8 +189,8 @@ pub struct Detectors {
 }
 
 impl Detectors {
-    /// Shows all of them one event, but those that leave its client alone. They judge by these settings; what they have seen
-    /// under others stays seen.
+    /// Passes one event to all detectors except those that exempt its client. The detectors judge by these settings; events
+    /// that they saw under other settings still count.
     pub async fn observe(
         &mut self,
         event: &Event,
@@ -224,12 +225,12 @@ impl Detectors {
 }
 
 impl<'a> Scene<'a> {
-    /// So many marks are a finding; 0 means 1.
+    /// Returns the number of marks that make a finding; 0 means 1.
     fn threshold(&self) -> usize {
         usize::try_from(self.settings.threshold).unwrap_or(usize::MAX).max(1)
     }
 
-    /// The session that was used or refreshed, and whose it is.
+    /// Returns the session that was used or refreshed, and its user.
     const fn session_in_use(&self) -> Option<(&'a SessionId, &'a UserKey)> {
         match &self.event.what {
             EventKind::SessionUsed { session, user, .. }
@@ -238,7 +239,7 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// A finding about `subject`, of which so much was seen within the window.
+    /// Creates a finding about `subject` with this count within the window.
     fn finding(&self, subject: Subject, count: usize) -> Finding {
         let evidence = Evidence::count(count, self.settings.window);
         Finding::new(self.detector, self.event, subject, evidence)
@@ -246,7 +247,7 @@ impl<'a> Scene<'a> {
 }
 
 impl Finding {
-    /// A finding at `event` about `subject`.
+    /// Creates a finding at `event` about `subject`.
     fn new(detector: DetectorName, event: &Event, subject: Subject, evidence: Evidence) -> Self {
         let session = match &subject {
             Subject::Session(session) => Some(session.clone()),
@@ -279,7 +280,7 @@ impl Finding {
 }
 
 impl Subject {
-    /// Stable name of its kind, for the audit trail.
+    /// Returns the stable name of the kind, for the audit trail.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Session(_) => "session",

@@ -1,7 +1,7 @@
-//! Somebody signed in from a country in which they never did.
+//! Detects that a user signed in from a country from which they never signed in before.
 //!
-//! The first sign-in of all says nothing: everybody is somewhere. What is known outlives a restart ([`history`](super::history)),
-//! so that nobody is told again what they were told.
+//! The first sign-in of a user is no finding: every user is somewhere. The known countries outlive a restart
+//! ([`history`](super::history)), so that a user is not notified of the same country again.
 
 use super::history::{COUNTRY as SORT, HistoryKey};
 use super::window::{MarkValue, RepeatRule, Windows};

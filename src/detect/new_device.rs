@@ -1,8 +1,9 @@
-//! Somebody signed in on a device that nobody knows: without the device cookie, and with a kind of client and from a network
-//! with which they never did.
+//! Detects that a user signed in on an unknown device: without the device cookie, and with a kind of client and from a network
+//! that are new for this user.
 //!
-//! Scripts and apps keep no cookies, so the cookie alone would tell of each of their sign-ins. The network is its operator, where
-//! a database knows it (a phone's addresses are a carrier's), else its /24 or /48. The first sign-in of all says nothing.
+//! Scripts and apps store no cookies, so the cookie alone would report each of their sign-ins. The network is its operator,
+//! where a database knows it (a phone's addresses are a carrier's), else its /24 or /48. The first sign-in of a user is no
+//! finding.
 
 use super::client_change::kind;
 use super::history::HistoryKey;

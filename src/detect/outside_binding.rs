@@ -1,4 +1,5 @@
-//! A session's credential was used outside what `tokens.bind` ties it to. The use was refused; the person should know.
+//! Detects that a session's credential was used outside the client that `tokens.bind` ties it to. The use was refused; the user
+//! should know.
 
 use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};

@@ -1,7 +1,8 @@
-//! Whose the names are that people sign in with, as far as a directory said so when it was asked anyway.
+//! Maps the names given at sign-in to users, as far as a directory was asked about them anyway.
 //!
-//! A finding about an account names its owner by this, so that they are told. Nobody is asked for it: a look-up more for
-//! names that exist would show in the time of an answer. Only names that exist are here, so no guesser can fill it.
+//! A finding about an account takes its owner from this map, so that the owner is notified. No directory is asked for this
+//! purpose: an additional look-up for names that exist would show in the response time. The map holds only names that exist, so
+//! guessing cannot fill it.
 
 use std::sync::Arc;
 
@@ -11,10 +12,10 @@ use crate::caller::UserKey;
 use crate::event::EventKind;
 use crate::secret::Digest;
 
-/// How many are remembered.
+/// The most names that are remembered.
 const MOST: usize = 16_384;
 
-/// Remembers them.
+/// The users by the names given at sign-in.
 pub(super) struct Owners(Cache<Digest, UserKey>);
 
 impl std::fmt::Debug for Owners {
@@ -30,7 +31,7 @@ impl Default for Owners {
 }
 
 impl Owners {
-    /// Something happened that may say whose a name is.
+    /// Records the user of a name, if the event tells it.
     pub(super) fn learn(&mut self, what: &EventKind) {
         if let EventKind::SignInFailed { account, user: Some(user), .. }
         | EventKind::SignedIn { account, user, .. }
@@ -43,7 +44,7 @@ impl Owners {
         }
     }
 
-    /// Whose name it is, if that is known.
+    /// Returns the user with this name, if known.
     pub(super) fn of(&self, account: &Arc<str>) -> Option<UserKey> {
         self.0.get(&key(account)).cloned()
     }

@@ -1,10 +1,10 @@
-//! Many sign-ins to one account failed, from wherever.
+//! Detects that many sign-ins to one account failed, from any address.
 //!
-//! The lockout slows each network down by itself; this sees the account that many networks try. Attempts that the lockout
-//! turned away count too: somebody made them. A success clears nothing, since a guess that hit is when an operator most
-//! needs to hear of the misses before it. Names that no directory knows count as well; the client learns no difference.
+//! The lockout slows each network down by itself; this detects an account that many networks try. Attempts that the lockout
+//! refused count too, because somebody made them. A success clears nothing, since an operator most needs to know of the
+//! failures before a guess that succeeded. Names that no directory knows count as well; the client cannot tell the difference.
 //!
-//! Names are as long as a client likes, so the history holds their hash and the finding the name of the last event.
+//! Names can be arbitrarily long, so the counters hold their hashes and the finding the name of the last event.
 
 use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};

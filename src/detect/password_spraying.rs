@@ -1,9 +1,9 @@
-//! Sign-ins to many accounts failed from one address, or from its neighborhood: one password list over many names, which
-//! no account's own counter notices.
+//! Detects that sign-ins to many accounts failed from one address, or from its neighborhood: one password list tried on many
+//! names, which no account's own counter notices.
 //!
-//! An address is what one client has (an IPv4 address, an IPv6 /64), a neighborhood what one customer of a provider has
-//! (/24, /48), for those who spread an attack over it. Both have the same threshold. An attack from one address reaches
-//! both at once, and is told once, of the address. Only *distinct* accounts count: a user who forgot a password tries one.
+//! An address is what one client has (an IPv4 address, an IPv6 /64), a neighborhood what one customer of a provider has (/24,
+//! /48), for attackers who distribute their attempts over it. Both have the same threshold. An attack from one address reaches
+//! both at once, and is one finding about the address. Only *distinct* accounts count: a user who forgot a password tries one.
 
 use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
@@ -11,7 +11,7 @@ use crate::event::EventKind;
 use crate::store::counters::CounterKey;
 use crate::wire::client_ip::{network_24_or_48, network_32_or_64};
 
-/// Accounts, as hashes: names are as long as a client likes.
+/// The values are hashes of accounts, because names can be arbitrarily long.
 const ADDRESSES: Windows<CounterKey> = Windows::new("password_spraying", RepeatRule::AfterWindow);
 const NETWORKS: Windows<CounterKey> =
     Windows::new("password_spraying by network", RepeatRule::AfterWindow);
@@ -21,7 +21,7 @@ pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let client = scene.event.client?;
     let account = CounterKey::of(account);
     let (address, network) = (network_32_or_64(client), network_24_or_48(client));
-    // Both are asked, whatever the first says: each has its own history.
+    // Both are always marked, because each has its own history.
     let by_address = ADDRESSES.distinct(scene, &address, account).await;
     let by_network = NETWORKS.distinct(scene, &network, account).await;
     match (by_address, by_network) {

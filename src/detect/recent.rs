@@ -1,4 +1,4 @@
-//! The findings of late, for whoever asks: the newest few thousand, in memory. The audit trail has all of them.
+//! Holds the newest few thousand findings in memory, for the operator's API. The audit trail has all of them.
 
 use std::collections::VecDeque;
 
@@ -9,39 +9,39 @@ use super::respond::TakenAction;
 use super::watch::{FindingSink, NotDone};
 use crate::clock::Timestamp;
 
-/// So many are kept.
+/// The most findings that are stored.
 const MOST: usize = if cfg!(test) { 10 } else { 5000 };
 
-/// Keeps them.
+/// The most recent findings.
 #[derive(Debug, Default)]
 pub struct Recent(Mutex<KeptFindings>);
 
 #[derive(Debug, Default)]
 struct KeptFindings {
-    /// How many there have been since the start.
+    /// The number of findings since the start.
     told: u64,
-    /// Oldest first.
+    /// The findings, oldest first.
     findings: VecDeque<ToldFinding>,
 }
 
-/// A finding, and what came of it.
+/// A finding, and the actions taken.
 #[derive(Clone, Debug)]
 pub struct ToldFinding {
-    /// Counted from 1 since the start.
+    /// The number of the finding, counted from 1 since the start.
     pub number: u64,
-    /// What was found.
+    /// The finding.
     pub finding: Finding,
-    /// What was done.
+    /// The actions taken.
     pub taken: Vec<TakenAction>,
 }
 
 impl Recent {
-    /// How many there have been since the start.
+    /// Returns the number of findings since the start.
     pub fn told(&self) -> u64 {
         self.0.lock().told
     }
 
-    /// At most so many findings before this number, or the newest; newest first.
+    /// Returns at most `limit` findings with lower numbers than `before`, or the newest; newest first.
     pub fn page(&self, before: Option<u64>, limit: usize) -> Vec<ToldFinding> {
         let kept = self.0.lock();
         let is_before = |told: &&ToldFinding| before.is_none_or(|before| told.number < before);
@@ -50,7 +50,7 @@ impl Recent {
 }
 
 impl Recent {
-    /// Forgets those of before this time.
+    /// Forgets the findings before this time.
     pub fn forget_before(&self, before: Timestamp) {
         self.0.lock().findings.retain(|told| before <= told.finding.at);
     }

@@ -1,7 +1,7 @@
-//! Many access tokens were issued for one session in a short time: no front end needs them, a script that hands them out
-//! or a loop gone wild does.
+//! Detects that many access tokens were issued for one session in a short time: no front end needs them, but a script that
+//! distributes them or an endless loop does.
 //!
-//! Callers that raced for one token and were given the same answer count once, as one rotation.
+//! Callers that raced for one token and got the same answer count once, as one rotation.
 
 use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};

@@ -1,7 +1,8 @@
-//! A spent refresh token came back outside the grace window: two parties hold one token, and one of them stole it.
+//! Detects that a spent refresh token was presented outside the grace window: two parties hold one token, and one of them stole
+//! it.
 //!
-//! The store ended the session in the very call that noticed, so `end_session` has nothing left to end here. Reuses are
-//! counted for each user: a session has one at most, and a threshold above 1 asks for several of the same user.
+//! The store ended the session in the same call that detected the reuse, so `end_session` has nothing left to end here. Reuses
+//! are counted per user: a session has at most one, so a threshold above 1 requires several of the same user.
 
 use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};

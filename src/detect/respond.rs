@@ -1,11 +1,12 @@
-//! What is done about a finding.
+//! Chooses the actions for a finding.
 //!
-//! The settings name actions; this decides what they come to for one finding. What ends a session needs a session or its
-//! user, and a finding about an account, whose owner may be the victim, has neither. `block_address` and `limit` never meet
-//! an address that many people share by design: a private or local one, or a trusted proxy's. In a dry run nothing is done.
+//! The settings name actions; this module decides which of them apply to one finding. An action that ends a session needs a
+//! session or a user; a finding about an account has neither, because the account's owner may be the victim. `block_address`
+//! and `limit` never apply to an address that many people share by design: a private or local one, or one of a trusted proxy.
+//! In a dry run no action is taken.
 //!
-//! What came of it is a list of words, [`TakenAction`], the `action` label of `doorwarden_abnormal_access_total`: what was
-//! *done*, not what was configured, so that an alert on `end_session` never counts a dry run.
+//! The result is a list of [`TakenAction`], the `action` label of `doorwarden_abnormal_access_total`: the actions that were
+//! *taken*, not those configured, so that an alert on `end_session` never counts a dry run.
 
 use ipnet::IpNet;
 
@@ -15,54 +16,54 @@ use crate::caller::{SessionId, UserKey};
 use crate::config::{self, Action};
 use crate::wire::client_ip::{TrustedProxies, is_public, network_32_or_64};
 
-/// One thing that is to be done about a finding.
+/// One action that a finding requires.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ResponseStep {
-    /// Tell those who should know, after everything else.
+    /// Notify those concerned, after all other actions.
     Notify,
     /// Slow down a session's refreshes, or the sign-ins from an address.
     Limit(BlockSubject),
-    /// Have this session sign in anew.
+    /// Require a new sign-in for this session.
     StepUp(SessionId),
     /// End this session.
     EndSession(SessionId),
     /// End all sessions of this user.
     EndUserSessions(UserKey),
-    /// Refuse these addresses.
+    /// Block these addresses.
     BlockAddress(IpNet),
 }
 
-/// What was done about a finding.
+/// An action that was taken for a finding.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum TakenAction {
-    /// It was told, and nothing else.
+    /// The finding was reported, and nothing else was done.
     Observe,
-    /// Those who should know were told.
+    /// Those concerned were notified.
     Notify,
     /// The session, or the address, is slowed down.
     Limit,
     /// The session has to sign in anew.
     StepUp,
-    /// The session was ended, or had ended by itself.
+    /// The session was ended, or had already ended.
     EndSession,
     /// All sessions of the user were ended.
     EndUserSessions,
-    /// The address is refused for a time.
+    /// The address is blocked for a time.
     BlockAddress,
-    /// Nothing, because of `dry_run`.
+    /// No action, because of `dry_run`.
     DryRun,
-    /// Nothing, because the user or the group is exempt.
+    /// No action, because the user or the group is exempt.
     Exempt,
-    /// Nothing, because an operator silenced the detector about the user or the address.
+    /// No action, because an operator silenced the detector about the user or the address.
     Silenced,
-    /// Nothing, because the detector has done something too often within the hour.
+    /// No action, because the detector has reached its limit of actions per hour.
     Bounded,
-    /// An action failed: the store could not do it.
+    /// An action failed: the store could not perform it.
     Failed,
 }
 
 impl TakenAction {
-    /// Every one.
+    /// All actions.
     pub const ALL: &'static [Self] = &[
         Self::Observe,
         Self::Notify,
@@ -78,7 +79,7 @@ impl TakenAction {
         Self::Failed,
     ];
 
-    /// Stable name for metrics and the audit trail.
+    /// Returns the stable name for metrics and the audit trail.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Observe => "observe",
@@ -98,7 +99,7 @@ impl TakenAction {
 }
 
 impl ResponseStep {
-    /// What it is called once it is done.
+    /// Returns the action as it is reported once it was taken.
     pub const fn taken(&self) -> TakenAction {
         match self {
             Self::Notify => TakenAction::Notify,
@@ -111,7 +112,7 @@ impl ResponseStep {
     }
 }
 
-/// What the settings ask for in this case. Nothing: it is only told.
+/// Returns the actions that the settings require for this finding; empty if it is only reported.
 pub fn steps(
     finding: &Finding,
     settings: &config::DetectorSettings,
@@ -127,7 +128,7 @@ pub fn steps(
         },
         Action::StepUp => finding.session.clone().map(ResponseStep::StepUp),
         Action::EndSession => finding.session.clone().map(ResponseStep::EndSession),
-        // Whoever fails at an account is hardly its owner.
+        // A client that fails to sign in to an account is hardly its owner.
         Action::EndUserSessions => match finding.subject {
             Subject::Account(_) => None,
             _ => finding.user.clone().map(ResponseStep::EndUserSessions),
@@ -142,12 +143,12 @@ pub fn steps(
     steps
 }
 
-/// What the finding is about, or from where the event came that reached the threshold.
+/// Returns the address that the finding is about, or the client of the event that reached the threshold.
 fn address_of(finding: &Finding) -> Option<IpNet> {
     match &finding.subject {
         Subject::Address(network) | Subject::Network(network) => Some(*network),
         Subject::Session(_) => finding.client.map(network_32_or_64),
-        // Of an account that many addresses try, the last one is nobody in particular.
+        // If many addresses try an account, the last one is not special.
         Subject::User(_) | Subject::Account(_) => None,
     }
 }
@@ -199,7 +200,7 @@ mod tests {
             (&[Limit], &session, vec![ResponseStep::Limit(BlockSubject::Session(id.clone()))]),
             (&[BlockAddress], &session, vec![ResponseStep::BlockAddress(one)]),
             (&[EndSession, StepUp, EndUserSessions, BlockAddress, Limit], &account, vec![]),
-            // Its owner is told, and is not who failed.
+            // The owner is notified, but is not the one who failed.
             (&[EndUserSessions, Notify], &owned, vec![ResponseStep::Notify]),
             (&[EndSession, StepUp, BlockAddress, Notify], &doubtful, vec![ResponseStep::Notify]),
             (
@@ -209,7 +210,7 @@ mod tests {
             ),
             (&[BlockAddress], &neighborhood, vec![ResponseStep::BlockAddress(network)]),
             (&[Limit], &neighborhood, vec![ResponseStep::Limit(BlockSubject::Address(network))]),
-            // Who is told, is told what was done.
+            // The notification comes last and lists the actions taken.
             (
                 &[Notify, Observe, EndSession],
                 &session,

@@ -1,7 +1,8 @@
-//! Tokens that do not verify keep coming from one address: somebody forges them, or tries those of another service.
+//! Detects that one address keeps presenting tokens that do not verify: somebody forges tokens, or tries those of another
+//! service.
 //!
-//! A token whose time is over, or whose session is, does not count: a page that was left open asks with one for hours. Both
-//! are refused like any other, and an attack that uses them learns nothing.
+//! A token that has expired, or whose session has ended, does not count: an open page keeps presenting one for hours. Both are
+//! refused like any other, and an attacker who uses them learns nothing.
 
 use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
@@ -21,7 +22,7 @@ pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     Some(scene.finding(Subject::Address(address), refused.len()))
 }
 
-/// A token that no key of ours or an issuer's signed, or one of another kind.
+/// Whether the token was signed by no key of the gateway or an issuer, or is of another type.
 const fn is_forged(refusal: Refusal) -> bool {
     matches!(
         refusal,

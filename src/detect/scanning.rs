@@ -1,7 +1,7 @@
-//! One address asks for many things that are not there: somebody looks for what might be.
+//! Detects that one address requests many resources that do not exist: a scan.
 //!
-//! Only *distinct* paths count, whether no route takes them or the service says 404: a page with a broken link, or a client
-//! that polls for what is not there yet, asks for the same one.
+//! Only *distinct* paths count, whether no route matches them or the service answers 404: a page with a broken link, or a
+//! client that polls for a resource that does not exist yet, requests the same one.
 
 use super::window::{RepeatRule, Windows};
 use super::{Finding, Scene, Subject};
@@ -9,7 +9,7 @@ use crate::event::EventKind;
 use crate::store::counters::CounterKey;
 use crate::wire::client_ip::network_32_or_64;
 
-/// Paths, as hashes: they are as long as a client likes.
+/// The values are hashes of paths, because paths can be arbitrarily long.
 const MISSED: Windows<CounterKey> = Windows::new("scanning", RepeatRule::AfterWindow);
 
 pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {

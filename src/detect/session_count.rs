@@ -1,7 +1,7 @@
-//! One user has more live sessions than is allowed: the oldest is what the finding is about.
+//! Detects that one user has more live sessions than allowed; the finding is about the oldest session.
 //!
-//! Each sign-in beyond the threshold is a finding and names one session, so that the count stays at the threshold. They are
-//! counted by whoever keeps sessions; this remembers nothing.
+//! Each sign-in above the threshold is a finding and names one session, so that the count stays at the threshold. The session
+//! store counts them; this detector has no state.
 
 use super::{Finding, Scene, Subject};
 

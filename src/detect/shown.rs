@@ -1,4 +1,4 @@
-//! What was found, as the person whom it concerns is shown it on the page of their account.
+//! Describes findings for the page of the account of the user concerned.
 
 use super::Finding;
 use super::respond::TakenAction;
@@ -8,7 +8,7 @@ use crate::session::account_notes::AccountNotes;
 impl FindingSink for AccountNotes {
     fn finding(&self, finding: &Finding, taken: &[TakenAction], _: Option<&NotDone>) {
         let Some(user) = &finding.user else { return };
-        // What is tried out, or an operator has called nothing, is nothing to them.
+        // A finding of a dry run, or one that an operator silenced or exempted, is not shown to the user.
         let is_told = taken.iter().any(|one| {
             !matches!(one, TakenAction::DryRun | TakenAction::Silenced | TakenAction::Exempt)
         });

@@ -1,8 +1,8 @@
-//! What an operator has silenced: one detector about one user, or about addresses, for a time.
+//! Silences: an operator's order that one detector ignores one user, or addresses, for a time.
 //!
-//! A finding about them is counted and written to the audit trail as `silenced`; nothing is done about it, and nobody is told. It
-//! is for the load test that runs until six, the auditor's scanner and the colleague who travels: an exemption in the
-//! configuration stays, and a silence ends by itself. A restart keeps them, in a file of their own beside the store.
+//! A finding about them is counted and written to the audit trail as `silenced`; no action is taken, and nobody is notified. A
+//! silence is for a load test, an auditor's scanner or a travelling colleague: an exemption in the configuration is permanent,
+//! a silence ends by itself. Silences outlive a restart, in a file of their own beside the store.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -18,28 +18,28 @@ use crate::caller::UserKey;
 use crate::clock::Timestamp;
 use crate::private_file;
 
-/// The longest.
+/// The longest duration of a silence.
 pub const LONGEST: Duration = Duration::from_secs(30 * 86_400);
 
-/// So many at most.
+/// The most silences at once.
 const MOST: usize = 500;
 
-/// One of them.
+/// One silence.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Silence {
-    /// Which detector.
+    /// The detector.
     pub detector: DetectorName,
-    /// About whom.
+    /// The user or address that the detector ignores.
     pub subject: SilencedSubject,
-    /// Why, in an operator's words.
+    /// The reason, in an operator's words.
     pub reason: String,
-    /// Since when.
+    /// When the silence began.
     pub at: Timestamp,
-    /// From then on it is no more.
+    /// When the silence ends.
     pub until: Timestamp,
 }
 
-/// About whom a detector is silent.
+/// The user or address that a detector ignores.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum SilencedSubject {
     /// A user.
@@ -48,18 +48,18 @@ pub enum SilencedSubject {
     Address(IpNet),
 }
 
-/// All of them.
+/// All silences.
 #[derive(Debug, Default)]
 pub struct Silences {
     all: Mutex<Vec<Silence>>,
-    /// Where they outlive a restart.
+    /// The file in which they outlive a restart.
     file: Option<PathBuf>,
 }
 
-/// It could not be silenced. The text is for the operator.
+/// A silence could not be stored. The text is for the operator.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SilenceError {
-    /// There are too many.
+    /// There are too many silences.
     #[error("there are {MOST} silences already")]
     TooMany,
     /// The file cannot be written.
@@ -68,23 +68,23 @@ pub enum SilenceError {
 }
 
 impl Silences {
-    /// Reads what outlived a restart. None: nothing does.
+    /// Reads the silences that outlived a restart; without a file, none do.
     ///
     /// # Errors
-    /// If the file is there and cannot be used.
+    /// If the file exists and cannot be used.
     pub fn open(file: Option<PathBuf>) -> Result<Self, String> {
         let mut all = Vec::new();
         if let Some(path) = file.as_ref().filter(|path| path.exists()) {
             let (bytes, _) = private_file::read(path).map_err(|error| error.to_string())?;
             let listed: Vec<Value> = serde_json::from_slice(&bytes)
                 .map_err(|error| format!("{}: {error}; remove it", path.display()))?;
-            // What a later version knows and this one does not is not silenced.
+            // Entries that only a later version understands are ignored.
             all.extend(listed.iter().filter_map(Silence::from_json));
         }
         Ok(Self { all: Mutex::new(all), file })
     }
 
-    /// Is nothing to be done about this finding?
+    /// Whether a silence covers this finding.
     pub(super) fn cover(&self, finding: &Finding) -> bool {
         let all = self.all.lock();
         all.iter().any(|silence| {
@@ -94,10 +94,10 @@ impl Silences {
         })
     }
 
-    /// Silences; durable when this returns. One of the same detector and subject gives way.
+    /// Adds a silence, durably when this returns. It replaces one of the same detector and subject.
     ///
     /// # Errors
-    /// If it cannot be kept; nothing has changed then.
+    /// If the silence cannot be stored; then nothing has changed.
     pub fn silence(&self, new: Silence) -> Result<(), SilenceError> {
         let mut all = self.all.lock();
         let mut next: Vec<Silence> =
@@ -111,10 +111,10 @@ impl Silences {
         Ok(())
     }
 
-    /// Ends a silence; durable when this returns. False: there was none.
+    /// Ends a silence, durably when this returns. Returns false if there was none.
     ///
     /// # Errors
-    /// If that cannot be kept; nothing has changed then.
+    /// If the change cannot be stored; then nothing has changed.
     pub fn lift(
         &self,
         detector: DetectorName,
@@ -134,7 +134,7 @@ impl Silences {
         Ok(true)
     }
 
-    /// Those that hold, the one that ends first before the others.
+    /// Returns the silences in force, those that end first before the others.
     pub fn all(&self, now: Timestamp) -> Vec<Silence> {
         let mut all: Vec<Silence> =
             self.all.lock().iter().filter(|silence| now < silence.until).cloned().collect();
@@ -180,7 +180,7 @@ impl Silence {
 }
 
 impl SilencedSubject {
-    /// What `text` names, of a kind. None: it cannot be one.
+    /// Parses a subject of this kind from `text`; `None` if it is not valid.
     pub fn parse(kind: &str, text: &str) -> Option<Self> {
         match BlockSubject::parse(kind, text)? {
             BlockSubject::User(user) => Some(Self::User(user)),
@@ -189,7 +189,7 @@ impl SilencedSubject {
         }
     }
 
-    /// Stable name of its kind.
+    /// Returns the stable name of the kind.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::User(_) => "user",
@@ -285,7 +285,7 @@ mod tests {
         let silences = open();
         silences.silence(user.clone()).unwrap();
         silences.silence(address.clone()).unwrap();
-        // Another one of the same takes its place.
+        // A new silence of the same detector and subject replaces the old one.
         let longer = Silence { until: at(90), ..user };
         silences.silence(longer.clone()).unwrap();
         assert_eq!(open().all(at(0)), [address.clone(), longer.clone()]);

@@ -19,15 +19,15 @@ use crate::store::memory::Memory;
 /// The window of [`settings`].
 pub(crate) const WINDOW: Duration = Duration::from_secs(60);
 
-/// What [`fires_at`] gives for a detector that found nothing.
+/// The result of [`fires_at`] for a detector without findings.
 pub(crate) const NEVER: [usize; 0] = [];
 
-/// Some moment, and seconds after it.
+/// Returns a fixed time plus `secs` seconds.
 pub(crate) fn at(secs: u64) -> Timestamp {
     Timestamp::from_secs(1_000_000 + secs)
 }
 
-/// Every detector with this threshold, a window of [`WINDOW`], observing.
+/// Returns settings in which every detector has this threshold, a window of [`WINDOW`] and the action `observe`.
 pub(crate) fn settings(threshold: u32) -> config::Detect {
     let one = detector(threshold);
     config::Detect {
@@ -50,7 +50,7 @@ pub(crate) fn settings(threshold: u32) -> config::Detect {
     }
 }
 
-/// One detector's settings.
+/// Returns the settings of one detector.
 pub(crate) fn detector(threshold: u32) -> config::DetectorSettings {
     config::DetectorSettings {
         threshold,
@@ -64,18 +64,18 @@ pub(crate) fn detector(threshold: u32) -> config::DetectorSettings {
     }
 }
 
-/// `what` at a time, by a client.
+/// Returns an event at a time, by a client.
 pub(crate) fn event(at: Timestamp, client: &str, what: EventKind) -> Event {
     let agent = Some("Monitor/1.0".into());
     Event { at, request_id: Some("r1".into()), client: Some(ip(client)), agent, what }
 }
 
-/// A failed sign-in.
+/// Returns a failed sign-in.
 pub(crate) fn failed(account: &str, why: SignInFailure) -> EventKind {
     EventKind::SignInFailed { account: account.into(), user: None, why }
 }
 
-/// A user signed in, on a device that was known or was not.
+/// Returns a sign-in of a user, on a known or an unknown device.
 pub(crate) fn signed_in(at: Timestamp, user: &str, client: &str, known_device: bool) -> Event {
     let session = SessionId::new(&format!("{user} {}", at.as_secs()));
     let what = EventKind::SignedIn {
@@ -90,7 +90,7 @@ pub(crate) fn signed_in(at: Timestamp, user: &str, client: &str, known_device: b
     event(at, client, what)
 }
 
-/// Nothing is known of anybody, and addresses are where [`FewCountries`] says.
+/// Returns surroundings without history or sessions, where [`FewCountries`] locates addresses.
 pub(crate) fn around() -> Surroundings<'static> {
     Surroundings {
         places: &FewCountries,
@@ -100,23 +100,23 @@ pub(crate) fn around() -> Surroundings<'static> {
     }
 }
 
-/// Without any history.
+/// Returns an empty history.
 pub(crate) fn history() -> History {
     History::new(Memory::new())
 }
 
-/// The session's name, and its user.
+/// Returns the session with this name, and its user.
 pub(crate) fn session(name: &str) -> (SessionId, UserKey) {
     (SessionId::new(name), UserKey::new("django", "1"))
 }
 
-/// An address.
+/// Parses an address.
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// Knows places by the first byte of an IPv4 address: 1 Korea (Seoul), 2 the United States, 3 Germany (Berlin); 4 again Korea,
-/// nobody knows where; 5 Japan (Tokyo).
+/// Locates addresses by the first byte of an IPv4 address: 1 Korea (Seoul), 2 the United States, 3 Germany (Berlin), 4 Korea at
+/// an unknown place, 5 Japan (Tokyo).
 pub(crate) struct FewCountries;
 
 impl Places for FewCountries {
@@ -145,20 +145,20 @@ impl Places for FewCountries {
     }
 }
 
-/// A detector by itself, and what it has seen.
+/// A single detector, with its counters.
 pub(crate) struct ShownDetector {
     name: DetectorName,
     settings: config::DetectorSettings,
     counters: Arc<CountersInMemory>,
 }
 
-/// The detector of this name, which has seen nothing yet.
+/// Returns the detector with this name, with empty counters.
 pub(crate) fn shown(name: DetectorName, settings: &config::DetectorSettings) -> ShownDetector {
     ShownDetector { name, settings: settings.clone(), counters: CountersInMemory::new() }
 }
 
 impl ShownDetector {
-    /// Shows it one event.
+    /// Passes one event to the detector.
     pub(crate) fn observe(&self, event: &Event, around: &Surroundings<'_>) -> Option<Finding> {
         let around = Surroundings { counters: &*self.counters, ..*around };
         let scene = Scene { detector: self.name, event, around: &around, settings: &self.settings };
@@ -166,7 +166,7 @@ impl ShownDetector {
     }
 }
 
-/// Shows a detector events and says at which of them it found something, counted from 1.
+/// Passes events to a detector, and returns its findings with the numbers of their events, counted from 1.
 pub(crate) fn findings(
     detector: &ShownDetector,
     events: impl IntoIterator<Item = Event>,
@@ -179,7 +179,7 @@ pub(crate) fn findings(
     events.into_iter().enumerate().filter_map(found).collect()
 }
 
-/// Only at which of them.
+/// Returns only the numbers of the events with findings.
 pub(crate) fn fires_at(
     detector: &ShownDetector,
     events: impl IntoIterator<Item = Event>,

@@ -1,11 +1,11 @@
-//! One session's tokens were used from several countries within a short time: whoever holds them is not one person.
+//! Detects that one session's tokens were used from several countries within a short time: probably by more than one person.
 //!
-//! A use is a request with one of the session's credentials, its refresh token included. Addresses that have no country
-//! (private, special, unknown to the database, or no database at all) never count, so behind a proxy that is not trusted,
-//! or on an internal network, this is silent rather than wrong.
+//! A use is a request with one of the session's credentials, its refresh token included. Addresses without a country (private,
+//! special, unknown to the database, or no database at all) never count, so behind a proxy that is not trusted, or on an
+//! internal network, there are no findings rather than wrong ones.
 //!
-//! People live at borders, travel and turn VPNs on: what is a doubt then, which is told and nothing else, and what is no finding
-//! at all, [`certainty`](super::certainty) says. Well-known VPNs are exempt by default.
+//! People live at borders, travel and use VPNs: [`certainty`](super::certainty) decides when a finding is doubtful, and so only
+//! reported, and when there is none at all. Well-known VPNs are exempt by default.
 
 use super::certainty::Certainty;
 use super::client_version::{ClientVersion, Likeness};
@@ -15,7 +15,7 @@ use crate::geo::Country;
 
 const COUNTRIES: Windows<CountryUse> = Windows::new("token_countries", RepeatRule::AfterWindow);
 
-/// From where, and by what client.
+/// The country and the client of a use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct CountryUse {
     country: Country,
@@ -51,7 +51,7 @@ pub(super) async fn observe(scene: Scene<'_>) -> Option<Finding> {
     let certainty = Certainty::of(around.history, user, &countries, likeness, event.at);
     let finding = scene.finding(Subject::Session(session.clone()), seen.len());
     if certainty != Certainty::Certain {
-        // What is in doubt hides nothing that is beyond doubt a moment later.
+        // A doubtful finding must not hide a certain one that follows it.
         COUNTRIES.put_back(scene, session, seen).await;
     }
     certainty.judge(finding.of_user(user).in_countries(countries))
@@ -123,7 +123,7 @@ mod tests {
         for (known, expected) in [(true, vec![2]), (false, vec![2])] {
             let mut events = vec![used(0, "a", KOREA)];
             if known {
-                // This one is told, and the update after it is not.
+                // This one is reported, and the update after it is not.
                 events.push(used(1, "a", STATES));
             }
             events.push(newer(used(2, "a", if known { KOREA } else { STATES })));

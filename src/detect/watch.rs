@@ -1,11 +1,11 @@
-//! Carries events to the detectors, and findings to whoever acts on them and counts them.
+//! Passes events to the detectors, and findings to those who act on them and count them.
 //!
-//! Between a request and the detectors lies a bounded queue. Telling it an event never waits: what finds it full is
-//! dropped and counted, because a slow detector must not become a slow request. One task reads it, so that detectors see
-//! events in order and need no locks. When the last [`EventSink`] is gone, the task finishes what is queued and ends.
+//! A bounded queue separates requests from the detectors. Sending an event never waits: an event that finds the queue full is
+//! dropped and counted, because a slow detector must not slow down requests. One task reads the queue, so that detectors see
+//! events in order and need no locks. When the last [`EventSink`] is dropped, the task finishes the queued events and ends.
 //!
-//! Both ways out are ports: [`Respond`] ends sessions, blocks and tells, [`FindingSink`] is told each finding with what came of it.
-//! A finding is reported after its actions, so an audit line that says `end_session` is true when it is written.
+//! Both outputs are ports: [`Respond`] ends sessions, blocks and notifies, [`FindingSink`] receives each finding with the
+//! actions taken. A finding is reported after its actions, so an audit line that says `end_session` is true when it is written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,54 +32,54 @@ use crate::store::SessionSelection;
 use crate::store::counters::Counters;
 use crate::wire::client_ip::TrustedProxies;
 
-/// Longer than any session lives: the block of a session goes with it.
+/// Longer than any session lives: the block of a session is removed together with it.
 const LONGER_THAN_A_SESSION: Duration = Duration::from_secs(366 * 86_400);
 
-/// Where events are told. Cheap to clone.
+/// The sending half of the queue of events. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct EventSink {
     queue: Sender<Event>,
     dropped: Arc<AtomicU64>,
 }
 
-/// The other end, for [`DetectionParts::run`].
+/// The receiving half, for [`DetectionParts::run`].
 #[derive(Debug)]
 pub struct EventQueue(Receiver<Event>);
 
-/// Does what a finding asks for.
+/// Performs the actions that a finding requires.
 #[async_trait]
 pub trait Respond: Send + Sync {
-    /// Ends sessions, at once and for good, because a detector says so. What has ended already is no failure.
+    /// Ends sessions, at once and for good, on behalf of a detector. Sessions that have already ended are no failure.
     async fn end(&self, which: &SessionSelection, at: Timestamp) -> Result<(), NotDone>;
 
-    /// Refuses somebody for a time, or asks something of them. False: there is no room for one more.
+    /// Blocks a subject for a time, or demands something of it. Returns false if there are too many blocks.
     async fn block(&self, block: Block) -> Result<bool, NotDone>;
 
-    /// The live sessions of a user, newest first. A store that cannot say: none.
+    /// Returns the live sessions of a user, newest first; none if the store fails.
     async fn sessions(&self, user: &UserKey, at: Timestamp) -> Vec<SessionId>;
 
-    /// The groups of a user who is signed in. Nobody is: none.
+    /// Returns the groups of a user who is signed in; none if the user is not.
     async fn groups(&self, user: &UserKey, at: Timestamp) -> Vec<String>;
 
-    /// Has this user a second factor that the gateway can ask them for? Where that cannot be known: no.
+    /// Whether this user has a second factor that the gateway can ask for; false if that is unknown.
     async fn has_second_factor(&self, user: &UserKey, at: Timestamp) -> bool;
 
-    /// Tells those who should know. Never waits.
+    /// Notifies those concerned. Never waits.
     fn notify(&self, incident: Incident);
 }
 
-/// The action could not be taken. The text is for the log.
+/// An action failed. The text is for the log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a detector's action failed: {0}")]
 pub struct NotDone(pub String);
 
-/// Is told what was found.
+/// Receives findings.
 pub trait FindingSink: Send + Sync {
-    /// A finding, and what came of it: one thing at least. `failure` is there if one of them is [`TakenAction::Failed`].
+    /// Receives a finding, and at least one action taken. `failure` is present if an action is [`TakenAction::Failed`].
     fn finding(&self, finding: &Finding, taken: &[TakenAction], failure: Option<&NotDone>);
 }
 
-/// All of them hear of it.
+/// Passes each finding to all of them.
 impl FindingSink for Vec<Arc<dyn FindingSink>> {
     fn finding(&self, finding: &Finding, taken: &[TakenAction], failure: Option<&NotDone>) {
         for one in self {
@@ -88,66 +88,66 @@ impl FindingSink for Vec<Arc<dyn FindingSink>> {
     }
 }
 
-/// By what the detectors judge. Others may take their place at any time; what the detectors remember stays.
+/// The rules of the detectors. They can be replaced at any time; the counters stay.
 pub struct DetectorRules {
-    /// Their settings, and what is done about a finding.
+    /// The settings of the detectors, with the actions for findings.
     pub settings: config::Detect,
-    /// Where addresses are.
+    /// The locations of addresses.
     pub places: Arc<dyn Places>,
-    /// Whose addresses are never blocked.
+    /// The proxies whose addresses are never blocked.
     pub trusted: TrustedProxies,
 }
 
-/// The detectors with everything around them.
+/// The detectors, with all that they depend on.
 pub struct DetectionParts {
-    /// By what they judge now.
+    /// The rules in force.
     pub rules: Arc<ArcSwap<DetectorRules>>,
-    /// About whom nothing is done for a time.
+    /// The silences.
     pub silences: Arc<Silences>,
-    /// What is known of users beyond a restart.
+    /// The history of users, which outlives a restart.
     pub history: Arc<History>,
-    /// Where they count.
+    /// The counters of the detectors.
     pub counters: Arc<dyn Counters>,
-    /// Does it.
+    /// Performs the actions.
     pub respond: Arc<dyn Respond>,
-    /// Hears of it.
+    /// Receives the findings.
     pub report: Arc<dyn FindingSink>,
 }
 
-/// Detectors at work, and what they remember.
+/// The running detectors, with their state.
 pub struct Detection {
     watch: DetectionParts,
     detectors: Detectors,
     restraint: Restraint,
 }
 
-/// A queue for `capacity` events, one at least.
+/// Returns both halves of a queue for `capacity` events, at least one.
 pub fn queue(capacity: usize) -> (EventSink, EventQueue) {
     let (sender, receiver) = mpsc::channel(capacity.clamp(1, Semaphore::MAX_PERMITS));
     (EventSink { queue: sender, dropped: Arc::default() }, EventQueue(receiver))
 }
 
 impl EventSink {
-    /// Tells an event. Never waits: an event that finds no room is dropped and counted.
+    /// Sends an event. Never waits: if the queue is full, the event is dropped and counted.
     pub fn tell(&self, event: Event) {
         if self.queue.try_send(event).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// How many events were dropped since the start.
+    /// Returns the number of events that were dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 }
 
 impl Detection {
-    /// They have seen nothing yet.
+    /// Creates detectors that have seen nothing yet.
     pub fn new(watch: DetectionParts) -> Self {
         Self { watch, detectors: Detectors::default(), restraint: Restraint::default() }
     }
 
-    /// Shows them one event, and does what comes of it.
+    /// Passes one event to the detectors, and acts on their findings.
     pub async fn show(&mut self, event: &Event) {
         let rules = self.watch.rules.load_full();
         let sessions = match event.what.began() {
@@ -167,7 +167,7 @@ impl Detection {
 }
 
 impl DetectionParts {
-    /// Shows the detectors what is told, until nobody is left to tell anything.
+    /// Passes events to the detectors until all senders are gone.
     pub async fn run(self, mut queue: EventQueue) {
         let mut watching = Detection::new(self);
         while let Some(event) = queue.0.recv().await {
@@ -187,7 +187,7 @@ impl DetectionParts {
         } else if settings.dry_run {
             (taken, steps) = (vec![TakenAction::DryRun], Vec::new());
         } else if steps.iter().any(|step| *step != ResponseStep::Notify) {
-            // Who is told is not told the same again either, but that is for the channels to say.
+            // The channels, not the restraint, prevent that a recipient is notified of the same thing again.
             match restraint.judge(finding, settings, rules.settings.actions_per_hour) {
                 RestraintVerdict::Act => {}
                 RestraintVerdict::Cooling => steps.retain(|step| *step == ResponseStep::Notify),
@@ -226,7 +226,7 @@ impl DetectionParts {
                 .any(|group| settings.exempts_group(group))
     }
 
-    /// Takes one step. `before`: what was done already.
+    /// Performs one action. `before`: the actions already taken.
     async fn act(
         &self,
         finding: &Finding,
@@ -265,8 +265,8 @@ impl DetectionParts {
         }
     }
 
-    /// Whoever has a second factor proves it and goes on; the others sign in anew. It holds as long as the session does.
-    /// Without room for it the session ends, which asks for no less.
+    /// A user with a second factor has to confirm it and continues; all others sign in again. The demand holds as long as the
+    /// session. If there are too many blocks, the session ends instead, which is no weaker.
     async fn step_up(&self, finding: &Finding, session: &SessionId) -> Result<(), NotDone> {
         let subject = BlockSubject::Session(session.clone());
         let has_factor = match &finding.user {
@@ -299,7 +299,7 @@ fn incident(finding: &Finding, taken: &[TakenAction], places: &dyn Places) -> In
         detector: finding.detector.name(),
         at: finding.at,
         user: finding.user.clone(),
-        // However many of one user's sessions it is about, it is one incident.
+        // A finding about several sessions of one user is one incident.
         session: finding.session.clone().filter(|_| !matches!(finding.subject, Subject::User(_))),
         about: match &finding.subject {
             Subject::Session(_) | Subject::User(_) => None,
@@ -326,7 +326,7 @@ mod tests {
     use crate::config::{Action, Exempt};
     use crate::event::EventKind;
 
-    /// Does what it is asked for and hears of findings, in one list, in order.
+    /// Records the actions and findings in one list, in order.
     #[derive(Default)]
     struct Outside {
         happened: Mutex<Vec<String>>,
@@ -402,7 +402,7 @@ mod tests {
         event(at(0), "1.1.1.1", EventKind::RefreshReused { session, user })
     }
 
-    /// What happened outside when one refresh token was reused.
+    /// Returns what happened outside when one refresh token was reused.
     async fn scene(
         outside: Outside,
         set: impl FnOnce(&mut config::DetectorSettings),
@@ -531,7 +531,7 @@ mod tests {
             let set = |detector: &mut config::DetectorSettings| detector.exempt = vec![exempt];
             assert_eq!(scene(Outside::default(), set).await, [told]);
         }
-        // Of these the detector sees nothing.
+        // The detector ignores these events.
         for exempt in [network, Exempt::Agent("Monitor".into())] {
             let set = |detector: &mut config::DetectorSettings| detector.exempt = vec![exempt];
             assert_eq!(scene(Outside::default(), set).await, [""; 0]);

@@ -1,12 +1,12 @@
-//! What a detector remembers: for each key, what was seen within the last window.
+//! The state of a detector: for each key, the marks within the last window.
 //!
-//! A window is exact: each mark carries its time, and a key's marks are counted when the newest arrives. Time is the
-//! events' own. Events of several threads may arrive slightly out of order, so a mark counts if it lies within the window
-//! of the newest event on *either* side.
+//! A window is exact: each mark carries its time, and a key's marks are counted when the newest arrives. The time is that of
+//! the events. Events of several threads may arrive slightly out of order, so a mark counts if it lies within the window of the
+//! newest event on *either* side.
 //!
-//! It stands in the store's [`Counters`](crate::store::counters), in a scope for each use: memory is bounded there, whoever fills
-//! it. Values are of fixed size for that reason, and a key never holds more marks than the threshold: reaching it is a
-//! finding, and clears them. A store that fails is a warning, and what it did not take was not seen.
+//! The state is stored in the store's [`Counters`](crate::store::counters), in a scope for each use, which bounds the memory
+//! whoever fills it. Values are of fixed size for that reason, and a key never holds more marks than the threshold: reaching it
+//! is a finding, and clears them. If the store fails, there is a warning, and marks that it did not store do not count.
 
 use std::fmt::Display;
 use std::marker::PhantomData;
@@ -17,35 +17,35 @@ use crate::clock::Timestamp;
 use crate::store::StoreError;
 use crate::store::counters::{CounterEntry, CounterKey, CounterScope, changed};
 
-/// The bytes that one window may take: some 55 000 keys of one mark.
+/// The most bytes that one window may take: some 55 000 keys with one mark.
 const MOST_BYTES: usize = if cfg!(test) { 1 << 20 } else { 8 << 20 };
 
-/// The first byte of what is kept while marks are collected, and after they were reported.
+/// The first byte of an entry while marks are collected, and after they were reported.
 const COLLECTING: u8 = 0;
 const REPORTED: u8 = 1;
 
-/// After a threshold was reached: when may the same key reach it again?
+/// When the same key may reach the threshold again.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RepeatRule {
-    /// When the window has passed, with marks that came after that. One attack that goes on is told once a window.
+    /// When the window has passed, with marks that came after that. A continuing attack is reported once per window.
     AfterWindow,
-    /// As soon as as many new marks have come.
+    /// As soon as as many new marks have arrived.
     AtThreshold,
 }
 
-/// What a mark says, in so many bytes.
+/// The value of a mark, in a fixed number of bytes.
 pub(super) trait MarkValue: Sized + Send + Sync {
-    /// How many.
+    /// The number of bytes.
     const BYTES: usize;
 
-    /// Writes them.
+    /// Writes the value.
     fn write(&self, to: &mut Vec<u8>);
 
-    /// Reads them.
+    /// Reads the value.
     fn read(from: &[u8]) -> Option<Self>;
 }
 
-/// It says nothing but that it is there.
+/// A mark without a value.
 impl MarkValue for () {
     const BYTES: usize = 0;
 
@@ -56,7 +56,7 @@ impl MarkValue for () {
     }
 }
 
-/// It tells one thing from another.
+/// A value that distinguishes marks.
 impl MarkValue for CounterKey {
     const BYTES: usize = 16;
 
@@ -69,7 +69,7 @@ impl MarkValue for CounterKey {
     }
 }
 
-/// One byte says whether it is there.
+/// One byte says whether there is a value.
 impl<V: MarkValue> MarkValue for Option<V> {
     const BYTES: usize = 1 + V::BYTES;
 
@@ -90,8 +90,7 @@ impl<V: MarkValue> MarkValue for Option<V> {
     }
 }
 
-/// For each key, what was seen within the window of a detector's settings; so many marks of one key are a finding as its
-/// threshold says.
+/// For each key, the marks within the window of a detector's settings; as many marks of one key as its threshold are a finding.
 pub(super) struct Windows<V> {
     scope: CounterScope,
     again: RepeatRule,
@@ -99,18 +98,18 @@ pub(super) struct Windows<V> {
 }
 
 enum WindowHistory<V> {
-    /// Oldest first.
+    /// The marks, oldest first.
     Collecting(Vec<(Timestamp, V)>),
     Reported(Timestamp),
 }
 
 impl<V: MarkValue> Windows<V> {
-    /// In a scope of this name, which no other has.
+    /// Creates windows in a scope of this name, which must be unique.
     pub(super) const fn new(name: &'static str, again: RepeatRule) -> Self {
         Self { scope: CounterScope { name, most_bytes: MOST_BYTES }, again, values: PhantomData }
     }
 
-    /// Marks `key` once more. The values of all its marks, oldest first, if that reaches the threshold.
+    /// Marks `key` once more. Returns the values of all its marks, oldest first, if that reaches the threshold.
     pub(super) async fn count(
         &self,
         scene: Scene<'_>,
@@ -123,8 +122,8 @@ impl<V: MarkValue> Windows<V> {
         self.mark(scene, key.to_string(), value, |_, _| false).await
     }
 
-    /// Marks `key` with `value`; an equal value that is there already is only made younger. The distinct values, if that
-    /// reaches the threshold.
+    /// Marks `key` with `value`; an equal value that is already there only gets the new time. Returns the distinct values, if
+    /// that reaches the threshold.
     pub(super) async fn distinct(
         &self,
         scene: Scene<'_>,
@@ -137,7 +136,7 @@ impl<V: MarkValue> Windows<V> {
         self.mark(scene, key.to_string(), value, V::eq).await
     }
 
-    /// The same, where two values that differ may be `same`: the later one counts.
+    /// Like [`Self::distinct`], but two different values may be the `same`: then the later one counts.
     pub(super) async fn distinct_by(
         &self,
         scene: Scene<'_>,
@@ -151,8 +150,8 @@ impl<V: MarkValue> Windows<V> {
         self.mark(scene, key.to_string(), value, same).await
     }
 
-    /// What reached the threshold was no finding after all, or one that must not hide another: it is collected again, less
-    /// its oldest, and as if it were of now.
+    /// Undoes reaching the threshold, for what was no finding after all, or one that must not hide another: the values are
+    /// collected again without the oldest, at the time of this event.
     pub(super) async fn put_back(
         &self,
         scene: Scene<'_>,
@@ -170,7 +169,7 @@ impl<V: MarkValue> Windows<V> {
         self.change(scene, &key.to_string(), put).await;
     }
 
-    /// What is collected of a key, oldest first.
+    /// Returns the values that are collected for a key, oldest first.
     pub(super) async fn seen(&self, scene: Scene<'_>, key: &(impl Display + ?Sized)) -> Vec<V> {
         let read = |entry: &mut CounterEntry| match WindowHistory::read(&entry.value) {
             WindowHistory::Collecting(marks) => marks.into_iter().map(|(_, value)| value).collect(),
@@ -265,12 +264,12 @@ impl<V: MarkValue> WindowHistory<V> {
     }
 }
 
-/// What the store said; what it could not say was not seen.
+/// Returns the store's result; after an error, which is logged, nothing was counted.
 pub(super) fn told<R>(said: Result<R, StoreError>) -> Option<R> {
     said.inspect_err(|error| tracing::warn!(%error, "what was seen could not be counted")).ok()
 }
 
-/// A time, and what stands behind it.
+/// Splits off a time, and returns it with the remaining bytes.
 pub(super) fn time(bytes: &[u8]) -> Option<(Timestamp, &[u8])> {
     let (millis, rest) = bytes.split_first_chunk::<8>()?;
     Some((Timestamp::from_millis(u64::from_be_bytes(*millis)), rest))
@@ -347,7 +346,7 @@ mod tests {
         }
     }
 
-    /// The seconds at which marks of one key, at these seconds, reach the threshold.
+    /// Returns the seconds at which marks of one key, at these seconds, reach the threshold.
     fn reached(threshold: u32, again: RepeatRule, marks: &[u64]) -> Vec<u64> {
         let marked = Marked::new(threshold, again);
         marks.iter().copied().filter(|secs| marked.count("a", *secs, *secs).is_some()).collect()
@@ -363,7 +362,7 @@ mod tests {
             (&[0, 30, 60, 89], &[89]),
             // Out of order, as from two threads.
             (&[5, 4, 3], &[3]),
-            // The wall clock was set back by an hour: what is in the future does not count.
+            // The wall clock was set back by an hour: marks in the future do not count.
             (&[3600, 3601, 0], &[]),
         ] {
             assert_eq!(reached(3, RepeatRule::AfterWindow, marks), expected, "{marks:?}");
@@ -407,7 +406,7 @@ mod tests {
         assert_eq!(see(7, 50), None);
         let seen = marked.at(50, async |scene| marked.windows.seen(scene, "a").await);
         assert_eq!(seen, [8, 7]);
-        // 8 is out by now, 7 is not.
+        // The 8 is too old by now, the 7 is not.
         assert_eq!(see(9, 70), None);
         assert_eq!(see(8, 80), Some(vec![7, 9, 8]));
     }
@@ -425,7 +424,7 @@ mod tests {
         assert_eq!(marked.held().0, 1);
     }
 
-    /// Whoever invents names fills one window and no more, and who comes most keeps being counted.
+    /// Inventing names fills one window and no more, and a frequent name is still counted.
     #[test]
     fn however_many_names_are_invented_so_much_is_held() {
         let marked = Marked::new(10, RepeatRule::AfterWindow);
@@ -440,7 +439,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes, no key has more marks than the threshold lets it have.
+        /// No key ever has more marks than the threshold allows.
         #[test]
         fn a_key_is_bounded(
             marks in prop::collection::vec((0_u32..40, 0_u64..5, 0_u64..200), 0..200),

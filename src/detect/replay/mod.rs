@@ -1,10 +1,10 @@
-//! What the detectors would have found in a recorded audit trail, with settings that need not be those of that time.
+//! Replays a recorded audit trail to the detectors, and reports what they would have found with the given settings.
 //!
-//! The same detectors, the same restraint and the same ladder as in the running gateway; only nothing is done. So a session that
-//! would have been ended goes on in the recording, and what came after is found too, but for its cool-down.
+//! Detectors, restraint and choice of actions are those of the running gateway; only no action is taken. So a session that
+//! would have been ended continues in the recording, and what came after is found too, unless its cool-down prevents it.
 //!
-//! A recording does not know the groups of users, nor what was known of them before it begins: `exempt = ["group:..."]` has no
-//! effect, and nobody's first country or device in it is new.
+//! A recording contains neither the groups of users nor what was known of them before it begins: `exempt = ["group:..."]` has
+//! no effect, and a user's first country or device in it is not new.
 
 mod reading;
 
@@ -29,36 +29,36 @@ use crate::notify::Incident;
 use crate::store::counters::Counters;
 use crate::store::{SessionSelection, Stamps};
 
-/// What came of it.
+/// The result of a replay.
 #[derive(Debug, Default)]
 pub struct Replayed {
-    /// Events that were read.
+    /// The number of events that were read.
     pub events: u64,
-    /// Lines that are no line of an audit trail.
+    /// The number of lines that are no lines of an audit trail.
     pub unread: u64,
-    /// When the first one happened, and the last.
+    /// The times of the first and the last event.
     pub span: Option<(Timestamp, Timestamp)>,
-    /// By detector, each of them.
+    /// The results of all detectors.
     pub detectors: Vec<(DetectorName, Tally)>,
 }
 
-/// What one detector found.
+/// The findings of one detector.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// How often.
+    /// The number of findings.
     pub findings: u64,
-    /// Findings that would only have been told, because it may well have been the same person.
+    /// The findings that would only have been reported, because it may well have been the same person.
     pub doubtful: u64,
-    /// About how many users.
+    /// The users concerned.
     pub users: BTreeSet<String>,
-    /// What would have been done, by the names of the actions.
+    /// How often each action would have been taken, by its name.
     pub actions: BTreeMap<&'static str, u64>,
 }
 
-/// Shows the detectors a recording. `stamps`: what is remembered of users meanwhile.
+/// Replays a recording to the detectors. `stamps` stores the history of users meanwhile.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If the recording cannot be read.
 pub async fn replay(
     rules: DetectorRules,
     stamps: Arc<dyn Stamps>,
@@ -70,7 +70,7 @@ pub async fn replay(
         rules: Arc::new(ArcSwap::from_pointee(rules)),
         history: Arc::new(History::new(stamps)),
         counters,
-        // An operator's silences are of their time, and no rule.
+        // An operator's silences belong to their time, and are no rule.
         silences: Arc::default(),
         respond: Arc::clone(&recorded) as Arc<dyn Respond>,
         report: Arc::clone(&recorded) as Arc<dyn FindingSink>,
@@ -96,14 +96,14 @@ pub async fn replay(
     Ok(replayed)
 }
 
-/// Does nothing, and counts what would have been done.
+/// Takes no action, and counts the actions that would have been taken.
 #[derive(Default)]
 struct Recorded {
     sessions: Mutex<Live>,
     tallies: Mutex<HashMap<DetectorName, Tally>>,
 }
 
-/// The sessions that live, by user, oldest first.
+/// The live sessions by user, oldest first.
 #[derive(Default)]
 struct Live(HashMap<UserKey, Vec<SessionId>>);
 
@@ -217,7 +217,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_move_is_as_fast_as_it_was() {
-        // The session was in Seoul until a minute before it was in Berlin, although its line of Seoul is ten hours old.
+        // The session was in Seoul until a minute before it was in Berlin, although its line about Seoul is ten hours old.
         let line = |at: &str, client: &str, agent: &str, previous: &str| {
             format!(
                 "{{\"at\":\"2026-11-23T{at}.000Z\",\"event\":\"session_used\",\"client\":\"{client}\",\"agent\":\"{agent}\",\

@@ -1,6 +1,6 @@
-//! From lines of an audit trail to the events that they tell of.
+//! Parses lines of an audit trail into the events that they describe.
 //!
-//! A line that tells of nothing that a detector looks at gives no event. Fields that a later version adds are passed over.
+//! A line without an event that a detector reads gives no event. Fields that a later version adds are ignored.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use crate::event::{Adoption, EndReason, Event, EventKind, Refresh, SignInFailure
 use crate::refusal::Refusal;
 use crate::secret::Digest;
 
-/// Reads lines, and remembers where each session was.
+/// Parses lines, and remembers the last client of each session.
 #[derive(Default)]
 pub(super) struct Reading {
     places: HashMap<SessionId, (Option<IpAddr>, Option<Arc<str>>)>,
@@ -42,7 +42,7 @@ struct Line {
 }
 
 impl Reading {
-    /// The events of a line, in their order. None: it is no line of an audit trail.
+    /// Returns the events of a line, in their order; `None` if it is no line of an audit trail.
     pub(super) fn line(&mut self, text: &str) -> Option<Vec<Event>> {
         let line: Line = serde_json::from_str(text).ok()?;
         let at = Timestamp::parse(&line.at)?;
@@ -58,7 +58,7 @@ impl Reading {
         Some(before.into_iter().chain([event]).collect())
     }
 
-    /// The last use at the place before, if this is a use at another one.
+    /// Returns the last use by the previous client, if this is a use by another one.
     fn used_before(&mut self, event: &Event, previous: Option<&str>) -> Option<Event> {
         let EventKind::SessionUsed { session, .. } = &event.what else { return None };
         let now = (event.client, event.agent.clone());
@@ -120,7 +120,7 @@ impl Line {
                 user: user()?,
                 why: called(EndReason::ALL, reason, |one| one.name())?,
             },
-            // What was presented is nothing that a detector looks at.
+            // No detector reads the kind of credential.
             "session_used" => EventKind::SessionUsed {
                 session: session()?,
                 user: user()?,
