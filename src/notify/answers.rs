@@ -1,4 +1,4 @@
-//! What a person answers to a letter.
+//! Answers of users to letters about incidents.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::secret::Secret;
 use crate::store::StoreError;
 use crate::store::outbox::Questions;
 
-/// Looks questions up, takes their answers, and tells of them.
+/// Looks up questions, takes their answers, and reports them.
 #[derive(Clone)]
 pub struct IncidentQuestions {
     questions: Arc<dyn Questions>,
@@ -22,29 +22,29 @@ pub struct IncidentQuestions {
 }
 
 impl IncidentQuestions {
-    /// Of these questions; told there.
+    /// Creates it with these questions; answers are reported to `news`.
     pub fn new(questions: Arc<dyn Questions>, news: NewsSink) -> Self {
         Self { questions, news, wrong: Arc::default() }
     }
 
-    /// May this client try a link?
+    /// Checks whether this client may try a link.
     ///
     /// # Errors
-    /// How long it has to wait: it tried too many that were none.
+    /// The time to wait, after too many invalid links.
     pub fn admit(&self, client: IpAddr, now: Timestamp) -> Result<(), Duration> {
         self.wrong.admit(client, now)
     }
 
-    /// This client tried one that is none.
+    /// Records that this client tried an invalid link.
     pub fn note_wrong(&self, client: IpAddr, now: Timestamp) {
         self.wrong.note(client, now);
     }
 
-    /// What the holder of this secret is asked. `None`: nothing, because it is no secret of a letter, or too old, or it was
-    /// answered.
+    /// Returns the question for the holder of this secret; `None` if the secret belongs to no letter, has expired, or was used
+    /// to answer.
     ///
     /// # Errors
-    /// If the store cannot say.
+    /// If the store cannot be read.
     pub async fn question(
         &self,
         secret: &Secret,
@@ -54,10 +54,10 @@ impl IncidentQuestions {
         Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
     }
 
-    /// Takes the answer, which was acted on, and tells of it. False: another one was first.
+    /// Stores the answer, which was acted on, and reports it. Returns false if another answer was first.
     ///
     /// # Errors
-    /// If the store cannot take it.
+    /// If the store cannot write it.
     pub async fn take(&self, secret: &Secret, answered: IncidentReply) -> Result<bool, StoreError> {
         let now = Timestamp::from_millis(answered.at);
         let is_first = self.questions.answer(&secret.digest(), now).await?.is_some();

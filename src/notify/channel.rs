@@ -1,4 +1,4 @@
-//! One way to tell somebody, and what may come of an attempt.
+//! A channel of notifications, and the results of an attempt to send one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,78 +10,79 @@ use super::news::{News, NewsKind};
 use crate::clock::Timestamp;
 use crate::secret::random_bytes;
 
-/// Sends.
+/// Sends messages through one channel.
 #[async_trait]
 pub trait Deliver: Send + Sync {
     /// Makes one attempt, in bounded time.
     async fn deliver(&self, parcel: &Parcel) -> Delivery;
 }
 
-/// What is to be sent.
+/// A message to be sent.
 #[derive(Clone, Debug)]
 pub struct Parcel {
-    /// The message's id: the same in each attempt.
+    /// The id of the message: the same in each attempt.
     pub id: String,
-    /// What it says.
+    /// The content.
     pub news: News,
-    /// Now.
+    /// The present time.
     pub now: Timestamp,
 }
 
-/// What came of an attempt.
+/// The result of an attempt.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Delivery {
-    /// It was sent.
+    /// The message was sent.
     Sent,
-    /// It may work later: not before the given time, if the receiver named one. The text is for the log.
+    /// The attempt failed, and may succeed later: not before the given time, if the receiver named one. The text is for the
+    /// log.
     Again(String, Option<Duration>),
-    /// It never will. The text is for the log.
+    /// The attempt failed, and later ones will too. The text is for the log.
     Never(String),
-    /// There is nobody to send it to: a person without an address.
+    /// There is no recipient: the user has no address.
     NoAddress,
-    /// Not now, although the channel works: so much later.
+    /// The message must wait this long, although the channel works.
     Later(Duration),
 }
 
 /// A channel, as configured.
 pub struct Channel {
-    /// Its name: a metric label, and what its messages are kept under.
+    /// The name: a metric label, and the key under which its messages are stored.
     pub name: Arc<str>,
-    /// What it is told.
+    /// The kinds of news that the channel sends.
     pub kinds: Vec<NewsKind>,
-    /// An attempt takes no longer.
+    /// The longest duration of an attempt.
     pub timeout: Duration,
-    /// How it sends.
+    /// The sender.
     pub deliver: Arc<dyn Deliver>,
-    /// Rung when a message was put in.
+    /// Notified when a message was queued.
     pub(super) wake: Notify,
 }
 
-/// The channels, and by which rules messages wait in them.
+/// The channels, and the rules by which messages wait in them.
 pub struct Channels {
-    /// All of them.
+    /// All channels.
     pub all: Vec<Arc<Channel>>,
     /// The rules.
     pub pace: Pace,
 }
 
-/// `[notify]`: how long and how many.
+/// `[notify]`: limits of time and number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Pace {
-    /// How many messages wait in one channel at most.
+    /// The most messages that wait in one channel.
     pub queue: u32,
-    /// For how long the same incident is no news.
+    /// How long the same incident is not reported again.
     pub cool_down: Duration,
-    /// The wait after the first failure; it doubles with each further one.
+    /// The backoff after the first failure; it doubles with each further one.
     pub first_retry: Duration,
-    /// The longest wait.
+    /// The longest backoff.
     pub longest_retry: Duration,
-    /// A message older than this is given up.
+    /// The age at which a message is given up.
     pub give_up_after: Duration,
 }
 
 impl Channel {
-    /// A channel.
+    /// Creates a channel.
     pub fn new(
         name: &str,
         kinds: Vec<NewsKind>,
@@ -93,8 +94,8 @@ impl Channel {
 }
 
 impl Pace {
-    /// How long to wait after so many failures: between half of the doubled wait and all of it, so that what failed together
-    /// does not come back together.
+    /// Returns the backoff after this many failures: between half of the doubled time and all of it, so that messages that
+    /// failed together are not retried together.
     pub(super) fn wait(&self, failures: u32) -> Duration {
         let doubled = self.first_retry.saturating_mul(1 << failures.saturating_sub(1).min(20));
         let longest = doubled.min(self.longest_retry);

@@ -1,8 +1,8 @@
-//! Codes that are mailed to stand for a second factor: asking for one.
+//! Requests for one-time codes by mail, which replace a second factor.
 //!
-//! Whoever asks has proved the password, or has a session. The wish goes into the outbox; the worker makes the code when it mails it, so
-//! that the store has a hash of it and no more ([`IssueCodes`]). **Three an hour** ([`requested`](super::requested)), for each browser that is
-//! known and for all others together: whoever stole the password uses up none of its owner's.
+//! The requester has proved the password, or has a session. The request goes into the outbox; the worker creates the code when
+//! it mails it, so that the store holds only its hash ([`IssueCodes`]). **Three an hour** ([`requested`](super::requested)),
+//! for each known browser and for all others together: whoever stole the password cannot use up the owner's requests.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,29 +21,30 @@ use crate::secret::{Digest, Secret};
 use crate::store::StoreError;
 use crate::store::outbox::Outbox;
 
-/// Somebody asks for a code.
+/// A request for a code by mail.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CodeAsked {
-    /// Whose.
+    /// The user.
     pub user: Person,
-    /// Whose wishes are counted together with it.
+    /// What is counted together: a known browser, or all others.
     pub counted_as: String,
-    /// Where it is good: see [`IssueCodes::issue_code`].
+    /// Where the code is valid: see [`IssueCodes::issue_code`].
     pub place: String,
-    /// From where.
+    /// The client's address.
     pub client: IpAddr,
     /// The `User-Agent`.
     pub agent: String,
-    /// When, in milliseconds since 1970.
+    /// The time of the request, in milliseconds since 1970.
     pub at: u64,
-    /// Until when it is good, in milliseconds since 1970.
+    /// The time at which the code expires, in milliseconds since 1970.
     pub until: u64,
 }
 
-/// Makes codes, and remembers them in a form from which they cannot be read.
+/// Creates codes, and stores them in a form from which they cannot be read.
 #[async_trait]
 pub trait IssueCodes: Send + Sync {
-    /// A code of this user's: good once, in this place (one sign-in, or one session), until then. The error is for the log.
+    /// Returns a code of this user: valid once, in this place (one sign-in, or one session), until then. The error is for the
+    /// log.
     async fn issue_code(
         &self,
         user: &UserKey,
@@ -52,23 +53,24 @@ pub trait IssueCodes: Send + Sync {
     ) -> Result<Secret, String>;
 }
 
-/// See the head of this module. Cheap to clone.
+/// Takes requests for codes: see the head of this module. Cheap to clone.
 #[derive(Clone)]
 pub struct MailedCodes(RequestedMail);
 
 impl MailedCodes {
-    /// After this long one may ask again in any case.
+    /// The time after which a user may request again in any case.
     pub const WAIT: Duration = HOUR;
 
-    /// Wishes go into this outbox.
+    /// Creates it with the outbox that stores the requests.
     pub fn new(outbox: Arc<dyn Outbox>, counting: Arc<dyn Counting>) -> Self {
         Self(RequestedMail::new(MAILED_CODES, outbox, counting))
     }
 
-    /// Asks for one; durable when this returns. `bound`: how many wishes wait at most. False: there were three within an hour.
+    /// Requests a code, durably when this returns. `bound`: the most requests that wait. Returns false after three within an
+    /// hour.
     ///
     /// # Errors
-    /// If the store cannot keep it.
+    /// If the store cannot write it.
     pub async fn ask(&self, asked: CodeAsked, bound: u32) -> Result<bool, StoreError> {
         let Person { directory, id } = asked.user.clone();
         let counted_as = asked.counted_as.clone();

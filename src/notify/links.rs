@@ -1,12 +1,14 @@
-//! Links that are mailed to let somebody in: asking for one, and opening it.
+//! Mailed sign-in links: how they are requested and opened.
 //!
-//! **Asking says nothing.** Whoever asks is answered before anybody is looked up: the wish goes into the outbox, and the worker
-//! finds out whether there is such an account, with an address of its own. So neither answer nor time depend on it.
+//! **A request reveals nothing.** It is answered before any user is looked up: the request goes into the outbox, and the worker
+//! finds out whether there is such an account, with an address of its own. So neither the answer nor its time depends on it.
 //!
-//! **Three an hour for one name** ([`requested`](super::requested)). And each address may ask so often in an hour, which is kept in memory.
+//! **Three an hour for one name** ([`requested`](super::requested)). The requests of each address are limited as well, in
+//! memory.
 //!
-//! **The link** is worth something in the browser that asked alone. The store has hashes, of its secret and of that browser's
-//! cookie, and no more. Looking at it changes nothing; it is spent once, with all others of the same account and browser.
+//! **The link** is valid only in the browser that requested it. The store holds only the hashes of its secret and of that
+//! browser's cookie. Showing its page changes nothing; it is used once, together with all others of the same account and
+//! browser.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,58 +28,58 @@ use crate::secret::{Digest, Secret};
 use crate::store::StoreError;
 use crate::store::outbox::{Outbox, Questions};
 
-/// How long a link works, from the moment when it was asked for.
+/// How long a link is valid after its request.
 pub const LINK: Duration = Duration::from_secs(600);
 
-/// So often one address may ask in [`HOUR`].
+/// The most requests of one address in [`HOUR`].
 const PER_ADDRESS: u32 = 10;
 
-/// Longer is no token.
+/// The longest token; a longer text is not looked up.
 const LONGEST_TOKEN: usize = 64;
 
-/// Somebody asks for a link.
+/// A request for a link.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LinkAsked {
-    /// The name, as it was given.
+    /// The name as it was given.
     pub name: String,
-    /// Was it typed into the gateway's own form?
+    /// Whether it was typed into the gateway's own form.
     pub is_typed: bool,
-    /// Whose password was right, where that is known.
+    /// The user whose password was right, if known.
     pub user: Option<Person>,
-    /// The name as it is counted.
+    /// The name under which requests are counted.
     pub account: String,
-    /// The browser that asks: the hash of its cookie.
+    /// The hash of the cookie of the browser that requests it.
     pub browser: String,
-    /// From where.
+    /// The client's address.
     pub client: IpAddr,
     /// The `User-Agent`.
     pub agent: String,
-    /// When, in milliseconds since 1970.
+    /// The time of the request, in milliseconds since 1970.
     pub at: u64,
-    /// Where they wanted to go; none: the start page.
+    /// Where the user wanted to go; `None` is the start page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// What a link stands for.
+/// The meaning of a link.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct MailedLink {
-    /// Whom it lets in.
+    /// The user whom the link lets in.
     pub user: Person,
-    /// The name as it is counted.
+    /// The name under which requests are counted.
     pub account: String,
-    /// The hash of what the directory said of their password.
+    /// The hash of the password mark from the directory.
     pub password: String,
-    /// The browser that asked: the hash of its cookie.
+    /// The hash of the cookie of the browser that requested it.
     pub browser: String,
-    /// When, in milliseconds since 1970.
+    /// The time of the request, in milliseconds since 1970.
     pub asked_at: u64,
-    /// Where they wanted to go. It is kept here and not in the letter, where others would read or change it.
+    /// Where the user wanted to go. Stored here and not in the letter, where others could read or change it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
 
-/// See the head of this module. Cheap to clone.
+/// Takes requests for links, and opens links: see the head of this module. Cheap to clone.
 #[derive(Clone)]
 pub struct MailedLinks {
     requested: RequestedMail,
@@ -87,25 +89,25 @@ pub struct MailedLinks {
 }
 
 impl LinkAsked {
-    /// One key for each that may be mailed in an hour.
+    /// Returns the key of the `nth` request within an hour.
     fn key(&self, nth: u32) -> Digest {
         Digest::of(format!("mailed link {nth}\n{}", self.account).as_bytes())
     }
 }
 
 impl MailedLink {
-    /// Was it asked for by the browser with this cookie?
+    /// Whether the browser with this cookie requested it.
     pub fn is_of_browser(&self, cookie: &Secret) -> bool {
         self.browser == hash_text(&cookie.digest())
     }
 
-    /// The hash of what the directory said of the password.
+    /// Returns the hash of the password mark from the directory.
     pub fn password_mark(&self) -> Option<Digest> {
         let bytes = URL_SAFE_NO_PAD.decode(&self.password).ok()?;
         Some(Digest::from_bytes(bytes.try_into().ok()?))
     }
 
-    /// What one answer answers: each link of this account and browser.
+    /// Returns what all links of this account and browser have in common: using one uses all.
     pub(super) fn about(&self) -> Digest {
         let Person { directory, id } = &self.user;
         Digest::of(format!("mailed link\n{directory}\n{id}\n{}", self.browser).as_bytes())
@@ -113,7 +115,7 @@ impl MailedLink {
 }
 
 impl MailedLinks {
-    /// Wishes go into this outbox, and are questions until they are answered.
+    /// Creates it with the outbox for requests and the store of links.
     pub fn new(
         outbox: Arc<dyn Outbox>,
         questions: Arc<dyn Questions>,
@@ -124,42 +126,43 @@ impl MailedLinks {
         Self { requested, questions, asking, wrong: Arc::default() }
     }
 
-    /// May this client ask for one? If so, it has asked.
+    /// Checks whether this client may request a link, and counts a request that is allowed.
     ///
     /// # Errors
-    /// How long it has to wait.
+    /// The time to wait.
     pub fn admit_asking(&self, client: IpAddr, now: Timestamp) -> Result<(), Duration> {
         self.asking.admit(client, now)?;
         self.asking.note(client, now);
         Ok(())
     }
 
-    /// May this client open one?
+    /// Checks whether this client may open a link.
     ///
     /// # Errors
-    /// How long it has to wait: it tried too many that were none.
+    /// The time to wait, after too many invalid links.
     pub fn admit(&self, client: IpAddr, now: Timestamp) -> Result<(), Duration> {
         self.wrong.admit(client, now)
     }
 
-    /// This client tried one that is none.
+    /// Records that this client tried an invalid link.
     pub fn note_wrong(&self, client: IpAddr, now: Timestamp) {
         self.wrong.note(client, now);
     }
 
-    /// Asks for one; durable when this returns. `bound`: how many wishes wait at most. False: there were three within an hour.
+    /// Requests a link, durably when this returns. `bound`: the most requests that wait. Returns false after three within an
+    /// hour.
     ///
     /// # Errors
-    /// If the store cannot keep it.
+    /// If the store cannot write it.
     pub async fn ask(&self, asked: LinkAsked, bound: u32) -> Result<bool, StoreError> {
         let key = |nth| asked.key(nth);
         self.requested.ask(&News::LinkAsked(asked.clone()), key, bound).await
     }
 
-    /// What a link stands for. `None`: nothing, because it is none, too old, or spent.
+    /// Returns the meaning of a link; `None` if it is invalid, expired, or used.
     ///
     /// # Errors
-    /// If the store cannot say.
+    /// If the store cannot be read.
     pub async fn look(
         &self,
         token: &Secret,
@@ -173,21 +176,21 @@ impl MailedLinks {
         Ok(body.and_then(|body| serde_json::from_slice(&body).ok()))
     }
 
-    /// Spends it, with all others of its account and browser: true once.
+    /// Uses up the link, with all others of its account and browser. Returns true once.
     ///
     /// # Errors
-    /// If the store cannot take it.
+    /// If the store cannot write it.
     pub async fn spend(&self, token: &Secret, now: Timestamp) -> Result<bool, StoreError> {
         Ok(self.questions.answer(&link_digest(token), now).await?.is_some())
     }
 }
 
-/// Under what a link is kept. It is never mistaken for another secret that a letter has.
+/// Returns the digest under which a link is stored. It never equals that of another letter's secret.
 pub(super) fn link_digest(token: &Secret) -> Digest {
     Digest::of(format!("mailed link\n{}", token.expose()).as_bytes())
 }
 
-/// A hash, as it is written.
+/// Returns a hash in the text form that is stored.
 pub fn hash_text(digest: &Digest) -> String {
     URL_SAFE_NO_PAD.encode(digest.as_bytes())
 }
@@ -247,7 +250,7 @@ mod tests {
             ("kim", 3601, false),
             ("kim", 4200, true),
         ] {
-            // Of each wish another one, as after a restart.
+            // A new instance for each request, as after a restart.
             let wish = links(&store).ask(asked(account, at(secs)), 100).await.unwrap();
             assert_eq!(wish, is_mailed, "{account} {secs}");
             let claim = Claim {
@@ -316,7 +319,7 @@ mod tests {
         assert_eq!([both.0.unwrap(), both.1.unwrap()].iter().filter(|spent| **spent).count(), 1);
         assert_eq!(links.look(&second, at(1)).await.unwrap(), None, "of the same browser");
         assert!(links.look(&other, at(1)).await.unwrap().is_some());
-        // The secret of another letter is no link, and a link answers no other letter.
+        // The secret of another letter is no link, and a link is no answer to another letter.
         let plain = NewQuestion {
             digest: Secret::new("four").digest(),
             about: Digest::of(b"x"),

@@ -1,10 +1,9 @@
-//! Telling people what was found: the incident as a plain value, and the port that takes it.
+//! Notifications about incidents: the incident as a plain value, and the port that takes it.
 //!
-//! Whoever sees an incident hands it in and goes on. Handing in never waits and never fails: a channel that is down, a store
-//! that is down and a queue that is full are no reason for a request or a detector to be slower. What is lost is counted.
+//! Reporting an incident never waits and never fails: a channel or store that is down, or a full queue, must not slow down a
+//! request or a detector. Lost incidents are counted.
 //!
-//! One incident is one message. Whoever hands the same thing in again within a cool-down has told nothing new; the key by
-//! which that is seen is [`Incident::key`].
+//! One incident is one message. Within a cool-down, an incident with the same [`Incident::key`] is no new message.
 
 mod answers;
 mod channel;
@@ -45,39 +44,39 @@ use crate::clock::Timestamp;
 use crate::geo::Country;
 use crate::secret::Digest;
 
-/// Something odd that happened, as whoever is told about it needs it.
+/// An anomaly, with what its recipients need.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Incident {
     /// The name of the detector that found it.
     pub detector: &'static str,
-    /// When.
+    /// When it happened.
     pub at: Timestamp,
-    /// Whom it concerns. None: an address or a name that no directory knows; no mail is sent then.
+    /// The user concerned. `None` if it is about an address, or a name that no directory knows; then no mail is sent.
     pub user: Option<UserKey>,
-    /// The session that it is about, if there is one.
+    /// The session concerned, if there is one.
     pub session: Option<SessionId>,
-    /// What it is about where that is neither: the name that was given, or the network. So many guesses from everywhere at
-    /// one name are one incident.
+    /// The subject if it is neither of them: the name given, or the network. So many guesses from everywhere at one name are
+    /// one incident.
     pub about: Option<Arc<str>>,
     /// The client's address.
     pub client: Option<IpAddr>,
     /// The country of that address, if a database knows it.
     pub country: Option<Country>,
-    /// The `User-Agent`, as the client sent it; empty if it sent none. It is said in words to people.
+    /// The `User-Agent`, as the client sent it; empty if it sent none. Users see a description instead.
     pub agent: Arc<str>,
-    /// What was done about it, by the stable names of the actions.
+    /// The actions taken, by their stable names.
     pub actions: Vec<&'static str>,
 }
 
-/// Takes incidents in.
+/// Takes incidents.
 pub trait Notices: Send + Sync {
-    /// Takes one incident in. Never waits; what cannot be taken in is dropped and counted.
+    /// Takes one incident. Never waits; an incident that does not fit is dropped and counted.
     fn tell(&self, incident: Incident);
 }
 
 impl Incident {
-    /// Two incidents with the same key are the same incident: one detector, about one session, else one user (and what it is
-    /// about, if that is said), else one name or network, else one address.
+    /// Returns the key that identifies the incident: the detector with the session, else the user (and the subject, if there is
+    /// one), else the name or network, else the address.
     pub fn key(&self) -> Digest {
         let session = self.session.as_ref().map(SessionId::as_str);
         let user = self.user.as_ref().map(ToString::to_string);

@@ -1,4 +1,4 @@
-//! What waits in the outbox, as JSON: it must be read again after a restart, by a later version too.
+//! The messages in the outbox, as JSON: they must be readable after a restart, by a later version too.
 
 use std::sync::Arc;
 
@@ -11,31 +11,31 @@ use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::secret::Digest;
 
-/// One thing that is told.
+/// The content of one notification.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum News {
     /// A detector found something.
     Incident(ToldIncident),
-    /// A person answered the question in the mail about an incident.
+    /// A user answered the question in the mail about an incident.
     Answered(IncidentReply),
-    /// A session was ended, by whomever and for whatever but time.
+    /// A session was ended for any reason except expiry.
     SessionEnded(SessionEndNews),
-    /// The directory has another password for a user.
+    /// A user's password in the directory has changed.
     PasswordChanged(PasswordChangeNews),
-    /// What a user has as second factors changed.
+    /// A user's second factors changed.
     FactorChanged(FactorNews),
-    /// A personal access token of a user's was made, or ended before its time.
+    /// A personal access token was created, or ended before its time.
     PersonalTokenChanged(PersonalTokenNews),
-    /// A session has another level of assurance.
+    /// A session's level of assurance changed.
     AssuranceChanged(AssuranceNews),
-    /// Somebody asks for a link to be let in by.
+    /// A user requests a sign-in link.
     LinkAsked(LinkAsked),
-    /// Somebody asks for a code that stands for a second factor.
+    /// A user requests a code that replaces a second factor.
     CodeAsked(CodeAsked),
 }
 
-/// Which kind of news it is.
+/// The kind of a [`News`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum NewsKind {
     /// [`News::Incident`]
@@ -58,10 +58,10 @@ pub enum NewsKind {
     CodeAsked,
 }
 
-/// An incident, as it is kept and sent.
+/// An incident, as it is stored and sent.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ToldIncident {
-    /// Its id: the same in every channel.
+    /// The id of the incident: the same in every channel.
     pub id: String,
     /// See [`Incident::detector`].
     pub detector: String,
@@ -84,45 +84,45 @@ pub struct ToldIncident {
     pub actions: Vec<String>,
 }
 
-/// A [`UserKey`].
+/// A [`UserKey`] in JSON.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Person {
     /// The directory.
     pub directory: String,
-    /// The id there.
+    /// The id in the directory.
     pub id: String,
 }
 
-/// What a person said about an incident.
+/// A user's answer about an incident.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct IncidentReply {
     /// The incident.
     pub incident: ToldIncident,
-    /// Was it them?
+    /// Whether the user said that it was them.
     pub was_me: bool,
-    /// How many sessions were ended because it was not.
+    /// The number of sessions that were ended because it was not the user.
     pub ended: u64,
-    /// When, in milliseconds since 1970.
+    /// The time of the answer, in milliseconds since 1970.
     pub at: u64,
 }
 
 /// A session that was ended.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SessionEndNews {
-    /// Which.
+    /// The session.
     pub session: String,
-    /// Whose.
+    /// The user of the session.
     pub user: Person,
-    /// Why: the stable name of the reason.
+    /// The stable name of the reason.
     pub why: String,
-    /// When, in milliseconds since 1970.
+    /// When it ended, in milliseconds since 1970.
     pub at: u64,
 }
 
-/// A password that was changed.
+/// A change of a password.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PasswordChangeNews {
-    /// Whose.
+    /// The user.
     pub user: Person,
     /// When it was noticed, in milliseconds since 1970.
     pub at: u64,
@@ -131,44 +131,44 @@ pub struct PasswordChangeNews {
 /// A change of a user's second factors.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FactorNews {
-    /// Whose.
+    /// The user.
     pub user: Person,
     /// The stable name of the change.
     pub change: String,
-    /// When, in milliseconds since 1970.
+    /// When it changed, in milliseconds since 1970.
     pub at: u64,
 }
 
 /// A change of a user's personal access tokens.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct PersonalTokenNews {
-    /// Whose.
+    /// The owner of the tokens.
     pub user: Person,
     /// `made` or `ended`.
     pub change: String,
-    /// When, in milliseconds since 1970.
+    /// When it changed, in milliseconds since 1970.
     pub at: u64,
 }
 
-/// A session whose level of assurance is another one.
+/// A change of a session's level of assurance.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AssuranceNews {
-    /// Which.
+    /// The session.
     pub session: String,
-    /// Whose.
+    /// The user of the session.
     pub user: Person,
-    /// The name of the level that it had, if that is known.
+    /// The name of the previous level, if known.
     pub from: Option<String>,
-    /// The name of the level that it has.
+    /// The name of the new level.
     pub to: String,
-    /// What was proved, by the names of the methods.
+    /// The names of the authentication methods used.
     pub methods: String,
-    /// When, in milliseconds since 1970.
+    /// When it changed, in milliseconds since 1970.
     pub at: u64,
 }
 
 impl News {
-    /// Which kind it is.
+    /// Returns the kind.
     pub const fn kind(&self) -> NewsKind {
         match self {
             Self::Incident(_) => NewsKind::Incident,
@@ -183,7 +183,7 @@ impl News {
         }
     }
 
-    /// Two of the same key are the same news.
+    /// Returns the key by which equal news is recognized.
     pub(super) fn key(&self) -> Digest {
         let text = match self {
             Self::Incident(told) => return told.key(),
@@ -203,19 +203,19 @@ impl News {
             Self::AssuranceChanged(changed) => {
                 format!("assurance {}\n{}\n{}", changed.to, changed.session, changed.at)
             }
-            // These go into the outbox by other keys, which count (`RequestedMail`).
+            // Requests go into the outbox under other keys, which count them (`RequestedMail`).
             Self::LinkAsked(asked) => format!("link\n{}\n{}", asked.account, asked.at),
             Self::CodeAsked(asked) => format!("code\n{}\n{}", asked.place, asked.at),
         };
         Digest::of(text.as_bytes())
     }
 
-    /// Is it news again after a while? A session ends once, and a question is answered once.
+    /// Whether equal news is sent again after a cool-down. A session ends once, and a question is answered once.
     pub(super) const fn has_cool_down(&self) -> bool {
         matches!(self, Self::Incident(_))
     }
 
-    /// When it happened.
+    /// Returns when it happened.
     pub const fn at(&self) -> Timestamp {
         Timestamp::from_millis(match self {
             Self::Incident(told) => told.at,
@@ -230,20 +230,20 @@ impl News {
         })
     }
 
-    /// As the outbox keeps it.
+    /// Returns the text that the outbox stores.
     pub(super) fn to_body(&self) -> Vec<u8> {
-        // Texts and numbers only: nothing in it can fail to be written.
+        // It holds only texts and numbers, so serialization cannot fail.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// From what the outbox kept.
+    /// Parses the text that the outbox stored.
     pub(super) fn of_body(body: &[u8]) -> Option<Self> {
         serde_json::from_slice(body).ok()
     }
 }
 
 impl NewsKind {
-    /// Its name, as webhooks say it.
+    /// Returns the name that webhooks use.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Incident => "incident.detected",
@@ -260,7 +260,7 @@ impl NewsKind {
 }
 
 impl ToldIncident {
-    /// This incident, under this id.
+    /// Creates it from an incident, under this id.
     pub(super) fn new(id: String, incident: &Incident) -> Self {
         Self {
             id,
@@ -286,24 +286,24 @@ impl ToldIncident {
         )
     }
 
-    /// Whom it concerns.
+    /// Returns the user concerned.
     pub fn user_key(&self) -> Option<UserKey> {
         self.user.as_ref().map(Person::key)
     }
 
-    /// The session that it is about.
+    /// Returns the session concerned.
     pub fn session_id(&self) -> Option<SessionId> {
         self.session.as_deref().map(SessionId::new)
     }
 }
 
 impl Person {
-    /// This user.
+    /// Returns the person of this user.
     pub fn of(user: &UserKey) -> Self {
         Self { directory: user.directory.to_string(), id: user.id.to_string() }
     }
 
-    /// The user.
+    /// Returns the key of the user.
     pub fn key(&self) -> UserKey {
         UserKey { directory: Arc::from(&*self.directory), id: Arc::from(&*self.id) }
     }

@@ -1,7 +1,7 @@
-//! One POST to a receiver, and what its answer means.
+//! Sends one POST to a receiver, and interprets the answer.
 //!
-//! No redirect is followed and no proxy of the environment is used, so that nothing goes where the operator did not say. Of
-//! an answer only the status is read, and how long to wait.
+//! No redirect is followed and no proxy from the environment is used, so that nothing is sent anywhere but to the configured
+//! receiver. Only the status of an answer and its `Retry-After` are read.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use reqwest::{Certificate, Client, Url};
 
 use super::channel::Delivery;
 
-/// How long a connection may take to be made.
+/// The longest time to establish a connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// A client for one receiver. `ca`: a file of certificates that are trusted beside the system's.
+/// Creates a client for one receiver. `ca`: a file of certificates that are trusted besides the system's.
 pub(super) fn client(timeout: Duration, ca: Option<&Path>) -> Result<Client, String> {
     let mut builder = Client::builder()
         .no_proxy()
@@ -40,7 +40,7 @@ pub(super) fn client(timeout: Duration, ca: Option<&Path>) -> Result<Client, Str
     builder.build().map_err(|error| error.without_url().to_string())
 }
 
-/// Posts `body`. What a log may hold of it is the status or the reason, never the address, which may have a secret in it.
+/// Posts `body`. The result names only the status or the reason, because the address may contain a secret.
 pub(super) async fn post(
     client: &Client,
     url: &Url,
@@ -54,7 +54,7 @@ pub(super) async fn post(
     }
 }
 
-/// Any 2xx is a delivery (RFC 8935 section 2.2 says 202, others say 200 or 204). 410: the receiver wants no more of it.
+/// Any 2xx is a delivery (RFC 8935 section 2.2 says 202, others say 200 or 204). 410: the receiver wants no more messages.
 fn of_status(status: StatusCode, headers: &HeaderMap) -> Delivery {
     if status.is_success() {
         return Delivery::Sent;
@@ -66,7 +66,7 @@ fn of_status(status: StatusCode, headers: &HeaderMap) -> Delivery {
     Delivery::Again(format!("it answers {}", status.as_u16()), seconds.map(Duration::from_secs))
 }
 
-/// The whole chain: the outermost says only that something failed.
+/// Returns the whole chain of errors, because the outermost says only that something failed.
 fn reason_of(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,5 +1,4 @@
-//! Between whoever has news and the worker lies a bounded queue in memory. Handing in never waits: what finds it full is
-//! dropped and counted.
+//! A bounded queue in memory before the worker. Sending never waits: what does not fit is dropped and counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
@@ -16,23 +15,23 @@ use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::event::{EndReason, FactorEvent};
 
-/// More than this wait only while the store stands still, or when thousands of sessions end at once.
+/// The capacity. More wait only while the store is down, or when thousands of sessions end at once.
 const CAPACITY: usize = 8192;
 
-/// Takes news in. Cheap to clone.
+/// The sending half of the queue. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct NewsSink {
     queue: Sender<News>,
     dropped: Arc<AtomicU64>,
-    /// A bit for each kind that some channel is told; what nobody is told takes no room.
+    /// One bit for each kind that some channel sends; other kinds are not queued.
     wanted: Arc<AtomicU16>,
 }
 
-/// The other end, for the worker.
+/// The receiving half, for the worker.
 #[derive(Debug)]
 pub struct NewsQueue(pub(super) Receiver<News>);
 
-/// A queue.
+/// Returns both halves of a queue.
 pub fn queue() -> (NewsSink, NewsQueue) {
     let (sender, receiver) = mpsc::channel(CAPACITY);
     let wanted = Arc::new(AtomicU16::new(u16::MAX));
@@ -40,18 +39,18 @@ pub fn queue() -> (NewsSink, NewsQueue) {
 }
 
 impl NewsSink {
-    /// These channels are told from now on.
+    /// Queues news for these channels from now on.
     pub fn serve(&self, channels: &Channels) {
         let kinds = channels.all.iter().flat_map(|channel| &channel.kinds);
         self.wanted.store(kinds.fold(0, |all, kind| all | bit(*kind)), Ordering::Relaxed);
     }
 
-    /// A person answered.
+    /// Reports a user's answer.
     pub fn answered(&self, answered: IncidentReply) {
         self.put(News::Answered(answered));
     }
 
-    /// A session was ended.
+    /// Reports that a session was ended.
     pub fn session_ended(
         &self,
         session: &SessionId,
@@ -67,7 +66,7 @@ impl NewsSink {
         }));
     }
 
-    /// The directory has another password for this user.
+    /// Reports that the password of this user in the directory has changed.
     pub fn password_changed(&self, user: &UserKey, at: Timestamp) {
         self.put(News::PasswordChanged(PasswordChangeNews {
             user: Person::of(user),
@@ -75,13 +74,13 @@ impl NewsSink {
         }));
     }
 
-    /// What a user has as second factors changed.
+    /// Reports that a user's second factors changed.
     pub fn factor_changed(&self, user: &UserKey, change: FactorEvent, at: Timestamp) {
         let (user, change) = (Person::of(user), change.name().to_owned());
         self.put(News::FactorChanged(FactorNews { user, change, at: at.as_millis() }));
     }
 
-    /// A personal access token of a user's was made, or ended before its time.
+    /// Reports that a personal access token was created, or ended before its time.
     pub fn token_changed(&self, user: &UserKey, is_made: bool, at: Timestamp) {
         let change = if is_made { "made" } else { "ended" }.to_owned();
         let user = Person::of(user);
@@ -92,12 +91,12 @@ impl NewsSink {
         }));
     }
 
-    /// A session has another level of assurance.
+    /// Reports that a session's level of assurance changed.
     pub fn assurance_changed(&self, changed: &AssuranceNews) {
         self.put(News::AssuranceChanged(changed.clone()));
     }
 
-    /// How much was dropped since the start.
+    /// Returns how many items were dropped since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -118,7 +117,7 @@ const fn bit(kind: NewsKind) -> u16 {
 
 impl Notices for NewsSink {
     fn tell(&self, incident: Incident) {
-        // The worker gives it its id: there may be no randomness here, and nothing may fail.
+        // The worker sets the id, because creating one here could fail for lack of randomness.
         self.put(News::Incident(ToldIncident::new(String::new(), &incident)));
     }
 }

@@ -1,7 +1,7 @@
-//! Letters that people ask for: so many an hour for one person.
+//! Letters that users request: a limited number in an hour for one user.
 //!
-//! Each wish takes one of [`AN_HOUR`] keys of the outbox, which stay known for an hour. So the bound survives a restart, and is the same
-//! for names that nobody has.
+//! Each request takes one of [`AN_HOUR`] keys of the outbox, which are remembered for an hour. So the limit survives a restart,
+//! and is the same for names that no user has.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,23 +15,23 @@ use crate::secret::{Digest, random_id};
 use crate::store::StoreError;
 use crate::store::outbox::{NewMessage, Outbox, Questions, Queued};
 
-/// So many are mailed for one person in [`HOUR`].
+/// The most letters for one user in [`HOUR`].
 const AN_HOUR: u32 = 3;
 
-/// How long a wish counts.
+/// How long a request counts.
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
 
-/// What people can ask to have mailed. Cheap to clone.
+/// The letters that users can request. Cheap to clone.
 #[derive(Clone)]
 pub struct RequestedLetters {
-    /// Links that let somebody in.
+    /// Sign-in links.
     pub links: MailedLinks,
-    /// Codes that stand for a second factor.
+    /// Codes that replace a second factor.
     pub codes: MailedCodes,
 }
 
 impl RequestedLetters {
-    /// Wishes go into this outbox; links are questions until they are opened.
+    /// Creates both with the outbox for requests and the store of links.
     pub fn new(
         outbox: &Arc<dyn Outbox>,
         questions: Arc<dyn Questions>,
@@ -42,7 +42,7 @@ impl RequestedLetters {
     }
 }
 
-/// Takes wishes for one channel. Cheap to clone.
+/// Takes requests for one channel. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct RequestedMail {
     channel: &'static str,
@@ -59,8 +59,8 @@ impl RequestedMail {
         Self { channel, outbox, counting }
     }
 
-    /// Asks for one; durable when this returns. `key` says for each that may be mailed in an hour under what it is counted; `bound`:
-    /// how many wishes wait at most. False: there were so many within an hour.
+    /// Requests a letter, durably when this returns. `key` returns the key under which the nth letter of an hour is counted;
+    /// `bound`: the most requests that wait. Returns false if the limit of the hour is reached.
     pub(super) async fn ask(
         &self,
         news: &News,

@@ -1,13 +1,13 @@
-//! `[[notify.security_events]]`: Security Event Tokens (RFC 8417), pushed (RFC 8935), so that other systems end what they hold.
+//! `[[notify.security_events]]`: pushes (RFC 8935) Security Event Tokens (RFC 8417), so that other systems end their sessions.
 //!
-//! The events are CAEP's: `session-revoked` for every session that was ended by anything but time, `credential-change` where the
-//! directory has another password, and where somebody's second factors changed, `assurance-level-change` where the user of a
-//! session proved something again and it has another level since. An operator's reset of second factors lowers no session's
-//! level: it ends them, and `session-revoked` says so.
+//! The events are CAEP's: `session-revoked` for every session that was ended for any reason except expiry, `credential-change`
+//! if a user's password in the directory or their second factors changed, `assurance-level-change` if the user of a session
+//! authenticated again and so changed its level. An operator's reset of second factors lowers no session's level: it ends the
+//! sessions, which `session-revoked` reports.
 //!
-//! The token is signed with the key that signs access tokens, and verified with the same JWK set. Its `typ` keeps it from being
-//! taken for an access token, and it has no `sub` and no `exp` (RFC 8417 section 4.2): who it is about is in `sub_id`
-//! (RFC 9493), by `iss` and `sub` as in access tokens, and for a session by its id, the `sid` there.
+//! The token is signed with the key that signs access tokens, and verified with the same JWK set. Its `typ` prevents its use as
+//! an access token, and it has no `sub` and no `exp` (RFC 8417 section 4.2): the subject is in `sub_id` (RFC 9493), by `iss`
+//! and `sub` as in access tokens, and for a session by its id, the `sid` there.
 
 use std::sync::Arc;
 
@@ -36,14 +36,14 @@ const LEVELS: &str = "NIST-AAL";
 
 /// Signs claims as a token of the type `secevent+jwt`.
 pub trait SignEvents: Send + Sync {
-    /// The compact serialization. The error is for the log.
+    /// Returns the compact serialization. The error is for the log.
     ///
     /// # Errors
     /// If there is no key to sign with.
     fn sign_event(&self, claims: &Value) -> Result<String, String>;
 }
 
-/// A receiver.
+/// A receiver of security events.
 pub struct SecurityEvents {
     client: Client,
     url: Url,
@@ -54,10 +54,10 @@ pub struct SecurityEvents {
 }
 
 impl SecurityEvents {
-    /// Makes it ready; nothing is sent yet. `token`: what the receiver knows us by.
+    /// Creates it; nothing is sent yet. `token`: the bearer token for the receiver.
     ///
     /// # Errors
-    /// Which of it cannot be used.
+    /// Which part of it cannot be used.
     pub fn new(
         settings: &SecurityEventsSettings,
         token: Option<&Secret>,
@@ -80,7 +80,7 @@ impl SecurityEvents {
         })
     }
 
-    /// The claims; none for news that is no security event.
+    /// Returns the claims; `None` for news that is no security event.
     fn claims(&self, parcel: &Parcel) -> Option<Value> {
         let user = |user: &Person| {
             let sub = user.key().to_string();
@@ -109,10 +109,10 @@ impl SecurityEvents {
                     "added" | "passkey_added" => "create",
                     "removed" | "passkey_removed" | "reset" => "revoke",
                     "renamed" | "recovery_renewed" => "update",
-                    // A code that was used changes nothing that others hold.
+                    // Using up a recovery code changes nothing that other systems hold.
                     _ => return None,
                 };
-                // CAEP tells keys within a device from those beside it, which the gateway does not know of a passkey.
+                // CAEP distinguishes platform from roaming authenticators; the gateway does not know which one a passkey is.
                 let credential_type = match changed.change.as_str() {
                     "passkey_added" | "passkey_removed" => "fido2-roaming",
                     _ => "app",
@@ -178,13 +178,13 @@ impl Deliver for SecurityEvents {
     }
 }
 
-/// A session of a user's (RFC 9493 section 3.3).
+/// Returns the subject for a session of a user (RFC 9493 section 3.3).
 fn of_session(session: &str, user: Value) -> Value {
     json!({"format": "complex", "session": {"format": "opaque", "id": session}, "user": user})
 }
 
-/// A change of a session's level of assurance (CAEP section 3.4). Of a session that a service began, nobody knows the level that
-/// it had, and nothing is said of it. None: a level of another version's.
+/// Returns a change of a session's level of assurance (CAEP section 3.4). Nothing is reported for a session that a service
+/// began, because its previous level is unknown, nor for a level of another version.
 fn level_change(changed: &AssuranceNews) -> Option<Value> {
     let nist = |name: &str| {
         AssuranceLevel::ALL.iter().find(|level| level.name() == name).map(|level| match level {
@@ -210,7 +210,7 @@ fn level_change(changed: &AssuranceNews) -> Option<Value> {
     Some(event)
 }
 
-/// Who made it end (CAEP section 2), by the name of the reason.
+/// Returns who initiated the end (CAEP section 2), by the name of the reason.
 fn initiated_by(why: &str) -> &'static str {
     match why {
         "detected" | "refresh_reused" => "policy",

@@ -1,4 +1,4 @@
-//! Incidents for tests, and rules that wait in seconds.
+//! Incidents for tests, and rules with waits of seconds.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use crate::caller::{SessionId, UserKey};
 use crate::clock::Timestamp;
 use crate::geo::Country;
 
-/// What the program does at its start: a client for TLS needs it, whether it speaks TLS or not.
+/// Installs the cryptography as the program does at its start: a client with TLS support needs it, even without TLS.
 pub(super) fn install_crypto() {
-    // It fails only if one is installed already, which is then this one.
+    // It fails only if one is already installed, which is then the same.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
-/// Ten messages, a cool-down of ten minutes, waits from one second to eight, a day.
+/// Ten messages, a cool-down of ten minutes, backoff from one second to eight, given up after a day.
 pub(super) const PACE: Pace = Pace {
     queue: 10,
     cool_down: Duration::from_secs(600),
@@ -22,7 +22,7 @@ pub(super) const PACE: Pace = Pace {
     give_up_after: Duration::from_secs(86_400),
 };
 
-/// An incident about a session and a user of the directory `django`, from 192.0.2.1.
+/// Returns an incident about a session and a user of the directory `django`, from 192.0.2.1.
 pub(super) fn incident(
     detector: &'static str,
     session: Option<&str>,

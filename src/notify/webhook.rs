@@ -1,4 +1,4 @@
-//! `[[notify.webhook]]`: news as a POST, signed as Standard Webhooks has it.
+//! `[[notify.webhook]]`: posts news, signed according to Standard Webhooks.
 //!
 //! ```text
 //! webhook-id: 8iR4...                      the same in each attempt
@@ -6,8 +6,8 @@
 //! webhook-signature: v1,<base64 of HMAC-SHA256(key, "id.timestamp.body")>
 //! ```
 //!
-//! A receiver computes the same over the body as it came, compares, looks that the timestamp is of now, and remembers ids.
-//! Each line of the secret's file is a secret, and each signs, so that one can take the place of another.
+//! A receiver computes the same over the body as received, compares, checks that the timestamp is recent, and remembers ids.
+//! Each line of the secret's file is a secret, and each signs, so that one can replace another.
 
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
@@ -29,12 +29,12 @@ const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// What a secret begins with.
+/// The prefix of a secret.
 const PREFIX: &str = "whsec_";
 /// The shortest key, in bytes.
 const SHORTEST: usize = 24;
 
-/// A receiver.
+/// A receiver of news.
 pub struct Webhook {
     client: Client,
     url: Url,
@@ -42,10 +42,10 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Makes it ready; nothing is sent yet. `secrets`: one a line.
+    /// Creates it; nothing is sent yet. `secrets`: one per line.
     ///
     /// # Errors
-    /// Which of it cannot be used.
+    /// Which part of it cannot be used.
     pub fn new(settings: &WebhookSettings, secrets: &Secret) -> Result<Self, String> {
         let url = Url::parse(&settings.url).map_err(|error| error.to_string())?;
         let client = post::client(settings.timeout, settings.ca_file.as_deref())?;
@@ -77,7 +77,8 @@ impl Deliver for Webhook {
     }
 }
 
-/// The keys of these secrets. Without the prefix nobody could say whether a text is base64: receivers' libraries differ.
+/// Returns the keys of these secrets. The prefix is required, because without it libraries of receivers disagree on whether a
+/// text is base64.
 fn keys(secrets: &Secret) -> Result<Vec<hmac::Key>, String> {
     let lines = secrets.expose().lines().map(str::trim).filter(|line| !line.is_empty());
     let keys = lines.map(|line| {
@@ -105,7 +106,7 @@ fn body(news: &News) -> Value {
         }
         News::PasswordChanged(changed) => json!({ "user": changed.user }),
         News::FactorChanged(changed) => json!({ "user": changed.user, "change": changed.change }),
-        // No webhook is told of it.
+        // No webhook receives these.
         News::LinkAsked(_) | News::CodeAsked(_) => json!({}),
         News::PersonalTokenChanged(changed) => {
             json!({ "user": changed.user, "change": changed.change })
@@ -156,7 +157,7 @@ mod tests {
 
     #[test]
     fn the_signature_is_that_of_the_specification() {
-        // The example of the specification's own libraries.
+        // The example of the libraries of the specification.
         let webhook = webhook("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
         let news = News::PasswordChanged(super::super::PasswordChangeNews {
             user: super::super::Person { directory: "d".into(), id: "7".into() },

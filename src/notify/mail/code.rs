@@ -1,4 +1,4 @@
-//! Mails the code that somebody asked for, to whoever has an address of their own ([`Mail::own_address`]).
+//! Mails a requested code, if the user has an address of their own ([`Mail::own_address`]).
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub struct CodeMail {
 }
 
 impl CodeMail {
-    /// By this mail, with codes from there.
+    /// Creates it with the mail and the source of codes.
     pub fn new(mail: Arc<Mail>, codes: Arc<dyn IssueCodes>) -> Self {
         Self { mail, codes }
     }

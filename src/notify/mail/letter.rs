@@ -6,7 +6,7 @@ use super::template::MailTemplate;
 use crate::wire::accept::Language;
 use crate::wire::html;
 
-/// What the template of a letter about an incident can say.
+/// The values that the template of a letter about an incident can use.
 const NAMES: [&str; 11] = [
     "service",
     "account",
@@ -21,15 +21,15 @@ const NAMES: [&str; 11] = [
     "account_page",
 ];
 
-/// What the template of a letter with a link can say.
+/// The values that the template of a letter with a link can use.
 const LINK_NAMES: [&str; 8] =
     ["service", "account", "when", "where", "device", "link", "until", "account_page"];
 
-/// What the template of a letter with a code can say.
+/// The values that the template of a letter with a code can use.
 const CODE_NAMES: [&str; 8] =
     ["service", "account", "when", "where", "device", "code", "until", "account_page"];
 
-/// The first line of a text template begins with it.
+/// The prefix of the first line of a text template.
 const SUBJECT: &str = "Subject: ";
 
 /// The templates of all letters.
@@ -54,7 +54,7 @@ struct Templates {
     html: MailTemplate,
 }
 
-/// What one letter says.
+/// The values of a letter about an incident.
 #[derive(Clone, Debug)]
 pub(super) struct Values<'a> {
     pub(super) service: &'a str,
@@ -67,11 +67,11 @@ pub(super) struct Values<'a> {
     pub(super) not_me: &'a str,
     pub(super) me: &'a str,
     pub(super) until: &'a str,
-    /// Where they see what is signed in to their account.
+    /// The address of the page that shows the sessions of their account.
     pub(super) account_page: &'a str,
 }
 
-/// What a letter says that somebody asked for.
+/// The values of a requested letter.
 #[derive(Clone, Debug)]
 pub(super) struct RequestedValues<'a> {
     pub(super) service: &'a str,
@@ -82,7 +82,7 @@ pub(super) struct RequestedValues<'a> {
     /// The link, or the code.
     pub(super) gives: &'a str,
     pub(super) until: &'a str,
-    /// Where they see what is signed in to their account.
+    /// The address of the page that shows the sessions of their account.
     pub(super) account_page: &'a str,
 }
 
@@ -95,10 +95,10 @@ pub(super) struct Letter {
 }
 
 impl Letters {
-    /// The built-in templates, or those of a folder where it has some.
+    /// Reads the templates of a folder, with the built-in ones for those that it lacks.
     ///
     /// # Errors
-    /// What is wrong with which file.
+    /// The name of the invalid file, and its problem.
     pub(super) fn read(folder: Option<&Path>) -> Result<Self, String> {
         let incident = [
             include_str!("../../../templates/mail/incident.en.txt"),
@@ -125,7 +125,7 @@ impl Letters {
         })
     }
 
-    /// The letter about an incident in this language.
+    /// Returns the letter about an incident in this language.
     pub(super) fn write(&self, language: Language, values: &Values<'_>) -> Letter {
         let values = [
             values.service,
@@ -143,19 +143,19 @@ impl Letters {
         self.incident.of(language).fill(&values)
     }
 
-    /// The letter with a link in this language.
+    /// Returns the letter with a link in this language.
     pub(super) fn link(&self, language: Language, values: &RequestedValues<'_>) -> Letter {
         self.link.of(language).fill(&values.in_order())
     }
 
-    /// The letter with a code in this language.
+    /// Returns the letter with a code in this language.
     pub(super) fn code(&self, language: Language, values: &RequestedValues<'_>) -> Letter {
         self.code.of(language).fill(&values.in_order())
     }
 }
 
 impl<'a> RequestedValues<'a> {
-    /// In the order of [`LINK_NAMES`] and [`CODE_NAMES`].
+    /// Returns the values in the order of [`LINK_NAMES`] and [`CODE_NAMES`].
     const fn in_order(&self) -> [&'a str; 8] {
         let Self { service, account, when, place, device, gives, until, account_page } = *self;
         [service, account, when, place, device, gives, until, account_page]
@@ -163,7 +163,7 @@ impl<'a> RequestedValues<'a> {
 }
 
 impl InBothLanguages {
-    /// The built-in ones are text and HTML in English, then in Korean.
+    /// Reads the templates of one letter. The built-in ones are text and HTML in English, then in Korean.
     fn read(
         folder: Option<&Path>,
         name: &str,
@@ -223,7 +223,7 @@ impl Templates {
     }
 }
 
-/// The file of a folder, if it has it, and how to call it.
+/// Returns the text of the folder's file if there is one, else the built-in text, with its name for messages.
 fn in_folder(
     folder: Option<&Path>,
     name: &str,
@@ -241,13 +241,13 @@ fn in_folder(
     }
 }
 
-/// No value makes a line of its own, or a header of its own, and none fills a page.
+/// Returns a value as one line of limited length, so that it adds neither a line nor a header, and does not fill a page.
 fn one_line(value: &str) -> String {
     let visible = |letter: char| if is_unseen(letter) { ' ' } else { letter };
     value.chars().take(1024).map(visible).collect()
 }
 
-/// Control characters, line and paragraph separators, and those that turn the direction of what follows.
+/// Whether it is a control character, a line or paragraph separator, or one that changes the direction of the text after it.
 fn is_unseen(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

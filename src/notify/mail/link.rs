@@ -1,8 +1,8 @@
-//! Mails the link that somebody asked for, to whoever has an address of their own.
+//! Mails a requested link, if the user has an address of their own.
 //!
-//! Who that is, is looked up here and not when it is asked for: nobody learns of an account by asking. The first directory that
-//! knows the name decides, as at a sign-in. **An address that several users of the directory have is nobody's own**: whoever
-//! else reads it would be let in.
+//! The user is looked up here and not at the request, so that a request reveals nothing about accounts. The first directory
+//! that knows the name decides, as at a sign-in. **An address that several users of the directory share is nobody's own**:
+//! anybody else who reads it could sign in.
 
 use std::sync::Arc;
 
@@ -23,23 +23,23 @@ use crate::wire::accept::Language;
 /// Sends mailed links.
 pub struct LinkMail {
     mail: Arc<Mail>,
-    /// The path of the page that they lead to (`paths.mailed_link`).
+    /// The path of the page that links lead to (`paths.mailed_link`).
     path: String,
 }
 
 impl LinkMail {
-    /// By this mail, to a page at this path.
+    /// Creates it with the mail and the path of the page.
     pub fn new(mail: Arc<Mail>, path: String) -> Self {
         Self { mail, path }
     }
 
-    /// Whom a name or a ticket means, and where they are known.
+    /// Returns the account of a name or a ticket, and its directory.
     async fn account_of(&self, asked: &LinkAsked) -> Result<Option<(Account, &dyn Users)>, String> {
         if let Some(person) = &asked.user {
             return self.mail.account_of(person).await;
         }
         for directory in &self.mail.directories {
-            // A service that checks passwords itself says nothing of a name, and takes every one.
+            // A service that checks passwords itself cannot look up names, and accepts every one.
             let Some(users) = directory.users() else { return Ok(None) };
             let typed = users.as_typed(&asked.name);
             let name = if asked.is_typed { &*typed } else { &asked.name };

@@ -1,15 +1,15 @@
-//! `[notify.mail]`: the person whom an incident concerns is told by mail, and asked whether it was them.
+//! `[notify.mail]`: notifies the user whom an incident concerns by mail, and asks whether it was them.
 //!
-//! **To whom.** The directory is asked at the moment of sending, so that a changed address counts. A user whom no directory can
-//! look up any more (a directory of `kind = "http"`) may have an address in a live session. Without one nothing is sent, and
+//! **Recipients.** The directory is queried when the letter is sent, so that a changed address counts. A user whom no directory
+//! can look up (a directory of `kind = "http"`) may have an address in a live session. Without an address nothing is sent, and
 //! that is counted. Several accounts may share one address: each letter names its account, and no address gets more than
 //! `per_address` letters an hour; the others wait.
 //!
-//! **The link.** Each attempt has a secret of its own, of which only the hash is stored; all of one message are about the same,
-//! and one answer answers all. It leads to `notify.mail.public_url`, never to a host that a request named.
+//! **The link.** Each attempt has a secret of its own, of which only the hash is stored; all secrets of one message belong to
+//! one question, and one answer settles all. The link leads to `notify.mail.public_url`, never to a host that a request named.
 //!
-//! **Never in a header**: a name. The recipient is an address that parses as one, and nothing else; the subject loses what could
-//! end a line, and is encoded besides.
+//! **Headers** never contain a name. The recipient is a valid address and nothing else; characters that could end a line are
+//! removed from the subject, which is encoded besides.
 
 mod code;
 mod letter;
@@ -47,15 +47,16 @@ use crate::wire::accept::Language;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// How many addresses are remembered for the limit of each. Past it the oldest hours go, and then all.
+/// The most addresses that are counted for `per_address`. Beyond it, those without a letter in the last hour are dropped, then
+/// all.
 const ADDRESSES: usize = 10_000;
 
-/// What the answer to a letter needs.
+/// What the answer to a letter needs, as it is stored.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Question {
     /// The incident.
     pub incident: ToldIncident,
-    /// What the user signs in with.
+    /// The name that the user signs in with.
     pub account: String,
 }
 
@@ -65,21 +66,21 @@ pub struct MailParts {
     pub settings: MailSettings,
     /// The password of `username`, if there is one.
     pub password: Option<Secret>,
-    /// What the service calls itself (`login.title`).
+    /// The name of the service (`login.title`).
     pub service: String,
-    /// The path of the page that asks (`paths.incident`).
+    /// The path of the page with the question (`paths.incident`).
     pub path: String,
-    /// The path of the page of one's account (`paths.account`); none: it is off.
+    /// The path of the account page (`paths.account`); `None` if it is off.
     pub account_path: Option<String>,
-    /// Who knows addresses.
+    /// The directories that know addresses.
     pub directories: Vec<Directory>,
-    /// Who knows them where a directory cannot be asked.
+    /// The live sessions, which know addresses where a directory cannot be queried.
     pub sessions: Arc<dyn Sessions>,
-    /// Who knows them when no session lives any more.
+    /// The former sessions, which know addresses when no session is live.
     pub former: Arc<dyn Former>,
-    /// For how long they are looked for there (`privacy.retention`).
+    /// How far back former sessions are searched (`privacy.retention`).
     pub retention: Duration,
-    /// Where questions are kept.
+    /// The store of questions.
     pub questions: Arc<dyn Questions>,
 }
 
@@ -101,10 +102,10 @@ pub struct Mail {
 }
 
 impl Mail {
-    /// Makes it ready; nothing is sent yet.
+    /// Creates it; nothing is sent yet.
     ///
     /// # Errors
-    /// Which of it cannot be used.
+    /// Which part of it cannot be used.
     pub fn new(parts: MailParts) -> Result<Self, String> {
         let MailParts {
             settings,
@@ -138,17 +139,17 @@ impl Mail {
         })
     }
 
-    /// Looks whether everything that it needs is there, and keeps nothing.
+    /// Checks whether everything that it needs is there, and discards it.
     ///
     /// # Errors
-    /// Which of it cannot be used.
+    /// Which part of it cannot be used.
     pub fn check(settings: &MailSettings, password: Option<Secret>) -> Result<(), String> {
         settings.from.parse::<Mailbox>().map_err(|error| format!("from: {error}"))?;
         Letters::read(settings.templates.as_deref())?;
         transport(settings, password).map(drop)
     }
 
-    /// Who they are, as far as anybody knows.
+    /// Returns the identity of a user, from the directory or else from a session.
     async fn person(
         &self,
         user: &UserKey,
@@ -165,12 +166,12 @@ impl Mail {
         if let Some(session) = sessions.first() {
             return Ok(Some(session.identity.load_full()));
         }
-        // What the incident is about has been ended, perhaps, and was the only one.
+        // The incident may have ended the user's only session.
         let last = self.former.last_identity(user, now.minus(self.retention)).await;
         Ok(last.map_err(|error| error.to_string())?.map(Arc::new))
     }
 
-    /// A user as their directory has them; none: it cannot be asked about users, or they are gone.
+    /// Returns a user's account in their directory; `None` if the directory cannot look up users, or the user is gone.
     async fn account_of(&self, person: &Person) -> Result<Option<(Account, &dyn Users)>, String> {
         let user = person.key();
         let mut directories = self.directories.iter();
@@ -180,7 +181,7 @@ impl Mail {
         Ok(account.map(|account| (account, users)))
     }
 
-    /// Where to mail what lets somebody in; none: they may not come, or have no address of their own.
+    /// Returns the address for links and codes; `None` if the account is inactive or has no address of its own.
     async fn own_address(account: &Account, users: &dyn Users) -> Result<Option<Address>, String> {
         if !account.active {
             return Ok(None);
@@ -189,7 +190,7 @@ impl Mail {
         Ok(own.and_then(|address| address.parse().ok()))
     }
 
-    /// May one more go to this address now? If not, when?
+    /// Counts one more letter to this address, or returns how long it has to wait.
     fn admit(&self, address: &Address, now: Timestamp) -> Result<(), Duration> {
         let key = Digest::of(address.to_string().to_lowercase().as_bytes());
         let mut lately = self.lately.lock();
@@ -213,7 +214,7 @@ impl Mail {
         }
     }
 
-    /// One that was admitted and not sent does not count.
+    /// Uncounts a letter that was admitted and not sent.
     fn take_back(&self, address: &Address, now: Timestamp) {
         let key = Digest::of(address.to_string().to_lowercase().as_bytes());
         if let Some(sent) = self.lately.lock().get_mut(&key)
@@ -223,7 +224,7 @@ impl Mail {
         }
     }
 
-    /// Asks the question, and gives the secret that answers it.
+    /// Stores the question, and returns the secret with which it is answered.
     async fn ask(
         &self,
         parcel: &Parcel,
@@ -289,7 +290,7 @@ impl Mail {
             .subject(letter.subject)
             // The same in each attempt, so that a mail program shows a repetition once.
             .message_id(Some(id))
-            // RFC 3834: no program answers it.
+            // RFC 3834: no program should reply.
             .raw_header(header("Auto-Submitted", "auto-generated"))
             .raw_header(header("X-Auto-Response-Suppress", "All"))
             .multipart(MultiPart::alternative_plain_html(letter.text, letter.html))
@@ -347,7 +348,7 @@ impl Deliver for Mail {
     }
 }
 
-/// In which language somebody reads, by what their directory says.
+/// Returns the language of a user, by the attributes from their directory.
 fn language_of(identity: &Identity, otherwise: Language) -> Language {
     let code = identity.attributes.get("language").map(|code| code.trim());
     match code.map(|code| code.get(..2).unwrap_or_default()) {
@@ -387,20 +388,20 @@ fn transport(
     })
 }
 
-/// An incident in words.
+/// An incident in words for users.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct IncidentText {
     /// What happened.
     pub what: &'static str,
-    /// When, with the time zone.
+    /// The time, with the time zone.
     pub when: String,
-    /// From where: the address, and its country.
+    /// The client's address, and its country.
     pub place: String,
-    /// On which device.
+    /// The device.
     pub device: String,
 }
 
-/// What people read of an incident.
+/// Describes an incident for users.
 pub fn describe(told: &ToldIncident, time_zone: &str, language: Language) -> IncidentText {
     let place = match (told.client, &told.country) {
         (Some(client), Some(country)) => format!("{client} ({country})"),
@@ -415,17 +416,17 @@ pub fn describe(told: &ToldIncident, time_zone: &str, language: Language) -> Inc
     }
 }
 
-/// The device in words, by its `User-Agent`.
+/// Describes the device by its `User-Agent`.
 pub fn device(agent: &str, language: Language) -> String {
     words::device(agent, language)
 }
 
-/// What a detector of this name found, as one sentence.
+/// Describes in one sentence what a detector of this name found.
 pub fn what_was_found(detector: &str, language: Language) -> &'static str {
     words::what(detector, language)
 }
 
-/// UTC where the machine does not know the zone any more.
+/// Returns the time in this zone, or in UTC if the system does not know the zone any more.
 pub fn time(at: Timestamp, zone: &str) -> String {
     let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
     let Ok(at) = jiff::Timestamp::from_millisecond(millis) else { return String::new() };
@@ -433,7 +434,7 @@ pub fn time(at: Timestamp, zone: &str) -> String {
     at.to_zoned(zone).strftime("%Y-%m-%d %H:%M %Z").to_string()
 }
 
-/// A mailbox that the server says it has not will not come (RFC 5321 section 4.2.3); everything else may be mended.
+/// A mailbox that the server rejects for good (RFC 5321 section 4.2.3) is given up; every other failure may pass.
 fn of_answer(
     answer: Result<lettre::transport::smtp::response::Response, lettre::transport::smtp::Error>,
 ) -> Delivery {
@@ -448,7 +449,7 @@ fn of_answer(
     }
 }
 
-/// The host of an origin, for ids of messages.
+/// Returns the host of an origin, for the ids of messages.
 fn host_of(origin: &str) -> String {
     let rest = origin.split_once("://").map_or(origin, |(_, rest)| rest);
     rest.split([':', '/']).next().unwrap_or_default().to_owned()

@@ -1,24 +1,24 @@
-//! Texts with places that are filled in: `{{ name }}`, and nothing else.
+//! Text templates with placeholders: `{{ name }}`, and nothing else.
 //!
-//! There are no conditions and no loops, so a text that an operator wrote cannot fail when it is needed: a name that does not
-//! exist is an error when the file is read.
+//! There are no conditions and no loops, so an operator's template cannot fail when it is needed: a name that does not exist is
+//! an error when the file is read.
 
-/// A text that is known to have no unknown places.
+/// A template whose placeholders are all known.
 #[derive(Clone, Debug)]
 pub(super) struct MailTemplate(Vec<Piece>);
 
 #[derive(Clone, Debug)]
 enum Piece {
     Text(String),
-    /// Index into the names.
+    /// An index into the names.
     Value(usize),
 }
 
 impl MailTemplate {
-    /// Reads a text whose places have these names.
+    /// Parses a template whose placeholders have these names.
     ///
     /// # Errors
-    /// What is wrong, with its line.
+    /// The problem, with its line.
     pub(super) fn parse(text: &str, names: &[&str]) -> Result<Self, String> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -40,7 +40,7 @@ impl MailTemplate {
         Ok(Self(pieces))
     }
 
-    /// The text with its values, each as `write` writes it.
+    /// Returns the text with its values, each escaped by `write`.
     pub(super) fn fill(&self, values: &[&str], write: impl Fn(&str) -> String) -> String {
         let mut filled = String::new();
         for piece in &self.0 {

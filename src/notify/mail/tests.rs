@@ -8,11 +8,11 @@ use crate::django::hashers::PasswordHasher;
 use crate::store::Former;
 use crate::store::memory::Memory;
 
-/// One user, `7`, with these attributes; or down.
+/// A directory with one user, `7`, with these attributes; or one that is down.
 struct People {
     attributes: BTreeMap<String, String>,
     down: bool,
-    /// Whoever else has the address.
+    /// The number of other users with the same address.
     others: usize,
 }
 
@@ -84,7 +84,7 @@ impl Users for People {
 fn settings() -> MailSettings {
     MailSettings {
         host: "127.0.0.1".into(),
-        // Nothing listens there: what is tested ends before, or with that.
+        // Nothing listens there: a test ends before, or with that failure.
         port: 1,
         tls: MailTls::None,
         username: None,

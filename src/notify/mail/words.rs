@@ -1,9 +1,9 @@
-//! What people read about an incident, in their language. A detector that this file does not know is told in general words,
-//! so that a new one needs nothing here to be told at all.
+//! Words about incidents for users, in their language. A detector that this file does not know is described in general words,
+//! so that a new detector needs nothing here to be reported.
 
 use crate::wire::accept::Language;
 
-/// What happened, as one sentence.
+/// Describes in one sentence what happened.
 pub(crate) fn what(detector: &str, language: Language) -> &'static str {
     let (english, korean) = match detector {
         "refresh_reuse" => (
@@ -107,7 +107,7 @@ pub(crate) fn what(detector: &str, language: Language) -> &'static str {
     of(language, english, korean)
 }
 
-/// What was done about it. What is told is a change itself, if a person made one.
+/// Describes what was done about it. If the incident is a change by the user, nothing else was changed.
 pub(crate) fn done_about(detector: &str, actions: &[String], language: Language) -> &'static str {
     let is_change = ["second_factor_", "recovery_code", "password_changed"];
     match actions.is_empty() && is_change.iter().any(|change| detector.starts_with(change)) {
@@ -116,7 +116,7 @@ pub(crate) fn done_about(detector: &str, actions: &[String], language: Language)
     }
 }
 
-/// What was done about it: the strongest of the actions.
+/// Describes what was done about it: the strongest of the actions.
 pub(crate) fn done(actions: &[String], language: Language) -> &'static str {
     let any = |name: &str| actions.iter().any(|action| action == name);
     let (english, korean) = if any("end_user_sessions") {
@@ -139,12 +139,12 @@ pub(crate) fn done(actions: &[String], language: Language) -> &'static str {
     of(language, english, korean)
 }
 
-/// What stands where nothing is known.
+/// Returns the word for an unknown value.
 pub(crate) fn unknown(language: Language) -> &'static str {
     of(language, "unknown", "알 수 없음")
 }
 
-/// The device in words: browser and system, as far as the `User-Agent` says so.
+/// Describes the device: browser and system, as far as the `User-Agent` names them.
 pub(crate) fn device(agent: &str, language: Language) -> String {
     match (browser(agent), system(agent)) {
         (Some(browser), Some(system)) => match language {
@@ -159,7 +159,7 @@ pub(crate) fn device(agent: &str, language: Language) -> String {
     }
 }
 
-/// The first that fits: most of them also call themselves those below.
+/// The first match counts: most browsers also name those below them.
 const BROWSERS: [(&str, &str); 15] = [
     ("KAKAOTALK", "KakaoTalk"),
     ("NAVER(inapp", "Naver"),
@@ -196,7 +196,7 @@ fn system(agent: &str) -> Option<&'static str> {
     SYSTEMS.iter().find(|(mark, _)| agent.contains(mark)).map(|(_, name)| *name)
 }
 
-/// `curl` of `curl/8.5.0`: a word of letters only, so that a sender's own text does not get into a mail.
+/// Returns `curl` for `curl/8.5.0`: letters, digits, `-` and `_` only, so that a sender's own text does not get into a mail.
 fn product(agent: &str) -> Option<&str> {
     let product = agent.split(['/', ' ']).next()?;
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';

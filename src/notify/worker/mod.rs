@@ -1,16 +1,16 @@
-//! The worker: puts news into the outbox, and sends what is due.
+//! The worker: writes news to the outbox, and sends the messages that are due.
 //!
 //! ```text
 //! NewsSink -> queue in memory -> outbox in the store -> one loop for each channel -> webhook, mail, ...
 //! ```
 //!
-//! It has a thread and a runtime of its own, so that no receiver, however slow, takes time from requests. News that the store
-//! does not take are held and tried again; meanwhile the queue in memory fills, and drops what finds it full.
+//! It has a thread and a runtime of its own, so that no receiver, however slow, takes time from requests. If the store fails,
+//! the worker holds the news and retries; meanwhile the queue in memory fills, and what does not fit is dropped.
 //!
-//! A loop claims what is due for longer than an attempt may take, tries it, and says what came of it. Whoever is killed in
-//! between leaves a claim that runs out: a message arrives at least once, and a repetition has the same id. While a channel
-//! fails, one message at a time is its probe, so that a receiver that is down costs one attempt a wait and not one for each
-//! message.
+//! A loop claims the messages that are due for longer than an attempt may take, tries to send them, and records the results. If
+//! the process is killed in between, the claim expires: a message is delivered at least once, and a repetition has the same id.
+//! While a channel fails, it tries one message at a time, so that a receiver that is down costs one attempt per backoff and not
+//! one per message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,60 +26,60 @@ use crate::clock::Clock;
 use crate::secret::random_id;
 use crate::store::outbox::{Claim, NewMessage, Outbox, OutboxMessage, Queued, Settled};
 
-/// How many messages of one channel are under way at a time.
+/// The most messages of one channel that are sent at a time.
 const AT_A_TIME: u32 = 8;
-/// How often a channel looks whether something is due.
+/// How often a channel checks whether a message is due.
 const TICK: Duration = Duration::from_secs(1);
 /// How much longer than an attempt a claim lasts.
 const MARGIN: Duration = Duration::from_secs(15);
-/// How long the worker holds news before it asks a store that failed again.
+/// How long the worker waits before it retries a failed store.
 const STORE_RETRY: Duration = Duration::from_millis(500);
-/// How much news shares one write.
+/// The most news in one write.
 const BATCH: usize = 128;
 
-/// What happened to messages, for the metrics.
+/// What happened to a message, for the metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum DeliveryOutcome {
-    /// It waits.
+    /// The message was queued.
     Queued,
-    /// The same was told within the cool-down.
+    /// An equal message was queued within the cool-down.
     Repeated,
-    /// It was dropped from a full queue, untold.
+    /// The message was dropped from a full queue, unsent.
     Dropped,
-    /// It was sent.
+    /// The message was sent.
     Sent,
-    /// An attempt failed; it is tried again.
+    /// An attempt failed, and will be repeated.
     Retried,
-    /// It waits because its receiver has had enough for now.
+    /// The message waits because its recipient has reached the limit for now.
     Deferred,
-    /// It was given up.
+    /// The message was given up.
     GivenUp,
-    /// There is nobody to send it to.
+    /// There is no recipient.
     NoAddress,
 }
 
 /// Counts messages.
 pub trait Counting: Send + Sync {
-    /// One more in this channel.
+    /// Counts one more message with this outcome in this channel.
     fn outcome(&self, channel: &str, outcome: DeliveryOutcome);
-    /// So many wait in this channel now.
+    /// Sets the number of messages that wait in this channel.
     fn waiting(&self, channel: &str, messages: u64);
 }
 
-/// See the head of this module.
+/// The worker: see the head of this module.
 pub struct Worker {
-    /// Where messages wait.
+    /// The outbox, where messages wait.
     pub outbox: Arc<dyn Outbox>,
     /// The channels, which a reload replaces.
     pub channels: watch::Receiver<Arc<Channels>>,
-    /// Counts.
+    /// The metrics.
     pub counting: Arc<dyn Counting>,
-    /// The time.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }
 
 impl DeliveryOutcome {
-    /// Every one.
+    /// All outcomes.
     pub const ALL: &'static [Self] = &[
         Self::Queued,
         Self::Repeated,
@@ -91,7 +91,7 @@ impl DeliveryOutcome {
         Self::NoAddress,
     ];
 
-    /// Stable name for metrics.
+    /// Returns the stable name for metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -107,7 +107,7 @@ impl DeliveryOutcome {
 }
 
 impl Worker {
-    /// Works until `stop` says true, and then puts what is queued into the outbox and ends the attempts that are under way.
+    /// Runs until `stop` is true, then writes what is queued to the outbox and finishes the attempts under way.
     pub async fn run(self, queue: NewsQueue, mut stop: watch::Receiver<bool>) {
         let worker = Arc::new(self);
         let mut loops = JoinSet::new();
@@ -127,7 +127,7 @@ impl Worker {
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
-        // Both end by themselves; a panic in one has been reported by its own hook.
+        // Both end by themselves; the panic hook has reported a panic in one.
         let _ = taking.await;
         while loops.join_next().await.is_some() {}
     }
@@ -142,7 +142,7 @@ impl Worker {
             };
             while !self.put(&batch).await {
                 if *stop.borrow() {
-                    // The store is gone, and so is the time to wait for it.
+                    // The store is down, and there is no time left to wait for it.
                     return;
                 }
                 tokio::time::sleep(STORE_RETRY).await;
@@ -154,7 +154,7 @@ impl Worker {
         }
     }
 
-    /// Puts news into the outbox. False: the store failed.
+    /// Writes news to the outbox. Returns false if the store failed.
     async fn put(&self, batch: &[News]) -> bool {
         let channels = Arc::clone(&self.channels.borrow());
         let mut messages = Vec::new();
@@ -188,7 +188,7 @@ impl Worker {
         true
     }
 
-    /// A message for each channel that is told this.
+    /// Returns a message for each channel that sends this kind of news.
     fn messages(&self, news: &News, channels: &Channels) -> Vec<NewMessage> {
         let mut news = news.clone();
         let Ok(id) = random_id() else { return Vec::new() };
@@ -211,7 +211,7 @@ impl Worker {
         channels.all.iter().filter(wants).filter_map(message).collect()
     }
 
-    /// Sends what is due in one channel, until it is configured no more.
+    /// Sends the messages of one channel that are due, until the channel is no longer configured.
     async fn serve(self: Arc<Self>, channel: Arc<Channel>, mut stop: watch::Receiver<bool>) {
         let mut failures = 0;
         loop {
@@ -288,7 +288,7 @@ impl Worker {
         }
     }
 
-    /// Tries one message, and says why the channel failed, if it did.
+    /// Tries to send one message, and returns why the channel failed, if it did.
     async fn attempt(
         &self,
         channel: &Channel,
@@ -334,7 +334,7 @@ impl Worker {
             }
         };
         self.counting.outcome(&channel.name, outcome);
-        // Whoever cannot say so sends it again when the claim has run out.
+        // If the result cannot be stored, the message is sent again when the claim expires.
         if let Err(error) = self.outbox.settle_message(&message.id, settled).await {
             tracing::warn!(%error, channel = &*channel.name, "a message may be sent again");
         }
@@ -342,13 +342,13 @@ impl Worker {
     }
 }
 
-/// What a round did.
+/// The result of a round.
 enum Round {
-    /// Nothing was due.
+    /// No message was due.
     Idle,
-    /// Everything that was due.
+    /// All messages that were due were sent.
     Sent,
-    /// Something failed; the receiver may have said when to come again.
+    /// An attempt failed; the receiver may have named the time of the next one.
     Failed(Option<Duration>),
 }
 

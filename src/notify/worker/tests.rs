@@ -12,13 +12,13 @@ use crate::clock::SystemClock;
 use crate::store::StoreError;
 use crate::store::memory::Memory;
 
-/// A receiver that answers as it is told, and keeps what it got.
+/// A receiver that answers as configured, and stores what it got.
 #[derive(Default)]
 struct Receiver {
     got: Mutex<Vec<Parcel>>,
-    /// So many attempts fail first.
+    /// The number of attempts that fail first.
     fails: AtomicUsize,
-    /// What it says otherwise; none: sent.
+    /// The answer after that; `None` means sent.
     says: Mutex<Option<Delivery>>,
 }
 
@@ -61,7 +61,7 @@ impl Counts {
     }
 }
 
-/// A worker with a receiver for each name, on a store in memory.
+/// A worker with a receiver for each name, and a store in memory.
 struct Scene {
     sink: NewsSink,
     store: Arc<Memory>,
@@ -72,7 +72,7 @@ struct Scene {
     running: tokio::task::JoinHandle<()>,
 }
 
-/// Waits in milliseconds, so that no test takes long.
+/// Backoff in milliseconds, so that no test takes long.
 const QUICK: Pace = Pace {
     first_retry: Duration::from_millis(5),
     longest_retry: Duration::from_millis(20),
@@ -181,7 +181,7 @@ async fn while_a_channel_fails_one_message_is_its_probe() {
     scene.receivers[0].fails.store(20, Ordering::SeqCst);
     scene.tell(&["s1", "s2", "s3", "s4", "s5", "s6"]);
     scene.until(|scene| scene.counts.of("bad", DeliveryOutcome::Sent) == 6).await;
-    // The first round may be of all six; each later one is of one until one succeeds.
+    // The first round may try all six; each later one tries one until one succeeds.
     assert_eq!(scene.counts.of("bad", DeliveryOutcome::Retried), 20);
     assert_eq!(scene.receivers[0].got.lock().len(), 26);
 }
@@ -289,7 +289,7 @@ async fn an_attempt_that_takes_too_long_is_one_that_failed() {
     scene.until(|scene| scene.counts.of("silent", DeliveryOutcome::Retried) >= 2).await;
 }
 
-/// An outbox that is down for a while.
+/// An outbox that fails for a while.
 struct Flaky {
     store: Arc<Memory>,
     fails: AtomicUsize,
