@@ -1,7 +1,7 @@
-//! One line for each request, from its [`Record`], with the target `access`.
+//! Writes one line for each request, from its [`Record`], with the target `access`.
 //!
-//! Texts are given to the log as texts and not as something that displays itself, so that both formats escape what a
-//! client wrote. What is absent is left out. While nobody listens (`log.access = false`), this costs one comparison.
+//! Texts are passed to the log as strings and not by their `Display`, so that both formats escape what a client wrote. Absent
+//! fields are omitted. If access lines are off (`log.access = false`), this costs one comparison.
 
 use http::Version;
 
@@ -10,7 +10,7 @@ use super::record::{Destination, Record, own_name};
 use crate::caller::{IssuerName, SessionId};
 use crate::wire::client_ip::ip_text;
 
-/// Writes the line.
+/// Writes the line of one request.
 pub(super) fn write(record: &Record<'_>, names: &Names) {
     let caller = record.caller.as_ref();
     let call = record.upstream.as_ref();

@@ -1,8 +1,8 @@
-//! Log lines as JSON: one object a line, with the time, the level, what the event says, and its target.
+//! Writes log lines as JSON: one object per line, with the time, the level, the event's fields, and its target.
 //!
-//! The subscriber library can write the same lines. It serializes each field through three layers of traits, and an access
-//! line has twenty-five of them on every request: that was a third of what such a request cost. Here each field goes
-//! straight into the line. What begins or ends a line, or a text, is always escaped.
+//! The subscriber library can write the same lines, but serializes each field through three layers of traits. An access line
+//! has twenty-five fields on every request: that was a third of the cost of such a request. Here each field is written directly
+//! into the line. Characters that could end a line or a string are always escaped.
 
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,10 +16,10 @@ use tracing_subscriber::layer::Context;
 use super::lines::LineSink;
 use crate::clock::Timestamp;
 
-/// An access line has some 600 bytes.
+/// The initial capacity of a line; an access line has some 600 bytes.
 const USUAL: usize = 768;
 
-/// Writes every event that it is given.
+/// Writes every event as a JSON line.
 #[derive(Debug)]
 pub(super) struct JsonLines(LineSink);
 
@@ -31,7 +31,7 @@ impl JsonLines {
 
 impl<S: Subscriber> Layer<S> for JsonLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        // What comes through the bridge from the `log` crate says in its fields where it is from.
+        // An event from the bridge to the `log` crate has its origin in its fields.
         let normalized = event.normalized_metadata();
         let metadata = normalized.as_ref().unwrap_or_else(|| event.metadata());
         let mut line = JsonLine(Vec::with_capacity(USUAL));
@@ -62,7 +62,7 @@ impl JsonLine {
         self.0.extend_from_slice(bytes);
     }
 
-    /// With microseconds.
+    /// Writes a time with microseconds.
     fn time(&mut self, micros: u64) {
         let text = Timestamp::from_millis(micros / 1000).to_string();
         let (rest, [a, b, c]) = (text.strip_suffix('Z').unwrap_or(&text), digits(micros % 1000));
@@ -70,7 +70,7 @@ impl JsonLine {
         self.raw(&[a, b, c, b'Z']);
     }
 
-    /// The name of a member, after a comma.
+    /// Writes the name of a member, after a comma.
     fn name(&mut self, name: &str) {
         self.raw(b",");
         self.text(name);
@@ -83,10 +83,10 @@ impl JsonLine {
         self.raw(b"\"");
     }
 
-    /// RFC 8259 section 7: quotation mark, reverse solidus and control characters are escaped.
+    /// Escapes quotation mark, reverse solidus and control characters (RFC 8259 section 7).
     #[expect(clippy::indexing_slicing, reason = "there is a place for each byte")]
     fn escaped(&mut self, text: &str) {
-        // All bytes, and without a branch for each.
+        // Checks all bytes without a branch for each.
         if !text.bytes().fold(false, |any, byte| any | ESCAPED[usize::from(byte)]) {
             return self.raw(text.as_bytes());
         }
@@ -122,12 +122,12 @@ impl JsonLine {
     }
 
     fn shown(&mut self, shown: fmt::Arguments<'_>) {
-        // Nothing fails in writing to memory.
+        // Writing to memory cannot fail.
         let _ = fmt::Write::write_fmt(self, shown);
     }
 }
 
-/// Is this byte escaped?
+/// Whether each byte is escaped.
 #[expect(clippy::indexing_slicing, reason = "the index is smaller than the length")]
 const ESCAPED: [bool; 256] = {
     let mut escaped = [false; 256];
@@ -147,7 +147,7 @@ fn digits(below_thousand: u64) -> [u8; 3] {
     [100, 10, 1].map(|unit| b'0' + (below_thousand / unit % 10).to_le_bytes()[0])
 }
 
-/// As the content of a text.
+/// Writes a text as the content of a string.
 impl fmt::Write for JsonLine {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.escaped(text);

@@ -1,12 +1,12 @@
-//! Writes lines on a thread of its own, so that no proxy thread ever waits for a disk or for whoever reads the log.
+//! Writes lines on a separate thread, so that no proxy thread ever waits for a disk or for the reader of the log.
 //!
-//! Between them lies a bounded queue. A line that finds it full is dropped and counted, as is one that cannot be written;
-//! the counts are metrics, and an operator who must not lose a line has an alert on them. The thread writes whatever is
-//! queued in one go, flushes, and rests for a moment before it looks again: a thread that waits in the queue is woken by a
-//! system call for every line, which was measured at 18 µs a request.
+//! A bounded queue leads to that thread. A line that finds it full is dropped and counted, as is one that cannot be written;
+//! the counts are metrics, and operators who must not lose a line have an alert on them. The thread writes all queued lines at
+//! once, flushes, and pauses for a moment before it checks again: waking a thread that waits in the queue takes a system call
+//! for every line, which was measured at 18 µs per request.
 //!
-//! When the [`LineWriter`] is dropped, it waits until what is queued is written, but not for ever: a reader that hangs must
-//! not keep the gateway from ending.
+//! Dropping the [`LineWriter`] waits until the queue is written, but not forever: a reader that hangs must not prevent the
+//! gateway from exiting.
 
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
@@ -17,23 +17,23 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Lines that may wait: a second of ten thousand a second.
+/// The most lines that wait: one second at ten thousand lines a second.
 const QUEUE: usize = 10_000;
-/// How long the thread rests between two batches, and so how old a line in a busy log can be.
+/// How long the thread pauses between two batches, and so the age that a line in a busy log can reach.
 const REST: Duration = Duration::from_millis(5);
-/// Bytes that are collected for one write.
+/// The bytes that are collected for one write.
 const BATCH: usize = 64 * 1024;
-/// How long the end waits for what is queued.
+/// How long dropping the writer waits for the queue.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Where lines go. Cheap to clone.
+/// The sending half of the queue of lines. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct LineSink {
     queue: SyncSender<LogMessage>,
     dropped: Arc<AtomicU64>,
 }
 
-/// Owns the thread.
+/// Owns the thread that writes the lines.
 #[derive(Debug)]
 pub(super) struct LineWriter {
     sink: LineSink,
@@ -41,22 +41,22 @@ pub(super) struct LineWriter {
     ended: Mutex<Receiver<()>>,
 }
 
-/// What lines are written to. Its thread alone calls it.
+/// The destination of lines. Only the thread of the writer calls it.
 pub(super) trait LogTarget: Send + 'static {
-    /// Takes a line, with its end. How many lines were lost.
+    /// Takes a line, with its end. Returns how many lines were lost.
     fn line(&mut self, line: Vec<u8>) -> u64;
 
-    /// Writes whatever it has taken. How many lines were lost.
+    /// Writes all lines taken so far. Returns how many lines were lost.
     fn flush(&mut self) -> u64;
 
-    /// The file was moved away: goes on in a new one.
+    /// Continues in a new file, because the old one was moved away.
     fn reopen(&mut self);
 
-    /// Nothing came for a while. When to look again.
+    /// Called when no line has come for a while. Returns when to call it again.
     fn rest(&mut self) -> Duration;
 }
 
-/// Lines as they are, to something that can be opened again.
+/// Writes lines unchanged, to a destination that can be reopened.
 struct Plain<W: Write, F> {
     out: BufWriter<W>,
     open: F,
@@ -71,7 +71,7 @@ enum LogMessage {
 }
 
 impl LineWriter {
-    /// Opens the target and starts the thread. `open` is called again for each [`LineSink::reopen`].
+    /// Opens the destination and starts the thread. `open` is called again for each [`LineSink::reopen`].
     pub(super) fn start<W: Write + Send + 'static>(
         name: &str,
         open: impl FnMut() -> io::Result<W> + Send + 'static,
@@ -88,7 +88,7 @@ impl LineWriter {
         Self::onto(name, capacity, Plain { out, open })
     }
 
-    /// Starts the thread on a target of its own kind.
+    /// Starts the thread with another kind of destination.
     pub(super) fn start_on(name: &str, target: impl LogTarget) -> io::Result<Self> {
         Self::onto(name, QUEUE, target)
     }
@@ -100,7 +100,7 @@ impl LineWriter {
         let dropped = Arc::clone(&sink.dropped);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             write_all(&lines, target, &dropped);
-            // First: who hears of the end finds that no line can be queued any more.
+            // Dropped first: when the end is noticed, no line can be queued any more.
             drop(lines);
             drop(ending);
         })?;
@@ -113,19 +113,20 @@ impl LineWriter {
 }
 
 impl LineSink {
-    /// Writes a line, with its end. Never waits.
+    /// Queues a line, with its end. Never waits.
     pub(super) fn line(&self, line: Vec<u8>) {
         if self.queue.try_send(LogMessage::Line(line)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Opens the target anew, after what is queued: a log rotation moved the file away. False if the queue is full.
+    /// Reopens the destination after the queued lines, because a log rotation moved the file away. Returns false if the queue
+    /// is full.
     pub(super) fn reopen(&self) -> bool {
         self.queue.try_send(LogMessage::Reopen).is_ok()
     }
 
-    /// How many lines were lost since the start.
+    /// Returns the number of lines that were lost since the start.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -152,12 +153,12 @@ impl<W: Write + Send + 'static, F: FnMut() -> io::Result<W> + Send + 'static> Lo
         u64::from(self.out.write_all(&line).is_err())
     }
 
-    /// What is left in the buffer is tried again with the next lines.
+    /// The rest of the buffer is retried with the next lines.
     fn flush(&mut self) -> u64 {
         u64::from(self.out.flush().is_err())
     }
 
-    /// If it cannot be opened, the old one goes on: a line in the wrong file is better than none.
+    /// If the new file cannot be opened, the old one is used: a line in the wrong file is better than none.
     fn reopen(&mut self) {
         if let Ok(new) = (self.open)() {
             let _ = self.out.flush();
@@ -205,7 +206,7 @@ fn write_all(lines: &Receiver<LogMessage>, mut target: impl LogTarget, dropped: 
 pub(super) mod tests {
     use super::*;
 
-    /// A target that is read after the writer ended.
+    /// A destination that is read after the writer has ended.
     #[derive(Clone, Default)]
     pub(in crate::telemetry) struct Page(Arc<Mutex<Vec<u8>>>);
 
@@ -226,7 +227,7 @@ pub(super) mod tests {
         }
     }
 
-    /// A target whose disk is full.
+    /// A destination whose disk is full.
     struct Full;
 
     impl Write for Full {
@@ -239,7 +240,7 @@ pub(super) mod tests {
         }
     }
 
-    /// A target that takes nothing until its gate is opened.
+    /// A destination that accepts nothing until its gate is opened.
     struct Gated(Receiver<()>, Page);
 
     impl Write for Gated {
@@ -277,7 +278,7 @@ pub(super) mod tests {
         let mut target = Some(Gated(gate, page.clone()));
         let opened = move || target.take().ok_or_else(|| io::Error::other("opened twice"));
         let writer = LineWriter::with_queue("test", 2, opened).unwrap();
-        // More than the thread takes at once and the queue holds, while the target takes nothing.
+        // More than the thread takes at once and the queue holds, while the destination accepts nothing.
         let line = vec![b'x'; 10_000];
         for _ in 0..100 {
             writer.sink().line(line.clone());

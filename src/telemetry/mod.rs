@@ -1,8 +1,7 @@
-//! What operators see: metrics, the access log, the audit trail.
+//! The data for operators: metrics, the access log, the audit trail.
 //!
-//! Nothing below this folder counts or logs. It notes what happened, as [`Event`]s, and gives, when a request is over, one
-//! [`Record`]; whoever has them tells [`Telemetry`], in one call each, and this folder knows where they go:
-//!
+//! No code below this folder counts or logs. It returns what happened as [`Event`]s and, when a request is complete, one
+//! [`Record`]; the caller passes each to [`Telemetry`] in one call, and this folder distributes them:
 //! ```text
 //! Record  -> Telemetry::request -> metrics, access log; audit trail where a shadowed route disagrees
 //! Event   -> Telemetry::event   -> metrics, audit trail, the detectors' queue
@@ -42,23 +41,23 @@ pub use record::{
 pub use subscriber::{Filter, LogError, Logging, init as init_log};
 pub use timed::{TimedStore, timed_directory};
 
-/// Brings metrics that somebody else counts up to date.
+/// Updates metrics that another part of the program counts.
 type AtScrape = Box<dyn Fn(&Metrics) + Send + Sync>;
 
-/// Told what happened.
+/// Receives what happened, and distributes it.
 pub struct Telemetry {
     metrics: Arc<Metrics>,
     audit: Arc<Audit>,
     detectors: EventSink,
     log_dropped: Box<dyn Fn() -> u64 + Send + Sync>,
     at_scrape: Vec<AtScrape>,
-    /// Where others are told of what ended.
+    /// Where other systems and users are notified.
     news: Option<NewsSink>,
-    /// Where it is kept what people are shown of their account.
+    /// Where the records for users' account pages are stored.
     account: Option<AccountNotes>,
 }
 
-/// Told what detectors found. It holds no [`EventSink`], so that the detectors' task can end.
+/// Receives the detectors' findings. It holds no [`EventSink`], so that the detectors' task can end.
 #[derive(Debug)]
 pub struct Findings {
     metrics: Arc<Metrics>,
@@ -66,7 +65,7 @@ pub struct Findings {
 }
 
 impl Telemetry {
-    /// Puts the parts together. `log_dropped`: [`Logging::dropped`], or a constant 0 where there is no log.
+    /// Creates the telemetry from its parts. `log_dropped`: [`Logging::dropped`], or a constant 0 without a log.
     pub fn new(
         metrics: Arc<Metrics>,
         audit: Audit,
@@ -84,35 +83,35 @@ impl Telemetry {
         }
     }
 
-    /// Asks this too when the metrics are read.
+    /// Calls `update` before every scrape.
     #[must_use]
     pub fn at_scrape(mut self, update: impl Fn(&Metrics) + Send + Sync + 'static) -> Self {
         self.at_scrape.push(Box::new(update));
         self
     }
 
-    /// Tells others of sessions that were ended, and of passwords that were changed.
+    /// Also notifies other systems and users, of ended sessions and changed passwords for example.
     #[must_use]
     pub fn with_news(mut self, news: NewsSink) -> Self {
         self.news = Some(news);
         self
     }
 
-    /// Keeps what people are shown of their account.
+    /// Also stores the records for users' account pages.
     #[must_use]
     pub fn with_account(mut self, notes: AccountNotes) -> Self {
         self.account = Some(notes);
         self
     }
 
-    /// A request is over. `labels` are of the configuration by which it was decided.
+    /// Records a completed request. `labels` are those of the configuration by which it was decided.
     pub fn request(&self, record: &Record<'_>, labels: &Labels) {
         self.metrics.request(record, labels);
         access_log::write(record, labels.names());
         self.audit.shadowed(record, labels.names());
     }
 
-    /// Something happened.
+    /// Records an event.
     pub fn event(&self, event: Event) {
         self.metrics.event(&event);
         self.audit.event(&event);
@@ -125,7 +124,7 @@ impl Telemetry {
         self.detectors.tell(event);
     }
 
-    /// What was counted since the start, for the operator's page; but what detectors found.
+    /// Returns the counts since the start for the operator's page, except those of findings.
     pub fn totals(&self) -> Totals {
         let counted = self.metrics.sum(&[
             ("doorwarden_decisions_total", &[]),
@@ -141,30 +140,30 @@ impl Telemetry {
         Totals { requests, refused, sign_ins, failed_sign_ins, refreshes, findings: 0 }
     }
 
-    /// Where findings are told.
+    /// Returns the receiver of findings.
     pub fn findings(&self) -> Findings {
         Findings { metrics: Arc::clone(&self.metrics), audit: Arc::clone(&self.audit) }
     }
 
-    /// The metrics, for what is no request and no event (connections, say).
+    /// Returns the metrics, for what is neither a request nor an event (connections, for example).
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// The audit trail.
+    /// Returns the audit trail.
     pub fn audit(&self) -> &Audit {
         &self.audit
     }
 
-    /// The audit trail's file was moved away: opens it anew. False if that could not even be queued.
+    /// Reopens the audit trail's file, because it was moved away. Returns false if the queue is full.
     pub fn reopen_audit(&self) -> bool {
         self.audit.reopen()
     }
 
-    /// The answer to `GET /metrics`: Prometheus' text format, `text/plain; version=0.0.4`.
+    /// Returns the answer to `GET /metrics`: Prometheus' text format, `text/plain; version=0.0.4`.
     ///
     /// # Errors
-    /// If it cannot be written, which only a mistake in the code can cause. The text is for the log.
+    /// If a metric cannot be written, which only a mistake in the code can cause. The text is for the log.
     pub fn scrape(&self) -> Result<String, String> {
         self.metrics.dropped(self.detectors.dropped(), self.audit.dropped(), (self.log_dropped)());
         for update in &self.at_scrape {
@@ -174,7 +173,7 @@ impl Telemetry {
     }
 }
 
-/// What other systems may have to know. What time ended, they see themselves.
+/// Reports what other systems and users may need to know. Expiry is not reported, because other systems see it themselves.
 fn tell(news: &NewsSink, event: &Event) {
     match &event.what {
         EventKind::SessionEnded { session, user, why } if *why != EndReason::Expired => {
@@ -186,7 +185,7 @@ fn tell(news: &NewsSink, event: &Event) {
         }
         EventKind::PasswordChanged { user, is_own } => {
             news.password_changed(user, event.at);
-            // Whoever changed it elsewhere is told of it there.
+            // A user who changed it elsewhere is notified there.
             if *is_own {
                 news.tell(change_of("password_changed", user, event));
             }
@@ -214,7 +213,8 @@ fn tell(news: &NewsSink, event: &Event) {
     }
 }
 
-/// A personal access token was made, or ended before its time. What ended all that somebody had is told by itself.
+/// Reports a personal access token that was created, or ended before its time. The end of everything that a user had is
+/// reported separately.
 fn tell_of_token(news: &NewsSink, event: &Event, user: &UserKey, is_made: bool) {
     news.token_changed(user, is_made, event.at);
     let is_revoked =
@@ -227,14 +227,14 @@ fn tell_of_token(news: &NewsSink, event: &Event, user: &UserKey, is_made: bool) 
     news.tell(change_of(name, user, event));
 }
 
-/// A change that a person made, for them to know of in case it was not them.
+/// Returns the incident for a user's own change, in case it was not the user.
 fn change_of(name: &'static str, user: &UserKey, event: &Event) -> Incident {
     Incident {
         detector: name,
         at: event.at,
         user: Some(user.clone()),
         session: None,
-        // Each is told: two within a cool-down are two.
+        // Every change is reported: two within a cool-down are two incidents.
         about: Some(event.at.as_millis().to_string().into()),
         client: event.client,
         country: None,
@@ -243,7 +243,7 @@ fn change_of(name: &'static str, user: &UserKey, event: &Event) -> Incident {
     }
 }
 
-/// As what a person is told of a change of their second factors. An invitation changes nothing yet.
+/// Returns the name under which users are notified of a change of their second factors. An invitation changes nothing yet.
 const fn told_as(change: FactorEvent) -> Option<&'static str> {
     match change {
         FactorEvent::Added => Some("second_factor_added"),
@@ -326,7 +326,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new().unwrap());
         let labels = metrics.labels(names());
         let audit = Audit::open(&log(Some(path.clone())), Arc::new(SystemClock)).unwrap();
-        // Room for one event, so that the second is dropped: that both ways out are fed shows in one scrape.
+        // There is room for one event, so that the second is dropped: one scrape shows that both destinations get events.
         let (sink, _queue) = queue(1);
         let telemetry =
             Telemetry::new(metrics, audit, sink, || 3).at_scrape(|metrics| metrics.hash_pool(4, 5));
@@ -373,8 +373,8 @@ mod tests {
         assert_eq!(told, ["trail_segment", "refresh_reused", "refresh_reused", "abnormal_access"]);
     }
 
-    /// Whatever is shown to operators is made of these values. None has a place for a secret, or for the headers, query or
-    /// body that one could be in.
+    /// All data for operators is made of these values. None has a field for a secret, or for headers, query or body, which may
+    /// contain one.
     #[test]
     fn no_value_that_is_shown_has_a_place_for_a_secret() {
         let values = [

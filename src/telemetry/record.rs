@@ -1,9 +1,9 @@
-//! What is known of one request when it is over: plain values, from which the access line and the metrics are made.
+//! The record of one completed request: plain values, from which the access line and the metrics are made.
 //!
-//! It borrows what it says: texts are made where a line is written, and nowhere else.
+//! A record borrows its values: text is created only when a line is written.
 //!
-//! A record holds no secret and nothing from which one could be read: the canonical path and never the query (people put
-//! tokens there), never a header's value, the session's id and not what proved it.
+//! A record holds no secret and nothing from which one could be read: the canonical path and never the query (which may contain
+//! tokens), never a header's value, the session's id and not its credential.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use crate::refusal::Refusal;
 use crate::wire::host::Host;
 use crate::wire::scheme::Scheme;
 
-/// One request that is over.
+/// One completed request.
 #[derive(Clone, Debug)]
 pub struct Record<'a> {
-    /// When it arrived.
+    /// When the request arrived.
     pub at: Timestamp,
-    /// Its id.
+    /// The id of the request.
     pub request_id: &'a str,
-    /// The client's address (behind trusted proxies: the one they name).
+    /// The client's address (behind trusted proxies: the one that they name).
     pub client: Option<IpAddr>,
     /// The protocol that the client spoke.
     pub protocol: Version,
@@ -34,119 +34,119 @@ pub struct Record<'a> {
     pub scheme: Scheme,
     /// The method.
     pub method: &'a Method,
-    /// The host asked for; none if there was no usable one.
+    /// The requested host; `None` if there was no usable one.
     pub host: Option<&'a Host>,
-    /// The canonical path, without the query; none if the target was refused.
+    /// The canonical path, without the query; `None` if the target was refused.
     pub path: Option<&'a str>,
-    /// Where it was headed.
+    /// The destination of the request.
     pub place: Destination,
-    /// What was decided about it.
+    /// The decision about the request.
     pub decision: Decided,
-    /// The status that the client got; none if it went away before.
+    /// The status that the client got; `None` if it disconnected before.
     pub status: Option<u16>,
-    /// Why it was refused or failed, if so. A forwarded request has one when the upstream failed.
+    /// Why the request was refused or failed, if so. A forwarded request has one when the upstream failed.
     pub refusal: Option<Refusal>,
-    /// Who called, if that is known.
+    /// The caller, if known.
     pub caller: Option<RecordedCaller<'a>>,
-    /// Bytes of the request's body.
+    /// The length of the request's body, in bytes.
     pub bytes_in: u64,
-    /// Bytes of the answer's body.
+    /// The length of the answer's body, in bytes.
     pub bytes_out: u64,
-    /// From its arrival to the last byte of the answer.
+    /// The time from arrival to the last byte of the answer.
     pub duration: Duration,
-    /// The gateway's own share of that: what it did itself, without waiting for client or upstream.
+    /// The gateway's own share of that time, without waiting for client or upstream.
     pub own: Duration,
     /// The call to the upstream, if there was one.
     pub upstream: Option<UpstreamCall>,
-    /// Header fields removed because they posed as the gateway's.
+    /// The number of header fields that were removed because they posed as the gateway's.
     pub spoofed_headers: u32,
-    /// On a shadowed route: how what would have been decided compares with what the service answered.
+    /// On a shadowed route: how the gate's decision compares with the service's answer.
     pub shadow: Option<Shadowed<'a>>,
 }
 
-/// Where a request was headed.
+/// The destination of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Destination {
     /// A route: its index in [`Config::routes`](crate::config::Config::routes).
     Route(usize),
     /// An own path.
     Own(OwnPath),
-    /// It was refused before that was known.
+    /// The request was refused before its destination was known.
     Nowhere,
 }
 
-/// What was decided about a request.
+/// The decision about a request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Decided {
-    /// To forward it.
+    /// The request is forwarded.
     Forward,
-    /// To forward it unchecked, because its route is shadowed.
+    /// The request is forwarded unchecked, because its route is shadowed.
     Shadow,
-    /// To answer it on an own path.
+    /// The request is answered on an own path.
     Serve,
-    /// To refuse it.
+    /// The request is refused.
     Refuse,
 }
 
-/// Who called.
+/// The caller of a request.
 #[derive(Clone, Debug)]
 pub struct RecordedCaller<'a> {
     /// The user.
     pub user: &'a UserKey,
-    /// The session; none for what an `[[issuer]]` issued.
+    /// The session; `None` for a credential of an `[[issuer]]`.
     pub session: Option<&'a SessionId>,
-    /// What was presented.
+    /// The kind of credential.
     pub proof: Proof,
 }
 
-/// A request that was let through unchecked.
+/// A request that was forwarded unchecked.
 #[derive(Clone, Debug)]
 pub struct Shadowed<'a> {
-    /// Do the two agree?
+    /// How the gate's decision and the service's answer compare.
     pub verdict: ShadowVerdict,
-    /// Why it would have been refused, if so.
+    /// Why the gate would have refused it, if so.
     pub refusal: Option<Refusal>,
-    /// Whose credential it was, where one holds.
+    /// The user of the credential, if it is valid.
     pub user: Option<&'a UserKey>,
-    /// The status that the service answered with; none if it did not.
+    /// The status of the service's answer; `None` without an answer.
     pub status: Option<u16>,
 }
 
 /// One call to an upstream.
 #[derive(Clone, Debug)]
 pub struct UpstreamCall {
-    /// Its index in [`Config::upstreams`](crate::config::Config::upstreams).
+    /// The index of the upstream in [`Config::upstreams`](crate::config::Config::upstreams).
     pub upstream: usize,
     /// The server that was chosen.
     pub server: Option<Arc<str>>,
-    /// From the choice of a server to the head of its answer, or to the failure.
+    /// The time from the choice of a server to the head of its answer, or to the failure.
     pub time: Duration,
-    /// How it failed, if it did.
+    /// How the call failed, if it did.
     pub failure: Option<UpstreamFailure>,
 }
 
-/// Why a client's connection came to nothing.
+/// Why a client's connection failed before a request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ConnectionFailure {
-    /// There are as many as `listen.max_connections` allows.
+    /// The limit `listen.max_connections` is reached.
     Limit,
-    /// The address has as many as `listen.max_connections_per_address` allows.
+    /// The limit `listen.max_connections_per_address` is reached.
     AddressLimit,
-    /// It is on a listener that requires the PROXY protocol, and is of none of the networks that may speak it.
+    /// The listener requires the PROXY protocol, and the peer is in none of the networks that may use it.
     NotAProxy,
-    /// It has no header of the PROXY protocol where one is required, or a broken one, or one that does not come.
+    /// A required header of the PROXY protocol is missing, malformed, or not sent in time.
     ProxyHeader,
-    /// It was closed before it said anything: a health check, a port scan.
+    /// The peer closed the connection before it sent anything: a health check, a port scan.
     Empty,
-    /// It does not speak TLS on a port for TLS.
+    /// The peer does not speak TLS on a port for TLS.
     NotTls,
-    /// The handshake failed.
+    /// The TLS handshake failed.
     Tls,
-    /// Handshake or head did not arrive in time.
+    /// Handshake or request head did not arrive in time.
     Timeout,
-    /// What it sent is no head of a request.
+    /// The peer sent something that is no request head.
     Unreadable,
-    /// Frames of HTTP/2 that carry nothing, too many of them.
+    /// The peer sent too many HTTP/2 frames that carry nothing.
     Flood,
 }
 
@@ -155,28 +155,28 @@ pub enum ConnectionFailure {
 pub enum UpstreamFailure {
     /// No connection could be made.
     Connect,
-    /// It did not answer in time.
+    /// The server did not answer in time.
     Timeout,
-    /// It broke off, or its answer is not HTTP.
+    /// The server closed the connection early, or its answer is not HTTP.
     Broken,
 }
 
-/// Why a request was tried again.
+/// Why a request was retried.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Retried {
     /// No connection was made.
     Connect,
-    /// The server refused the stream, or was just going away, and has not looked at it.
+    /// The server refused the stream, or was shutting down, and has not processed the request.
     Refused,
     /// The answer had a status of `upstream.retry.statuses`.
     Status,
 }
 
 impl Retried {
-    /// Every one.
+    /// All reasons.
     pub const ALL: &'static [Self] = &[Self::Connect, Self::Refused, Self::Status];
 
-    /// Stable name for metrics.
+    /// Returns the stable name for metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
@@ -187,10 +187,10 @@ impl Retried {
 }
 
 impl Decided {
-    /// Every one.
+    /// All decisions.
     pub const ALL: &'static [Self] = &[Self::Forward, Self::Shadow, Self::Serve, Self::Refuse];
 
-    /// Stable name for metrics and the access line.
+    /// Returns the stable name for metrics and the access line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Forward => "forward",
@@ -202,7 +202,7 @@ impl Decided {
 }
 
 impl ConnectionFailure {
-    /// Every one.
+    /// All failures.
     pub const ALL: &'static [Self] = &[
         Self::Limit,
         Self::AddressLimit,
@@ -216,7 +216,7 @@ impl ConnectionFailure {
         Self::Flood,
     ];
 
-    /// Stable name for metrics and the log.
+    /// Returns the stable name for metrics and the log.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Limit => "limit",
@@ -234,10 +234,10 @@ impl ConnectionFailure {
 }
 
 impl UpstreamFailure {
-    /// Every one.
+    /// All failures.
     pub const ALL: &'static [Self] = &[Self::Connect, Self::Timeout, Self::Broken];
 
-    /// Stable name for metrics and the access line.
+    /// Returns the stable name for metrics and the access line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Connect => "connect",
@@ -247,7 +247,7 @@ impl UpstreamFailure {
     }
 }
 
-/// An own path's name for metrics and the access line; with a colon, so that no route is mistaken for it.
+/// Returns an own path's name for metrics and the access line; its colon distinguishes it from any route.
 pub(super) const fn own_name(own: OwnPath) -> &'static str {
     match own {
         OwnPath::Login => "own:login",
@@ -274,7 +274,7 @@ pub(super) const fn own_name(own: OwnPath) -> &'static str {
     }
 }
 
-/// Every own path, in the order of its declaration.
+/// All own paths, in the order of their declaration.
 pub(super) const OWN_PATHS: &[OwnPath] = &[
     OwnPath::Login,
     OwnPath::Refresh,

@@ -1,10 +1,10 @@
-//! Where log lines go: to standard error, as JSON or as text, through a queue and a thread of their own.
+//! Writes log lines to standard error, as JSON or as text, through a queue and a separate thread.
 //!
-//! `log.level` is the gateway's own. Libraries are heard from `warn` on at most: below it the proxy framework logs whole request
-//! heads, credentials included. The access log and the audit trail are no question of severity: `log.access` and
-//! `log.audit_file` decide about them, and they are written at every level.
+//! `log.level` applies to the gateway itself. Libraries log at `warn` or above only: below it the proxy framework logs whole
+//! request heads, credentials included. The access log and the audit trail do not depend on the level: `log.access` and
+//! `log.audit_file` switch them.
 //!
-//! The proxy framework and rustls log through the `log` crate; a bridge brings their records here.
+//! The proxy framework and rustls log through the `log` crate; a bridge passes their records on to this log.
 
 use std::io::{self, Write};
 
@@ -20,32 +20,32 @@ use super::json_lines::JsonLines;
 use super::lines::{LineSink, LineWriter};
 use crate::config::{self, LogFormat};
 
-/// Keeps the log's thread; when it is dropped, what is queued is written.
+/// Owns the log's thread; when it is dropped, the queued lines are written.
 #[derive(Debug)]
 pub struct Logging {
     writer: LineWriter,
     filter: Filter,
 }
 
-/// What is logged. Cheap to clone; another configuration can change it.
+/// The filter of the log. Cheap to clone; another configuration can change it.
 #[derive(Clone, Debug)]
 pub struct Filter(reload::Handle<Targets, Registry>);
 
 /// The log cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// The level is none.
+    /// The level does not exist.
     #[error("log.level {0:?} is none of error, warn, info, debug")]
     Level(String),
     /// The thread could not be started.
     #[error("the log's thread could not be started: {0}")]
     Thread(#[from] io::Error),
-    /// It is set up already.
+    /// A log is already set up.
     #[error("a log is set up already")]
     Twice,
 }
 
-/// One line on its way to the queue.
+/// One line that is being formatted for the queue.
 #[derive(Debug)]
 pub(super) struct PendingLine<'a> {
     sink: &'a LineSink,
@@ -55,7 +55,7 @@ pub(super) struct PendingLine<'a> {
 /// Sets up the log of this process.
 ///
 /// # Errors
-/// If the level is none, the thread does not start, or a log is set up already.
+/// If the level does not exist, the thread does not start, or a log is already set up.
 pub fn init(log: &config::Log) -> Result<Logging, LogError> {
     let filter = filter(log)?;
     let writer = LineWriter::start("log", || Ok(io::stderr()))?;
@@ -70,33 +70,33 @@ pub fn init(log: &config::Log) -> Result<Logging, LogError> {
 }
 
 impl Logging {
-    /// How many lines were lost since the start, as a function that can be asked at any time.
+    /// Returns a function that returns the number of lines lost since the start.
     pub fn dropped(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
         let sink = self.writer.sink().clone();
         move || sink.dropped()
     }
 
-    /// What is logged.
+    /// Returns the filter of the log.
     pub fn filter(&self) -> Filter {
         self.filter.clone()
     }
 }
 
 impl Filter {
-    /// Logs as this configuration says.
+    /// Changes the filter to that of this configuration.
     ///
     /// # Errors
     /// [`LogError::Level`]
     pub fn change(&self, log: &config::Log) -> Result<(), LogError> {
         let filter = filter(log)?;
-        // It fails only where the log is gone, and with it the process.
+        // It fails only if the log is gone, when the process ends.
         let _ = self.0.reload(filter);
         tracing_log::log::set_max_level(records(log)?);
         Ok(())
     }
 }
 
-/// Records of the `log` crate below this are not even made; the filter then says which targets count.
+/// Returns the level below which records of the `log` crate are not even created; the filter then selects by target.
 fn records(log: &config::Log) -> Result<tracing_log::log::LevelFilter, LogError> {
     let level: LevelFilter = log.level.parse().map_err(|_| LogError::Level(log.level.clone()))?;
     Ok(match level.min(LevelFilter::WARN) {
@@ -146,7 +146,7 @@ impl Write for PendingLine<'_> {
 }
 
 impl Drop for PendingLine<'_> {
-    /// A writer is made for each line, so its end is the line's.
+    /// A writer is created for each line, so the line ends with it.
     fn drop(&mut self) {
         if !self.line.is_empty() {
             self.sink.line(std::mem::take(&mut self.line));
@@ -171,7 +171,7 @@ mod tests {
         config::Log { format, level: level.into(), access, ..config::Log::default() }
     }
 
-    /// What is written while `work` runs.
+    /// Returns what is written while `work` runs.
     fn written(log: &config::Log, work: impl FnOnce()) -> String {
         let page = Page::default();
         let target = page.clone();

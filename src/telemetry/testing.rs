@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::wire::host::Host;
 use crate::wire::scheme::Scheme;
 
-/// One route `app`, one upstream and one directory `django`.
+/// Returns one route `app`, and one upstream `django` with one server.
 pub(super) fn names() -> Names {
     Names {
         routes: vec!["app".into()],
@@ -26,7 +26,7 @@ static HOST: LazyLock<Host> = LazyLock::new(|| Host::parse("app.example").unwrap
 static USER: LazyLock<UserKey> = LazyLock::new(|| UserKey::new("django", "7"));
 static SESSION: LazyLock<SessionId> = LazyLock::new(|| SessionId::new("s-1"));
 
-/// A request that was forwarded and answered.
+/// Returns the record of a request that was forwarded and answered.
 pub(super) fn record() -> Record<'static> {
     Record {
         at: Timestamp::from_millis(1_795_422_879_042),

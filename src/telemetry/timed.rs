@@ -1,4 +1,4 @@
-//! Ports that time and count what is asked of the port behind them, and change nothing else.
+//! Wraps ports to time and count their operations; the wrappers change nothing else.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -33,7 +33,7 @@ use crate::store::{
 };
 use crate::wire::jar::Jar;
 
-/// A store whose operations are timed. It implements each port that the store behind it implements.
+/// A store whose operations are timed. It implements each port that the wrapped store implements.
 #[derive(Clone, Debug)]
 pub struct TimedStore<S: ?Sized> {
     store: Arc<S>,
@@ -47,7 +47,7 @@ struct TimedDirectory<D: ?Sized> {
 }
 
 impl<S: ?Sized> TimedStore<S> {
-    /// In front of `store`.
+    /// Wraps `store`.
     pub const fn new(store: Arc<S>, metrics: Arc<Metrics>) -> Self {
         Self { store, metrics }
     }
@@ -145,7 +145,7 @@ impl<S: RefreshTokens + ?Sized> RefreshTokens for TimedStore<S> {
 
 #[async_trait]
 impl<S: Stamps + ?Sized> Stamps for TimedStore<S> {
-    /// Not timed: it is a look-up in memory, for each request.
+    /// Not timed, because it is a look-up in memory for each request.
     fn stamp(&self, key: &Digest) -> Option<Timestamp> {
         self.store.stamp(key)
     }
@@ -206,7 +206,7 @@ impl<S: Questions + ?Sized> Questions for TimedStore<S> {
 
 #[async_trait]
 impl<S: Blocks + ?Sized> Blocks for TimedStore<S> {
-    /// Not timed: it is the list in memory.
+    /// Not timed, because it is the list in memory.
     fn list(&self) -> Arc<BlockList> {
         self.store.list()
     }
@@ -300,7 +300,7 @@ impl<S: Backup + ?Sized> Backup for TimedStore<S> {
     }
 }
 
-/// The directory, whose look-ups and sign-ins are counted by its name from now on.
+/// Wraps a directory, so that its look-ups and sign-ins are counted under its name.
 pub fn timed_directory(directory: Directory, metrics: &Metrics) -> Directory {
     let metrics = metrics.directory(directory.name());
     match directory {
@@ -343,7 +343,7 @@ impl Users for TimedDirectory<dyn Users> {
         self.directory.as_typed(name)
     }
 
-    // It asks once in all.
+    // Not timed, because the directory makes at most one query for all calls.
     async fn key(&self, id: &str) -> Result<UserKey, DirectoryError> {
         self.directory.key(id).await
     }
@@ -395,7 +395,7 @@ impl LoginService for TimedDirectory<dyn LoginService> {
 mod tests {
     use super::*;
 
-    /// Fails if it is down, and otherwise knows nothing.
+    /// A directory that fails if it is down, and otherwise knows nobody.
     struct Empty {
         down: bool,
     }

@@ -1,9 +1,9 @@
-//! What is known of the trail beside its segments: an anchor for each closed one, and the head.
+//! The records about the trail beside its segments: an anchor for each closed segment, and the head.
 //!
-//! `FILE.anchors` has one sealed line for each segment that was closed, and another when that segment was dropped because its
-//! time was over or moved away by somebody else's rotation. It is never cut, so what a dropped segment held at its end is known
-//! for ever. `FILE.head` is one record of 512 bytes that is written in place: up to where the trail is on the disk. Without it
-//! nobody could say whether lines are missing at the end. Whoever writes the trail holds the lock on it.
+//! `FILE.anchors` has one sealed line for each closed segment, and another when that segment was dropped at the end of its
+//! retention or moved away by another program's rotation. The file is never truncated, so the end of a dropped segment stays
+//! known. `FILE.head` is one record of 512 bytes that is overwritten in place: how far the trail is on the disk. Without it,
+//! missing lines at the end could not be detected. Whoever writes the trail holds the lock on the head.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -16,22 +16,22 @@ use serde_json::json;
 use super::seal::{Mac, SealKey, SealKind, SealedLine};
 use crate::clock::Timestamp;
 
-/// One sector, which a disk writes whole or not at all.
+/// The size of a sector, which a disk writes entirely or not at all.
 const HEAD: usize = 512;
 
-/// What became of a segment.
+/// What happened to a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SegmentChange {
-    /// It is complete.
+    /// The segment is complete.
     Closed,
-    /// It was removed: its time was over.
+    /// The segment was removed at the end of its retention.
     Dropped,
-    /// Somebody else moved it away while it was written.
+    /// Another program moved the segment away while it was written.
     Moved,
 }
 
-/// What is known of one segment.
+/// The record of one segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Anchor {
     pub(super) became: SegmentChange,
@@ -39,7 +39,7 @@ pub(super) struct Anchor {
     pub(super) first_seq: u64,
     pub(super) last_seq: u64,
     pub(super) last_mac: String,
-    /// Seconds since 1970: when it was begun, and when it was closed.
+    /// When the segment was begun, and when it was closed, in seconds since 1970.
     pub(super) from: u64,
     pub(super) to: u64,
 }
@@ -48,34 +48,34 @@ pub(super) struct Anchor {
 #[derive(Debug, Default)]
 pub(super) struct Anchors {
     pub(super) all: Vec<Anchor>,
-    /// Codes of the lines; each belongs to the anchor at its place.
+    /// The MACs of the lines, each at the index of its anchor.
     pub(super) macs: Vec<Mac>,
-    /// Bytes of the file that are whole lines.
+    /// The length of the file's complete lines, in bytes.
     pub(super) length: u64,
-    /// The first line that does not hold, counted from 1.
+    /// The first line that does not verify, counted from 1.
     pub(super) broken: Option<usize>,
 }
 
-/// Up to where the trail is on the disk.
+/// How far the trail is on the disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) segment: u64,
     pub(super) first_seq: u64,
-    /// Seconds since 1970: when the segment was begun.
+    /// When the segment was begun, in seconds since 1970.
     pub(super) from: u64,
     pub(super) last_mac: String,
-    /// The last line.
+    /// The number of the last line.
     #[serde(skip)]
     pub(super) seq: u64,
     pub(super) anchors: u64,
 }
 
-/// What is read where the head should be.
+/// The result of reading the head.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum HeadRead {
-    /// There is none.
+    /// There is no head.
     Absent,
-    /// It is none, or its code does not hold.
+    /// It is no head, or its MAC does not verify.
     Damaged,
     Is(Head),
 }
@@ -91,7 +91,7 @@ pub(super) fn segment_path(file: &Path, segment: u64) -> PathBuf {
 }
 
 impl Anchors {
-    /// Reads as far as it goes; a line that was not written to its end is left out.
+    /// Reads the anchors up to the first invalid line; an incomplete last line is ignored.
     pub(super) fn read(path: &Path, key: &SealKey) -> io::Result<Self> {
         let mut bytes = Vec::new();
         match File::open(path) {
@@ -128,12 +128,12 @@ impl Anchors {
         self.macs.last().copied().unwrap_or_default()
     }
 
-    /// The last segment that is closed; 0 if none is.
+    /// Returns the number of the last closed segment; 0 if none is closed.
     pub(super) fn closed(&self) -> u64 {
         self.all.iter().map(|anchor| anchor.segment).max().unwrap_or_default()
     }
 
-    /// What is known of this segment, as it was closed.
+    /// Returns the anchor with which this segment was closed.
     pub(super) fn of(&self, segment: u64) -> Option<&Anchor> {
         self.all.iter().find(|anchor| anchor.segment == segment)
     }
@@ -144,7 +144,7 @@ impl Anchors {
             .any(|anchor| anchor.segment == segment && anchor.became == SegmentChange::Dropped)
     }
 
-    /// Writes one more, through to the disk.
+    /// Appends an anchor, and syncs it to the disk.
     pub(super) fn add(&mut self, path: &Path, key: &SealKey, anchor: Anchor) -> io::Result<()> {
         let mut line = serde_json::to_vec(&anchor).map_err(io::Error::other)?;
         let seq = self.all.len() as u64 + 1;
@@ -152,7 +152,7 @@ impl Anchors {
         line.push(b'\n');
         let file =
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        // What a crash left of a line goes.
+        // An incomplete line that a crash left is removed.
         file.set_len(self.length)?;
         file.write_all_at(&line, self.length)?;
         file.sync_data()?;
@@ -162,7 +162,7 @@ impl Anchors {
         Ok(())
     }
 
-    /// The segments that are closed, still there, and older than `retention`.
+    /// Returns the segments that are closed, still present, and older than `retention`.
     pub(super) fn overdue(&self, now: Timestamp, retention: std::time::Duration) -> Vec<Anchor> {
         let is_over = |anchor: &&Anchor| {
             anchor.became == SegmentChange::Closed
@@ -205,10 +205,10 @@ impl Head {
     }
 }
 
-/// The lines with which the trail tells of itself. Each is an object like every other line.
+/// Returns a line with which the trail reports on itself. It is an object like every other line.
 pub(super) fn own_line(at: Timestamp, event: &str, more: serde_json::Value) -> Vec<u8> {
     let mut line = Vec::new();
-    // Texts and numbers into memory: it cannot fail.
+    // Writing texts and numbers to memory cannot fail.
     let _ = write!(line, "{{\"at\":\"{at}\",\"event\":\"{event}\"");
     for (name, value) in more.as_object().into_iter().flatten() {
         let _ = write!(line, ",{}:{value}", json!(name));

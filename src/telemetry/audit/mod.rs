@@ -1,12 +1,13 @@
-//! The audit trail: who signed in, refreshed, was refused or signed out, and what detectors found. One JSON object a line.
+//! The audit trail: who signed in, refreshed, was refused or signed out, and what detectors found. One JSON object per line.
 //!
-//! With `log.audit_file` it has a file of its own, appended to and made with mode 0600, that rotates and whose every line
-//! carries a code ([`seal`], [`trail`], [`verify`]); without, its lines are among the log's, with the target `audit`. Field names are stable, and absent rather than null. There is no secret to leave out:
-//! events and findings hold none. A name that a client chose is escaped as JSON escapes it and cut to 256 characters, so
-//! it can neither begin a line of its own nor fill the disk.
+//! With `log.audit_file` the trail has a file of its own, appended to and created with mode 0600, which rotates and in which
+//! every line carries a MAC ([`seal`], [`trail`], [`verify`]); without, its lines are among the log's, with the target `audit`.
+//! Field names are stable; empty fields are absent rather than null. Lines hold no secrets, because events and findings hold
+//! none. A name that a client chose is escaped as in JSON and cut to 256 characters, so it can neither begin a line of its own
+//! nor fill the disk.
 //!
-//! What detectors live on is here too, so that `doorwarden detect replay` can show what others would have found: of a
-//! session's uses those at which address or agent are others than before (`uses`), and of a path that is not there its hash.
+//! The trail also records what detectors need, so that `doorwarden detect replay` can show what other settings would have
+//! found: the uses of a session from another address or agent than before (`uses`), and the hashes of paths that do not exist.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -47,7 +48,7 @@ const LONGEST_NAME: usize = 256;
 pub struct Audit {
     clock: Arc<dyn Clock>,
     file: ArcSwapOption<AuditFile>,
-    /// Lines that were lost in files of earlier configurations.
+    /// The lines that were lost in files of earlier configurations.
     lost_before: AtomicU64,
     told: shadow::ToldVerdicts,
     uses: uses::Uses,
@@ -60,7 +61,7 @@ pub struct AuditFile {
     writer: LineWriter,
 }
 
-/// The audit file cannot be used.
+/// The audit file is unusable.
 #[derive(Debug, thiserror::Error)]
 #[error("the audit file {} cannot be used: {reason}", path.display())]
 pub struct AuditError {
@@ -68,7 +69,7 @@ pub struct AuditError {
     reason: String,
 }
 
-/// One line. Every field that there is.
+/// One line, with every possible field.
 #[derive(Debug, Default, Serialize)]
 struct AuditLine<'a> {
     at: String,
@@ -101,10 +102,10 @@ struct AuditLine<'a> {
     issued: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     amr: Option<String>,
-    /// Of a sign-in: it was in a browser in which the user had signed in before.
+    /// At a sign-in: whether the user had signed in from this browser before.
     #[serde(skip_serializing_if = "Option::is_none")]
     known_device: Option<bool>,
-    /// Of a use: when the session was last used from where it was before.
+    /// At a use: when the session was last used by the previous client.
     #[serde(skip_serializing_if = "Option::is_none")]
     previous: Option<String>,
     /// The hash of a path.
@@ -124,7 +125,7 @@ struct AuditLine<'a> {
     window_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     countries: Option<String>,
-    /// It may well be the same person; so nothing was done.
+    /// Whether it may well be the same person, so that no action was taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     doubtful: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,7 +146,7 @@ struct AuditLine<'a> {
 }
 
 impl Audit {
-    /// As configured.
+    /// Opens the trail as configured.
     ///
     /// # Errors
     /// If the file or its key cannot be used, or others may read or write it.
@@ -156,10 +157,10 @@ impl Audit {
         Ok(Self { clock, file, lost_before, told, uses })
     }
 
-    /// Opens the file of another configuration. None: it is the one that is in use.
+    /// Opens the file of another configuration; `None` if it is the one in use.
     ///
     /// # Errors
-    /// As [`Self::open`]; nothing has changed.
+    /// As [`Self::open`]; then nothing has changed.
     pub fn prepare(&self, log: &config::Log) -> Result<Option<Option<AuditFile>>, AuditError> {
         let in_use = self.file.load();
         let is_same = match &*in_use {
@@ -169,16 +170,16 @@ impl Audit {
         if is_same { Ok(None) } else { AuditFile::open(log, &self.clock).map(Some) }
     }
 
-    /// Writes there from now on.
+    /// Writes to this file from now on.
     pub fn serve(&self, file: Option<AuditFile>) {
         let old = self.file.swap(file.map(Arc::new));
         let Some(old) = old else { return };
         self.lost_before.fetch_add(old.writer.sink().dropped(), Ordering::Relaxed);
-        // It waits until what is queued is written.
+        // Dropping it waits until the queued lines are written.
         std::thread::spawn(move || drop(old));
     }
 
-    /// Something happened.
+    /// Writes an event.
     pub fn event(&self, event: &Event) {
         let previous = match &event.what {
             EventKind::SessionUsed { session, .. } => match self.uses.admit(session, event) {
@@ -191,17 +192,17 @@ impl Audit {
         self.write(&AuditLine { previous, ..event_line(event) });
     }
 
-    /// A detector found something.
+    /// Writes a finding.
     pub fn finding(&self, finding: &Finding, taken: &[TakenAction], failure: Option<&NotDone>) {
         self.write(&finding_line(finding, taken, failure));
     }
 
-    /// Opens the file anew: a log rotation moved it away. False if that could not even be queued.
+    /// Reopens the file after a log rotation moved it away. Returns false if the queue is full.
     pub fn reopen(&self) -> bool {
         self.file.load().as_ref().is_none_or(|file| file.writer.sink().reopen())
     }
 
-    /// How many lines were lost since the start.
+    /// Returns the number of lines that were lost since the start.
     pub fn dropped(&self) -> u64 {
         let now = self.file.load().as_ref().map_or(0, |file| file.writer.sink().dropped());
         self.lost_before.load(Ordering::Relaxed).saturating_add(now)
@@ -210,7 +211,7 @@ impl Audit {
     fn write(&self, line: &AuditLine<'_>) {
         let file = self.file.load();
         let Some(file) = &*file else { return line.log() };
-        // Writing a struct of texts and numbers into memory cannot fail.
+        // Serializing a struct of texts and numbers cannot fail.
         let mut bytes = serde_json::to_vec(line).unwrap_or_default();
         bytes.push(b'\n');
         file.writer.sink().line(bytes);
@@ -227,10 +228,10 @@ impl AuditFile {
         Ok(Some(Self { settings: log.clone(), writer }))
     }
 
-    /// Is it written as these settings ask for?
+    /// Whether the file is written as these settings require.
     fn is_of(&self, log: &config::Log) -> bool {
         let mut other = log.clone();
-        // What concerns other lines.
+        // These settings concern other lines.
         (other.format, other.access) = (self.settings.format, self.settings.access);
         other.level.clone_from(&self.settings.level);
         other == self.settings
@@ -238,7 +239,7 @@ impl AuditFile {
 }
 
 impl AuditLine<'_> {
-    /// Among the log's lines: the same fields under the same names.
+    /// Writes the line to the log, with the same fields under the same names.
     fn log(&self) {
         tracing::info!(
             target: "audit",
@@ -443,12 +444,12 @@ fn event_line(event: &Event) -> AuditLine<'_> {
     }
 }
 
-/// Enough of it to tell paths apart.
+/// Returns enough of the hash to distinguish paths.
 fn hex(digest: &Digest) -> String {
     digest.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whom a block is of, and why.
+/// Adds the subject of a block and its reason.
 fn block_line<'a>(line: AuditLine<'a>, block: &'a Block) -> AuditLine<'a> {
     let line = AuditLine {
         subject: Some(block.subject.kind()),
@@ -508,14 +509,14 @@ impl std::fmt::Debug for Audit {
 }
 
 fn cut(text: &str) -> String {
-    // As many bytes are no more characters.
+    // A text has at most as many characters as bytes.
     if text.len() <= LONGEST_NAME {
         return text.to_owned();
     }
     text.chars().take(LONGEST_NAME).collect()
 }
 
-/// Appends; a new file is ours alone, and one that others may read or write is refused.
+/// Opens a file for appending; a new file gets mode 0600, and one that others may read or write is refused.
 fn open_private(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
     let mode = file.metadata()?.permissions().mode();

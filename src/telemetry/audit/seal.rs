@@ -1,8 +1,8 @@
-//! One sealed line: `{"at":"...","event":"...","seq":7,"mac":"..."}`.
+//! Seals one line: `{"at":"...","event":"...","seq":7,"mac":"..."}`.
 //!
-//! `mac` is HMAC-SHA-256 (RFC 2104) in base64url, under the trail's own key, of the `mac` before this one and of all bytes of
-//! this line that stand before `,"mac"`. So no line can be changed, taken out, put in or moved by somebody without the key
-//! and nobody notice. `seq` counts lines from 1 and never begins again.
+//! `mac` is HMAC-SHA-256 (RFC 2104) in base64url, under the trail's own key, of the previous `mac` and of all bytes of this
+//! line before `,"mac"`. So nobody without the key can change, remove, insert or move a line unnoticed. `seq` counts lines from
+//! 1 and never restarts.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::private_file;
 const MAC: &[u8] = b",\"mac\":\"";
 const SEQ: &[u8] = b",\"seq\":";
 
-/// What the lines of one file are, so that a line of one kind never passes for another.
+/// The kind of a file's lines, so that a line of one kind is never accepted as another.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum SealKind {
     Line,
@@ -24,15 +24,15 @@ pub(super) enum SealKind {
     Head,
 }
 
-/// Seals and checks.
+/// The key that seals lines and verifies them.
 #[derive(Debug)]
 pub(super) struct SealKey(hmac::Key);
 
-/// The code of one line.
+/// The MAC of one line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mac([u8; 32]);
 
-/// A line as it was read. That its code holds is not known yet.
+/// A line as read, not verified yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SealedLine<'a> {
     pub(super) seq: u64,
@@ -41,18 +41,18 @@ pub(super) struct SealedLine<'a> {
 }
 
 impl SealKey {
-    /// Reads the key's file; makes it if there is none.
+    /// Reads the key's file, and creates it if there is none.
     ///
     /// # Errors
-    /// Why it cannot be used.
+    /// Why the key cannot be used.
     pub(super) fn open(path: &Path) -> Result<Self, String> {
         Ok(Self::of(&private_file::own_secret(path)?))
     }
 
-    /// Reads the key's file, and makes none.
+    /// Reads the key's file, and does not create it.
     ///
     /// # Errors
-    /// Why it cannot be used.
+    /// Why the key cannot be used.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
         match path.exists() {
             true => Self::open(path),
@@ -67,7 +67,7 @@ impl SealKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, bytes))
     }
 
-    /// Puts number and code into `line`, a JSON object without its end of line.
+    /// Adds number and MAC to `line`, a JSON object without its line end.
     pub(super) fn seal(&self, kind: SealKind, line: &mut Vec<u8>, seq: u64, before: Mac) -> Mac {
         if line.last() == Some(&b'}') {
             line.pop();
@@ -81,7 +81,7 @@ impl SealKey {
         mac
     }
 
-    /// Does its code hold, after this one?
+    /// Whether the line's MAC is valid after the previous one.
     pub(super) fn holds(&self, kind: SealKind, line: &SealedLine<'_>, before: Mac) -> bool {
         self.mac(kind, line.signed, before).0.ct_eq(&line.mac.0).into()
     }
@@ -104,7 +104,7 @@ impl SealKey {
 }
 
 impl<'a> SealedLine<'a> {
-    /// Reads number and code of a line without its end.
+    /// Parses number and MAC of a line without its end.
     pub(super) fn parse(line: &'a [u8]) -> Option<Self> {
         let rest = line.strip_suffix(b"\"}")?;
         let at = rest.len().checked_sub(43 + MAC.len())?;
@@ -117,7 +117,7 @@ impl<'a> SealedLine<'a> {
         Some(Self { seq, mac, signed })
     }
 
-    /// The object, without number and code.
+    /// Returns the object, without number and MAC.
     pub(super) fn value(&self) -> Option<serde_json::Value> {
         let mut text = self.signed.to_vec();
         text.push(b'}');

@@ -1,7 +1,7 @@
-//! Disagreements of a shadowed route: the first few of each kind in a minute, and then how many were left out.
+//! Writes disagreements on shadowed routes: the first few of each kind in a minute, and then how many were omitted.
 //!
-//! A service with a million anonymous requests a day whose route should have been public would have a million lines that
-//! all say the same. The counter has them all; a line is for finding out which requests they are.
+//! On a route that should have been public, a million anonymous requests a day would cause a million equal lines. The counter
+//! has them all; a line serves to find out which requests they are.
 
 use std::net::IpAddr;
 
@@ -13,11 +13,11 @@ use crate::gate::shadow::ShadowVerdict;
 use crate::telemetry::metrics::Names;
 use crate::telemetry::record::{Destination, Record};
 
-/// Lines of one route and verdict in one minute.
+/// The most lines of one route and verdict in one minute.
 const LINES: u32 = 10;
 const WINDOW_MILLIS: u128 = 60_000;
 
-/// What was told of late, by route and verdict.
+/// The lines of the last minute, by route and verdict.
 #[derive(Debug, Default)]
 pub(super) struct ToldVerdicts(Mutex<Vec<((usize, ShadowVerdict), Window)>>);
 
@@ -29,7 +29,7 @@ struct Window {
 }
 
 impl Audit {
-    /// A request of a shadowed route is over.
+    /// Writes a completed request of a shadowed route.
     pub fn shadowed(&self, record: &Record<'_>, names: &Names) {
         let (Some(shadow), Destination::Route(route)) = (&record.shadow, record.place) else {
             return;
@@ -56,7 +56,7 @@ impl Audit {
 }
 
 impl ToldVerdicts {
-    /// Is there room for a line? Then how many there was none for since the last one.
+    /// Returns how many lines were omitted since the last one, or `None` if this line has to be omitted too.
     fn admit(&self, route: usize, verdict: ShadowVerdict, at: Timestamp) -> Option<u64> {
         let mut told = self.0.lock();
         let key = (route, verdict);
@@ -90,7 +90,7 @@ mod tests {
             (0..100).map(|n| admit(ShadowVerdict::Stricter, 100 + n / 10)).collect();
         assert_eq!(flood.iter().filter(|line| **line == Some(0)).count(), 10);
         assert!(flood[10..].iter().all(Option::is_none));
-        // What another kind says is not drowned in it, nor what another route says.
+        // Lines of one kind or route do not displace those of another.
         assert_eq!(admit(ShadowVerdict::Looser, 110), Some(0));
         assert_eq!(told.admit(1, ShadowVerdict::Stricter, Timestamp::from_secs(110)), Some(0));
         assert_eq!(admit(ShadowVerdict::Stricter, 159), None);

@@ -155,7 +155,7 @@ fn everything() -> Vec<EventKind> {
     all
 }
 
-/// What a new audit file holds after `write`, line by line.
+/// Returns the lines of a new audit file after `write`.
 fn written(write: impl FnOnce(&Audit)) -> Vec<Value> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.jsonl");
@@ -168,7 +168,7 @@ fn written(write: impl FnOnce(&Audit)) -> Vec<Value> {
     lines(&path)
 }
 
-/// The lines of a file but those with which the trail tells of itself, without what each has for its code.
+/// Returns the lines of a file without those in which the trail reports on itself, and without number and MAC.
 fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
     let mut lines: Vec<Value> =

@@ -1,4 +1,4 @@
-//! Writes the sealed trail: `FILE`, its closed segments `FILE.000001` and on, anchors and head beside them.
+//! Writes the sealed trail: `FILE`, its closed segments from `FILE.000001` on, and the anchors and head beside them.
 //!
 //! ```text
 //! audit.log.000001   closed            audit.log.anchors   an anchor for each closed segment
@@ -6,14 +6,13 @@
 //! audit.log          what is written
 //! ```
 //!
-//! A batch is written under the lock on the head, and only after a look whether the files are still those that were left, so
-//! two processes may write one trail (at the change to another version of the program) and a rotation of somebody else's is
-//! noticed. What a killed process left is continued: half a line is closed and named by the next (`trail_continues`, with the
-//! SHA-256 of the half), and a file that is shorter than the head says gets a line that says so (`trail_gap`), which no
-//! verification passes over.
+//! A batch is written under the lock on the head, and only after checking that the files are still those left before. So two
+//! processes can write one trail (during an upgrade of the program), and a rotation by another program is detected. After a
+//! crash the trail is continued: half a line is ended and named by the next (`trail_continues`, with the SHA-256 of the half),
+//! and a file that is shorter than the head says gets a line about that (`trail_gap`), at which every verification fails.
 //!
-//! The order of writes is what makes a crash harmless: lines, then (once a second, and at the end) the disk, then the head that
-//! says how many there are; at a rotation the anchor, then the new name, then the new file.
+//! The order of writes makes a crash harmless: lines, then (once a second, and at the end) the sync to disk, then the head with
+//! their number; at a rotation the anchor, then the new name, then the new file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -36,16 +35,16 @@ use crate::config;
 use crate::secret::Digest;
 use crate::telemetry::lines::LogTarget;
 
-/// Bytes that are collected before they are written.
+/// The bytes that are collected before they are written.
 const BATCH: usize = 64 * 1024;
-/// So often the head follows, at least.
+/// How often the head is updated, at least.
 const HEAD_AGE: Duration = Duration::from_secs(1);
-/// So often retention is looked at while nothing is written.
+/// How often retention is checked while nothing is written.
 const IDLE: Duration = Duration::from_secs(600);
-/// How far back the last line is looked for at first.
+/// How far back the last line is searched at first.
 const TAIL: u64 = 64 * 1024;
 
-/// See the head of this module.
+/// Writes the trail: see the head of this module.
 pub(super) struct Trail {
     path: PathBuf,
     rotate_size: u64,
@@ -53,16 +52,16 @@ pub(super) struct Trail {
     retention: Duration,
     key: SealKey,
     clock: Arc<dyn Clock>,
-    /// Open and not locked, but while something is written.
+    /// Kept open, and locked only while something is written.
     head: File,
-    /// None: it is to be found out.
+    /// Where to continue; `None` if that has to be determined.
     at: Option<TrailPlace>,
     waiting: Vec<Vec<u8>>,
     bytes: usize,
     is_failing: bool,
 }
 
-/// Where the trail is continued.
+/// The place at which the trail continues.
 struct TrailPlace {
     file: File,
     is: (u64, u64),
@@ -73,12 +72,12 @@ struct TrailPlace {
     seq: u64,
     mac: Mac,
     anchors: Anchors,
-    /// When the head was written, and whether it says less than there is.
+    /// When the head was written, and whether lines have been written since.
     head_at: Timestamp,
     is_behind: bool,
 }
 
-/// What the end of a file shows.
+/// The end of a file.
 struct Tail {
     segment: Option<(u64, u64, u64)>,
     last: Option<(u64, Mac)>,
@@ -113,7 +112,7 @@ impl Trail {
             bytes: 0,
             is_failing: false,
         };
-        // Whatever is wrong is told at the start.
+        // Any problem is reported at the start.
         trail.locked(Self::settle).map_err(|error| error.to_string())?;
         Ok(trail)
     }
@@ -133,7 +132,7 @@ impl Trail {
         self.settle()?;
         let place = self.at.as_ref().ok_or_else(lost)?;
         let age = now.since(Timestamp::from_secs(place.from));
-        // One in which nothing was written is as good as new.
+        // A segment with nothing but its first line need not be rotated.
         if age >= self.rotate_after && place.seq > place.first_seq {
             self.rotate(now)?;
         }
@@ -155,7 +154,7 @@ impl Trail {
         self.follow(now, false)
     }
 
-    /// Finds out where the trail is continued, if somebody else has touched it.
+    /// Determines where the trail continues, if another program or process has touched it.
     fn settle(&mut self) -> io::Result<()> {
         if let Some(place) = &self.at
             && let Ok(there) = fs::metadata(&self.path)
@@ -172,7 +171,7 @@ impl Trail {
         let mut file = open_private(&self.path)?;
         let mut tail = Tail::of(&mut file)?;
         if is_new && tail.segment.is_none() && file.metadata()?.len() > 0 {
-            // A trail from before there were codes: it stays as it is, under another name.
+            // A trail without MACs, from an earlier version: it stays as it is, under another name.
             fs::rename(&self.path, free(&beside(&self.path, ".unsealed")))?;
             file = open_private(&self.path)?;
             tail = Tail::of(&mut file)?;
@@ -186,7 +185,7 @@ impl Trail {
             tail = Tail::of(&mut file)?;
         }
         let is_trail = tail.segment.is_some() || !anchors.all.is_empty();
-        // Without the head nobody can say what is missing; and it says how many anchors there were.
+        // Without the head it is unknown what is missing. It also holds the number of anchors.
         let mut gap = match &read {
             HeadRead::Damaged => Some(json!({"head": "damaged"})),
             HeadRead::Absent if is_trail => Some(json!({"head": "absent"})),
@@ -224,7 +223,7 @@ impl Trail {
         if length == 0 {
             let (seq, mac) = if head.seq > anchored.0 { (head.seq, head_mac) } else { anchored };
             if head.segment > anchors.closed() {
-                // The file is gone that was written: somebody moved it, for a rotation of their own or not.
+                // The file that was written is gone: it was moved, by another program's rotation or for another reason.
                 let moved = Anchor {
                     became: SegmentChange::Moved,
                     segment: head.segment,
@@ -259,7 +258,7 @@ impl Trail {
         }
         lines.extend(gap.map(|gap| own_line(now, "trail_gap", gap)));
         if !tail.torn.is_empty() {
-            // Half a line ends here.
+            // The half line ends here.
             place.file.write_all(b"\n")?;
             place.length += 1;
         }
@@ -286,7 +285,7 @@ impl Trail {
         Ok(())
     }
 
-    /// The first line of the next segment, into an empty file.
+    /// Writes the first line of the next segment, into an empty file.
     fn begin(&mut self, now: Timestamp) -> io::Result<()> {
         let place = self.at.as_mut().ok_or_else(lost)?;
         place.segment += 1;
@@ -328,7 +327,7 @@ impl Trail {
         Ok(())
     }
 
-    /// The head says how far the trail is, once that is on the disk.
+    /// Updates the head, after the lines are synced to the disk.
     fn follow(&mut self, now: Timestamp, at_once: bool) -> io::Result<()> {
         let place = self.at.as_mut().ok_or_else(lost)?;
         if !place.is_behind || (!at_once && now.since(place.head_at) < HEAD_AGE) {
@@ -397,7 +396,7 @@ impl LogTarget for Trail {
         }
     }
 
-    /// That the file was moved is seen before the next line is written.
+    /// Checks at once whether the file was moved, before the next line is written.
     fn reopen(&mut self) {
         self.at = None;
         let _ = self.locked(Self::settle);
@@ -413,7 +412,7 @@ impl LogTarget for Trail {
             }
         }
         let now = self.clock.now();
-        // The next batch tells of what fails here.
+        // The next batch reports what fails here.
         let _ = self.locked(|trail| {
             trail.settle()?;
             trail.follow(now, true)?;
@@ -463,7 +462,7 @@ impl Tail {
     }
 }
 
-/// A name that nothing has: whatever lies there stays.
+/// Returns a path that does not exist yet, so that no file is overwritten.
 fn free(path: &std::path::Path) -> PathBuf {
     let mut free = path.to_path_buf();
     let mut n = 1;

@@ -1,4 +1,4 @@
-//! A trail is written, killed, moved and rotated, and holds; and whatever somebody does to it is found.
+//! Tests that a trail verifies after it was written, killed, moved and rotated, and that every change to it is detected.
 
 use std::fs;
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config;
 use crate::telemetry::lines::LogTarget as _;
 
-/// Seconds since 1970, as the test says.
+/// The seconds since 1970, as set by the test.
 #[derive(Default)]
 struct HandClock(AtomicU64);
 
@@ -54,7 +54,7 @@ impl Scene {
         Trail::open(&self.log, self.file(), Arc::<HandClock>::clone(&self.clock)).unwrap()
     }
 
-    /// A day later, so many lines more.
+    /// Writes so many lines, a day later.
     fn write(&self, trail: &mut Trail, lines: usize) {
         self.clock.0.fetch_add(86_400, Ordering::Relaxed);
         for n in 0..lines {
@@ -75,14 +75,14 @@ impl Scene {
         self.examine().unwrap_or_else(|alarm| panic!("{alarm}"))
     }
 
-    /// The alarm, without the folder.
+    /// Returns the alarm, without the folder.
     #[track_caller]
     fn alarm(&self) -> String {
         let alarm = self.examine().expect_err("somebody touched it").to_string();
         alarm.replace(&format!("{}/", self.folder.path().display()), "")
     }
 
-    /// A closed segment of lines 1 to 4, one of 5 to 7, and lines 8 to 11.
+    /// Returns a scene with a closed segment of lines 1 to 4, one of 5 to 7, and lines 8 to 11.
     fn of_three_segments() -> Self {
         let scene = Self::new();
         let mut trail = scene.trail();
@@ -182,7 +182,7 @@ fn whatever_is_done_to_a_line_is_found_and_named() {
                 change(&mut lines, at);
                 put(&scene.path(name), &lines);
                 let alarm = scene.alarm();
-                // What begins a file tells which segment it is, and its last line nobody is after.
+                // The first line of a file identifies the segment, and no line follows the last one.
                 let is_edge = at == 0 || (n == 5 && at + 1 == count);
                 assert!(is_edge || alarm.contains(says.as_str()), "{n} at {name}:{line}: {alarm}");
                 assert!(alarm.contains(name) || is_edge, "{alarm}");
@@ -200,7 +200,7 @@ fn lines_that_change_places_are_named() {
     lines.swap(1, 2);
     put(&scene.file(), &lines);
     assert_eq!(scene.alarm(), "a.log:2: line 9 should be here: lines were reordered");
-    // From one segment to another.
+    // A line is moved from one segment to another.
     let scene = Scene::of_three_segments();
     let (mut one, mut other) = (read(&scene.path("a.log.000002")), read(&scene.file()));
     other.insert(2, one.remove(1));
@@ -250,7 +250,7 @@ fn whole_segments_and_what_lies_beside_them_cannot_go_unnoticed() {
     }
 }
 
-/// What the gateway does with a trail that somebody touched while it did not run stays to be seen.
+/// A start of the gateway after a change to the trail does not hide the change.
 #[test]
 fn a_start_after_a_change_hides_nothing() {
     type Change = fn(&Scene);
@@ -355,11 +355,11 @@ fn a_rotation_that_was_interrupted_is_finished() {
         std::mem::forget(trail);
         fs::write(scene.path("a.log.head"), &before.0).unwrap();
         match step {
-            // The anchor is there, and not the new name.
+            // The anchor exists, but not the new name.
             0 => fs::rename(scene.path("a.log.000003"), scene.file()).unwrap(),
-            // Nor the new file.
+            // The new file does not exist either.
             1 => fs::remove_file(scene.file()).unwrap(),
-            // It is empty.
+            // The new file is empty.
             _ => fs::write(scene.file(), "").unwrap(),
         }
         assert_eq!(scene.holds().lines, 11, "{step}");
@@ -382,7 +382,7 @@ fn retention_drops_whole_segments_and_keeps_their_anchors() {
     }
     let there = |n| scene.path(&format!("a.log.{n:06}")).exists();
     assert_eq!([1, 2, 3, 4, 5, 6, 7].map(there), [false, false, false, true, true, true, true]);
-    // Without a line, too.
+    // Retention works without a new line, too.
     scene.clock.0.fetch_add(4 * 86_400, Ordering::Relaxed);
     trail.rest();
     assert_eq!([4, 5, 6, 7].map(there), [false, false, false, false]);
@@ -393,7 +393,7 @@ fn retention_drops_whole_segments_and_keeps_their_anchors() {
     scene.write(&mut trail, 2);
     drop(trail);
     assert_eq!(scene.holds().segments, 2);
-    // What comes back is not asked for, and what goes without its time being over is missed.
+    // A segment that is removed before the end of its retention is missed.
     fs::remove_file(scene.path("a.log.000008")).unwrap();
     assert!(scene.alarm().contains("segment 8 is missing"), "{}", scene.alarm());
 }
@@ -436,7 +436,7 @@ fn a_running_writers_last_line_may_be_half_there() {
     let scene = Scene::of_three_segments();
     fs::OpenOptions::new().append(true).open(scene.file()).unwrap().write_all(b"{\"at").unwrap();
     assert_eq!(scene.holds().torn.len(), 1);
-    // Not where a segment is closed.
+    // Not at the end of a closed segment.
     fs::OpenOptions::new()
         .append(true)
         .open(scene.path("a.log.000001"))

@@ -1,7 +1,7 @@
-//! Uses of a session that say something new: from another address or by another agent than the one before.
+//! Selects the uses of a session that are new: from another address or by another agent than the one before.
 //!
-//! A session is used all day; the trail has a line where it moves, with the time of its last use where it was. That is what
-//! a replay needs to know how fast it moved.
+//! A session is used all day; the trail has a line only when its client changes, with the time of the last use by the previous
+//! one. A replay needs these to know how fast the session moved.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::event::Event;
 use crate::secret::Digest;
 
-/// Sessions that are remembered; of one that is not, the next use is a line.
+/// The most sessions that are remembered; the next use of any other session is a line.
 const SESSIONS: usize = 65_536;
 
 /// The last use of each session.
@@ -32,7 +32,7 @@ impl Default for Uses {
 }
 
 impl Uses {
-    /// Is this use worth a line? Then also when the one before was, if that is known.
+    /// Returns whether this use is a line (`Some`), and then the time of the previous use, if known.
     pub(super) fn admit(&self, session: &SessionId, event: &Event) -> Option<Option<Timestamp>> {
         let agent = event.agent.as_deref().map(|agent| Digest::of(agent.as_bytes()));
         let now = RecordedUse { client: event.client, agent, at: event.at };

@@ -1,9 +1,9 @@
 //! Verifies a sealed trail: `doorwarden audit verify`.
 //!
-//! Each line must have the next number and a code that holds after the one before it; each closed segment must end as its anchor
-//! says, and the newest not before the place that the head names. The first thing that is not so is told, and what kind of a
-//! change it is: that needs a look at the next line, or for a line elsewhere. A running gateway may write meanwhile: the head is
-//! read before the lines, and half a line at the very end is no alarm.
+//! Each line must have the next number and a MAC that is valid after the one before it; each closed segment must end as its
+//! anchor says, and the newest not before the place in the head. The first violation is reported, with the kind of change: to
+//! tell it, the next line is read, or a line is searched elsewhere. A running gateway may write meanwhile: the head is read
+//! before the lines, and half a line at the very end is no alarm.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -18,45 +18,45 @@ use super::anchors::{Anchors, Head, HeadRead, SegmentChange, beside, segment_pat
 use super::seal::{Mac, SealKey, SealKind, SealedLine};
 use crate::secret::Digest;
 
-/// A trail that holds.
+/// The result for a valid trail.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExaminedTrail {
-    /// Files that were read.
+    /// The number of files that were read.
     pub segments: u64,
-    /// Lines that hold.
+    /// The number of lines that are valid.
     pub lines: u64,
-    /// Number and code of the last one: who notes it elsewhere can see that it is still there.
+    /// Number and MAC of the last line: noted elsewhere, they later show whether it is still there.
     pub last: Option<(u64, String)>,
-    /// Halves of lines that a crash left, where.
+    /// The places of half lines that a crash left.
     pub torn: Vec<String>,
-    /// Segments that were dropped because their time was over.
+    /// The number of segments that were dropped at the end of their retention.
     pub dropped: u64,
-    /// Lines in them.
+    /// The number of lines in the dropped segments.
     pub dropped_lines: u64,
 }
 
-/// Why a trail does not hold: the first thing that is wrong.
+/// Why a trail is not valid: the first violation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Alarm {
-    /// Somebody changed it.
+    /// The trail was changed.
     #[error("{}{}: {what}", file.display(), line.map(|line| format!(":{line}")).unwrap_or_default())]
     Broken {
-        /// In which file.
+        /// The file.
         file: PathBuf,
-        /// At which of its lines, counted from 1.
+        /// The line in the file, counted from 1.
         line: Option<u64>,
-        /// What is wrong there.
+        /// The violation.
         what: String,
     },
-    /// It cannot be read.
+    /// The trail cannot be read.
     #[error("{0}")]
     Unreadable(String),
 }
 
-/// Examines the trail that is written to `file`: all of its segments, or the ones that are `given` wherever they are now.
+/// Verifies the trail that is written to `file`: all of its segments, or the `given` ones wherever they are now.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first violation.
 pub fn examine(file: &Path, key_file: &Path, given: &[PathBuf]) -> Result<ExaminedTrail, Alarm> {
     let key = SealKey::read(key_file).map_err(Alarm::Unreadable)?;
     let anchors_path = beside(file, ".anchors");
@@ -117,7 +117,7 @@ struct Examiner {
     head: Head,
     anchors: Anchors,
     seen: ExaminedTrail,
-    /// The last line that held.
+    /// The number of the last valid line.
     seq: u64,
     mac: Mac,
 }
@@ -135,7 +135,7 @@ impl Examiner {
                     self.seen.dropped += 1;
                     self.seen.dropped_lines += lines;
                 }
-                // Between anchor and new name, if this looks at the wrong moment or after a crash.
+                // Between anchor and new name, during a rotation or after a crash.
                 Some(_) if !path.exists() && segment_of(file) == Some(segment) => {}
                 Some(anchor) if !path.exists() => {
                     let how = match anchor.became {
@@ -209,7 +209,7 @@ impl Examiner {
         Ok(())
     }
 
-    /// The chain at the beginning of a segment is what the anchor before it says.
+    /// Sets the beginning of a segment's chain to the end in the previous anchor.
     fn start_at(&mut self, segment: u64) {
         if let Some(before) = segment.checked_sub(1).and_then(|before| self.anchors.of(before)) {
             self.seq = before.last_seq;
@@ -286,7 +286,7 @@ impl Examiner {
         segment >= self.head.segment && self.anchors.of(segment).is_none()
     }
 
-    /// Half a line that the next one names.
+    /// Whether this is half a line that the next line names.
     fn is_continued(&self, text: &[u8], next: Option<&[u8]>) -> bool {
         let next = next.and_then(|next| SealedLine::parse(next.strip_suffix(b"\n")?));
         let Some(next) = next.filter(|next| {
@@ -300,7 +300,7 @@ impl Examiner {
             && value.get("torn_sha256").and_then(Value::as_str) == Some(&digest)
     }
 
-    /// What was done to a line that does not hold.
+    /// Describes what was done to an invalid line.
     fn kind_of(
         &self,
         sealed: Option<&SealedLine<'_>>,
@@ -335,7 +335,7 @@ impl Examiner {
     }
 }
 
-/// Lines with their ends, and a look at the next.
+/// Reads lines with their ends, and can look ahead by one.
 struct TrailLines {
     from: BufReader<File>,
     next: Option<Vec<u8>>,
@@ -367,14 +367,14 @@ impl TrailLines {
     }
 }
 
-/// The segment that a file begins.
+/// Returns the number of the segment that begins in this file.
 fn segment_of(path: &Path) -> Option<u64> {
     let line = TrailLines::open(path).ok()?.next().ok()??;
     let value = SealedLine::parse(line.strip_suffix(b"\n")?)?.value()?;
     value.get("segment")?.as_u64()
 }
 
-/// Has any line this number?
+/// Whether any line in the file has this number.
 fn is_in(path: &Path, seq: u64) -> bool {
     let Ok(mut lines) = TrailLines::open(path) else { return false };
     while let Ok(Some(line)) = lines.next() {

@@ -1,4 +1,4 @@
-//! Who is refused for a time.
+//! Metrics of blocks.
 
 use prometheus::{IntCounter, IntGauge, Result};
 
@@ -14,7 +14,7 @@ pub(super) struct BlockMetrics {
     sessions: BlockGauges,
 }
 
-/// What is counted of one kind of subject.
+/// The metrics of one kind of subject.
 #[derive(Debug)]
 struct BlockGauges {
     active: IntGauge,

@@ -1,4 +1,4 @@
-//! Makes and registers families of metrics. Each is named where it is made, in full, so that a name can be searched for.
+//! Creates and registers families of metrics. Each name is written in full where it is created, so that it can be searched for.
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -8,24 +8,24 @@ use prometheus::{
 
 use super::labels::{Label, MetricsByLabel};
 
-/// Requests as clients see them: from a cached answer to the longest usual read timeout, denser below a second, where
-/// people notice.
+/// Buckets for requests as clients see them: from a cached answer to the longest usual read timeout, denser below a second,
+/// where users notice.
 pub(super) const REQUEST: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// The gateway's own share: microseconds if a verdict was remembered, up to a second where a password was hashed.
+/// Buckets for the gateway's own share: microseconds for a remembered verdict, up to a second for hashing a password.
 pub(super) const OWN_SHARE: &[f64] = &[
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05,
     0.1, 0.25, 1.0,
 ];
 
-/// Store and directory: a memory look-up, a committed write, a query over the network, a timeout.
+/// Buckets for store and directory: a memory look-up, a committed write, a query over the network, a timeout.
 pub(super) const BACKEND: &[f64] = &[
     0.000_01, 0.000_05, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0,
     5.0,
 ];
 
-/// A registry that is being filled.
+/// A registry to which families are added.
 pub(super) struct Families<'a>(pub(super) &'a Registry);
 
 impl Families<'_> {
@@ -66,7 +66,7 @@ impl Families<'_> {
         self.register(HistogramVec::new(options, &[label])?)
     }
 
-    /// One counter for each value of a closed set.
+    /// Creates one counter for each value of a closed set.
     pub(super) fn each_counter<L: Label>(
         &self,
         name: &str,
@@ -77,7 +77,7 @@ impl Families<'_> {
         Ok(MetricsByLabel::new(|value: L| family.with_label_values(&[value.label()])))
     }
 
-    /// One histogram for each value of a closed set.
+    /// Creates one histogram for each value of a closed set.
     pub(super) fn each_histogram<L: Label>(
         &self,
         name: &str,

@@ -1,8 +1,7 @@
 //! Closed sets of label values, and one metric for each value, found by index.
 //!
-//! Every child of a family is made once, at the start: a counter that matters to security exists at 0 before anything
-//! happened, so that `rate()` sees the first time; and counting is one atomic addition, without a look-up by text, a lock
-//! or an allocation.
+//! Every child of a family is created at the start: a security counter exists at 0 before anything happened, so that `rate()`
+//! sees the first event. Counting is one atomic addition, without a look-up by text, a lock or an allocation.
 
 use std::marker::PhantomData;
 
@@ -25,13 +24,13 @@ use crate::telemetry::record::{
 
 /// A closed set of label values.
 pub(super) trait Label: Copy + 'static {
-    /// Every value, in the order of [`Self::index`].
+    /// All values, in the order of [`Self::index`].
     const ALL: &'static [Self];
 
-    /// What the label says.
+    /// Returns the label value.
     fn label(self) -> &'static str;
 
-    /// Its place in [`Self::ALL`].
+    /// Returns the index in [`Self::ALL`].
     fn index(self) -> usize;
 }
 
@@ -89,7 +88,7 @@ labels! {
     ShadowVerdict by ShadowVerdict::name, ShadowVerdict::ALL;
 }
 
-/// What is issued to a client.
+/// The kind of an issued token.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum TokenKind {
     Access,
@@ -97,7 +96,7 @@ pub(super) enum TokenKind {
     Cookie,
 }
 
-/// What is asked of the store.
+/// An operation of the store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::telemetry) enum StoreOperation {
     Create,
@@ -180,19 +179,19 @@ pub(super) struct MetricsByLabel<L, M> {
 }
 
 impl<L: Label, M> MetricsByLabel<L, M> {
-    /// Makes every child.
+    /// Creates every child.
     pub(super) fn new(child: impl FnMut(L) -> M) -> Self {
         Self { children: L::ALL.iter().copied().map(child).collect(), labels: PhantomData }
     }
 
-    /// The child of one value.
+    /// Returns the child of one value.
     pub(super) fn of(&self, label: L) -> Option<&M> {
         self.children.get(label.index())
     }
 }
 
 impl<L: Label> MetricsByLabel<L, IntCounter> {
-    /// Counts one more.
+    /// Increments the counter.
     pub(super) fn inc(&self, label: L) {
         if let Some(counter) = self.of(label) {
             counter.inc();

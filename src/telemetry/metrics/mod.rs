@@ -1,9 +1,9 @@
-//! What operators measure. The registry is made here and handed on; nothing is global.
+//! The metrics for operators. The registry is created here and passed on; nothing is global.
 //!
-//! A call site says what happened ([`Metrics::request`], [`Metrics::event`], ...), and only this folder knows which counters
-//! that moves. Names have the prefix `doorwarden_`, base units, and `_total` if they only grow; labels are closed sets and
-//! never a user, address, path, token or agent. `tests/golden/metrics.txt` holds every name, type and closed label, and
-//! `docs/metrics.md` explains each; tests hold both to this registry.
+//! A call site reports what happened ([`Metrics::request`], [`Metrics::event`], ...), and only this folder knows which counters
+//! that changes. Names have the prefix `doorwarden_`, base units, and `_total` if they only grow; labels are closed sets and
+//! never a user, address, path, token or agent. `tests/golden/metrics.txt` lists every name, type and closed label, and
+//! `docs/metrics.md` explains each; tests compare both with this registry.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ mod shadow;
 
 pub(super) use labels::StoreOperation;
 
-/// Counts and measures.
+/// All metrics of the gateway.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -88,23 +88,23 @@ pub struct Metrics {
     hash_rejected: IntCounter,
     connections: IntGauge,
     connection_failures: MetricsByLabel<ConnectionFailure, IntCounter>,
-    /// Held while a counter is raised to its owner's total, so that two scrapes at once do not raise it twice.
+    /// Held while a counter is raised to its owner's total, so that two concurrent scrapes do not raise it twice.
     raising: Mutex<()>,
 }
 
-/// What is measured of one directory. Cheap to clone.
+/// The metrics of one directory. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct DirectoryMetrics {
     duration: Histogram,
     errors: IntCounter,
 }
 
-/// A client's connection, counted as long as this lives.
+/// A client's connection, counted until this is dropped.
 #[derive(Debug)]
 pub struct CountedConnection(IntGauge);
 
 impl Metrics {
-    /// A registry with everything in it.
+    /// Creates a registry with all metrics.
     ///
     /// # Errors
     /// If two families or labels collide, which only a mistake in the code can cause.
@@ -267,18 +267,18 @@ impl Metrics {
         })
     }
 
-    /// A request is over.
+    /// Counts a completed request.
     pub fn request(&self, record: &Record<'_>, labels: &Labels) {
         self.requests.observe(record, labels);
         labels.shadow.observe(record);
     }
 
-    /// The metrics of what a configuration names. A name that an earlier configuration had goes on counting.
+    /// Returns the metrics for the names in a configuration. A name that an earlier configuration had continues its counters.
     pub fn labels(&self, names: Names) -> Labels {
         Labels::new(&self.requests, &self.servers, &self.shadow, names)
     }
 
-    /// Requests are decided by this configuration from now on.
+    /// Records that requests are decided by this configuration from now on.
     pub fn serves(&self, generation: u64, labels: &Labels) {
         self.shadow.serves(labels.names());
         self.servers.forget();
@@ -287,12 +287,12 @@ impl Metrics {
         self.reload.serves(generation);
     }
 
-    /// The configuration was read again: did it become the one that is served?
+    /// Records a reload, and whether its configuration is served now.
     pub fn reloaded(&self, successful: bool, at: Timestamp) {
         self.reload.reloaded(successful, at);
     }
 
-    /// Something happened. Refusals are counted with their request, so that each counts once.
+    /// Counts an event. Refusals are counted with their request, so that each counts once.
     pub fn event(&self, event: &Event) {
         match &event.what {
             EventKind::SignedIn { tokens, cookie, methods, .. } => {
@@ -336,7 +336,7 @@ impl Metrics {
             EventKind::RefreshRefused { why } => self.refresh_refusals.inc(*why),
             EventKind::SessionEnded { why, .. } => {
                 self.sessions_ended.inc(*why);
-                // What upkeep found expired is missing from the number of live sessions that it gave.
+                // Upkeep's own number of live sessions already excludes those that it found expired.
                 if *why != EndReason::Expired {
                     self.sessions_active.dec();
                 }
@@ -363,46 +363,46 @@ impl Metrics {
         }
     }
 
-    /// A detector found something, and this was done about it.
+    /// Counts a finding with one action taken.
     pub fn finding(&self, detector: DetectorName, taken: TakenAction) {
         if let Some(by_action) = self.abnormal_access.of(detector) {
             by_action.inc(taken);
         }
     }
 
-    /// Who is refused for a time now.
+    /// Sets the number of blocks in force.
     pub fn blocks_active(&self, counts: BlockCounts) {
         self.blocks.active(counts);
     }
 
-    /// The store counted its live sessions.
+    /// Sets the number of live sessions that the store counted.
     pub fn sessions_active(&self, active: u64) {
         self.sessions_active.set(i64::try_from(active).unwrap_or(i64::MAX));
     }
 
-    /// The store counted the personal access tokens that are good.
+    /// Sets the number of valid personal access tokens that the store counted.
     pub fn personal_tokens_active(&self, active: u64) {
         self.personal_tokens.active(active);
     }
 
-    /// A client's connection is open as long as the returned value lives.
+    /// Counts a client's connection as open until the returned value is dropped.
     pub fn connection(&self) -> CountedConnection {
         self.connections.inc();
         CountedConnection(self.connections.clone())
     }
 
-    /// A client's connection came to nothing.
+    /// Counts a client's connection that failed before a request.
     pub fn connection_failed(&self, failure: ConnectionFailure) {
         self.connection_failures.inc(failure);
     }
 
-    /// The hashing pool: how many wait now, and how many were turned away since the start.
+    /// Sets how many jobs wait for the hashing pool now, and how many it rejected since the start.
     pub fn hash_pool(&self, waiting: u64, rejected: u64) {
         self.hash_queue.set(i64::try_from(waiting).unwrap_or(i64::MAX));
         self.raise(&self.hash_rejected, rejected);
     }
 
-    /// What was dropped since the start: events, audit lines and log lines.
+    /// Sets how many events, audit lines and log lines were dropped since the start.
     pub(super) fn dropped(&self, events: u64, audit_lines: u64, log_lines: u64) {
         self.raise(&self.events_dropped, events);
         self.raise(&self.audit_lines_dropped, audit_lines);
@@ -416,7 +416,7 @@ impl Metrics {
         }
     }
 
-    /// Of the directory with this name.
+    /// Returns the metrics of the directory with this name.
     pub(super) fn directory(&self, name: &str) -> DirectoryMetrics {
         DirectoryMetrics {
             duration: self.directory_durations.with_label_values(&[name]),
@@ -424,13 +424,13 @@ impl Metrics {
         }
     }
 
-    /// Raises a counter to what its owner counted.
+    /// Raises a counter to the total of its owner.
     fn raise(&self, counter: &IntCounter, total: u64) {
         let _raising = self.raising.lock();
         counter.inc_by(total.saturating_sub(counter.get()));
     }
 
-    /// Everything, in Prometheus' text format.
+    /// Returns all metrics in Prometheus' text format.
     ///
     /// # Errors
     /// If a family cannot be written, which only a mistake in the code can cause.
@@ -440,7 +440,7 @@ impl Metrics {
 }
 
 impl Metrics {
-    /// What was counted of some families, all of their labels together but those that are left out.
+    /// Returns the sum of each family over all of its labels except the excluded ones.
     pub(super) fn sum(&self, families: &[(&str, &[&str])]) -> Vec<u64> {
         let gathered = self.registry.gather();
         let sum = |(name, without): &(&str, &[&str])| {
@@ -449,7 +449,7 @@ impl Metrics {
             let counts = counts.filter(|one| {
                 !one.get_label().iter().any(|label| without.contains(&label.value()))
             });
-            // Counters of whole numbers.
+            // The counters hold whole numbers.
             counts.map(|one| one.get_counter().get_value() as u64).sum()
         };
         families.iter().map(sum).collect()

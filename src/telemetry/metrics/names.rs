@@ -1,4 +1,4 @@
-//! What a configuration names, and the metrics that bear those names as labels.
+//! The names in a configuration, and the metrics with those names as labels.
 
 use prometheus::IntGaugeVec;
 
@@ -10,18 +10,18 @@ use crate::config::Config;
 /// The names from the configuration that become label values, in its order.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    /// Of `[[route]]`.
+    /// The names of `[[route]]`.
     pub routes: Vec<String>,
-    /// Of `[[upstream]]`.
+    /// The names of `[[upstream]]`.
     pub upstreams: Vec<String>,
-    /// Of the servers of each.
+    /// The names of the servers of each upstream.
     pub servers: Vec<Vec<String>>,
-    /// Indices of the routes that are shadowed.
+    /// The indices of the shadowed routes.
     pub shadowed: Vec<usize>,
 }
 
-/// The metrics of one configuration's routes and upstreams, by their place in it. Another configuration has others, and
-/// the counter of a name is the same in both.
+/// The metrics of one configuration's routes and upstreams, by their index. Each configuration has its own, but the counter of
+/// a name is the same in all.
 #[derive(Debug)]
 pub struct Labels {
     names: Names,
@@ -33,7 +33,7 @@ pub struct Labels {
 }
 
 impl Names {
-    /// Those of a configuration.
+    /// Returns the names in a configuration.
     pub fn of(config: &Config) -> Self {
         Self {
             shadowed: config.shadow.routes.clone(),
@@ -68,17 +68,17 @@ impl Labels {
         }
     }
 
-    /// The metrics of the servers of the upstream with this index.
+    /// Returns the metrics of the servers of the upstream with this index.
     pub fn servers_of(&self, upstream: usize) -> &[ServerMetrics] {
         self.servers.get(upstream).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a route is down for maintenance.
+    /// Sets whether a route is in maintenance.
     pub fn maintenance(&self, route: &str, is_on: bool) {
         self.maintenance.with_label_values(&[route]).set(i64::from(is_on));
     }
 
-    /// What the configuration names.
+    /// Returns the names in the configuration.
     pub const fn names(&self) -> &Names {
         &self.names
     }

@@ -1,4 +1,4 @@
-//! What became of what people were to be told, by channel. Channels are named as in the configuration.
+//! Metrics of notifications, by channel. Channels are named as in the configuration.
 
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Result};
 
@@ -53,7 +53,7 @@ impl NoticeMetrics {
 }
 
 impl Metrics {
-    /// These channels are configured: their counters exist at 0 before anything happened.
+    /// Creates the counters of these channels, so that they exist at 0 before anything happened.
     pub fn channels<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
         for name in names {
             for outcome in DeliveryOutcome::ALL {
@@ -63,12 +63,12 @@ impl Metrics {
         }
     }
 
-    /// How much news was lost since the start.
+    /// Sets how much news was lost since the start.
     pub fn news_lost(&self, total: u64) {
         self.raise(&self.notices.lost, total);
     }
 
-    /// How much of what people are shown of their account was lost since the start.
+    /// Sets how many records for users' account pages were lost since the start.
     pub fn account_records_lost(&self, total: u64) {
         self.raise(&self.notices.records_lost, total);
     }

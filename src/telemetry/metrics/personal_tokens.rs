@@ -1,4 +1,4 @@
-//! Personal access tokens: made, ended, refused, and how many are good.
+//! Metrics of personal access tokens: created, ended, refused, and how many are valid.
 
 use prometheus::{IntCounter, IntGauge, Result};
 
@@ -6,7 +6,7 @@ use super::family::Families;
 use super::labels::MetricsByLabel;
 use crate::event::{EndReason, TokenRefusal};
 
-/// What is counted of them.
+/// The metrics of personal access tokens.
 #[derive(Debug)]
 pub(super) struct PersonalTokenMetrics {
     made: IntCounter,
@@ -46,7 +46,7 @@ impl PersonalTokenMetrics {
 
     pub(super) fn ended(&self, why: EndReason) {
         self.ended.inc(why);
-        // What upkeep found expired is missing from the number that it gave.
+        // Upkeep's own number already excludes the tokens that it found expired.
         if why != EndReason::Expired {
             self.active.dec();
         }

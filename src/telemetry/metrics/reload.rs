@@ -1,5 +1,5 @@
-//! Which configuration is served, and what came of reading it again. The last two have the names and the meaning that
-//! Prometheus gives its own (`prometheus_config_last_reload_successful`).
+//! Metrics of the served configuration and of reloads. The last two have the names and the meaning that Prometheus gives its
+//! own (`prometheus_config_last_reload_successful`).
 
 use prometheus::{IntGauge, Result};
 

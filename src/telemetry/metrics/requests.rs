@@ -1,8 +1,8 @@
-//! What is counted of each request: the only metrics on the path of every one.
+//! Metrics of each request: the only ones that every request updates.
 //!
-//! `doorwarden_requests_total` has three labels, all closed: the places a request can be headed to, the usual seven
-//! methods and `OTHER`, and the registered status codes and `other` (an upstream can send any number). Not every combination
-//! is made at the start, since most never happen; each is made when it first does, and found by index from then on.
+//! `doorwarden_requests_total` has three labels, all closed: the destinations of requests, the usual seven methods and `OTHER`,
+//! and the registered status codes and `other` (an upstream can send any number). Most combinations never happen, so they are
+//! not created at the start; each is created when it first happens, and found by index from then on.
 
 use std::sync::OnceLock;
 
@@ -18,10 +18,10 @@ use crate::telemetry::record::{Decided, Destination, Record, UpstreamFailure};
 
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "OTHER"];
 
-/// The status of a request whose client went away before an answer, as nginx writes it.
+/// The status of a request whose client disconnected before an answer, as in nginx.
 const CLIENT_GONE: u16 = 499;
 
-/// IANA's registry of status codes, and 499; sorted.
+/// IANA's registered status codes, and 499; sorted.
 const CODES: [u16; 64] = [
     100,
     101,
@@ -105,16 +105,16 @@ pub(super) struct RequestMetrics {
     maintenance: IntGaugeVec,
 }
 
-/// What is counted of one route, or of one own path.
+/// The metrics of one route, or of one own path.
 #[derive(Debug)]
 pub(super) struct PlaceMetrics {
     name: String,
     duration: Histogram,
-    /// By method and code.
+    /// The counters by method and code.
     total: Vec<OnceLock<IntCounter>>,
 }
 
-/// What is counted of one upstream.
+/// The metrics of one upstream.
 #[derive(Debug)]
 pub(super) struct UpstreamMetrics {
     duration: Histogram,
@@ -185,17 +185,17 @@ impl RequestMetrics {
         })
     }
 
-    /// Of the route with this name.
+    /// Returns the metrics of the route with this name.
     pub(super) fn place(&self, name: &str) -> PlaceMetrics {
         PlaceMetrics::new(&self.duration, name)
     }
 
-    /// Which routes are down.
+    /// Returns the gauges of routes in maintenance.
     pub(super) const fn maintenance(&self) -> &IntGaugeVec {
         &self.maintenance
     }
 
-    /// Of the upstream with this name.
+    /// Returns the metrics of the upstream with this name.
     pub(super) fn upstream(&self, name: &str) -> UpstreamMetrics {
         UpstreamMetrics {
             duration: self.upstream_duration.with_label_values(&[name]),

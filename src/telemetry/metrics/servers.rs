@@ -1,8 +1,7 @@
-//! What is measured of an upstream's servers.
+//! Metrics of the servers of an upstream.
 //!
-//! A server is named as in the configuration; which addresses its name has is not a label. Counters of a server that a
-//! reload takes away keep their last value, as everywhere; what stands now is told of those that there are, so their gauges
-//! are forgotten with it.
+//! A server is named as in the configuration; the addresses of its name are no label. Counters of a server that a reload
+//! removes keep their last value, as everywhere; its gauges are removed, because gauges describe only existing servers.
 
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use super::family::Families;
 use super::labels::{Label, MetricsByLabel};
 use crate::telemetry::record::Retried;
 
-/// All of them.
+/// The metrics of all servers.
 #[derive(Clone, Debug)]
 pub(super) struct Servers {
     requests: IntCounterVec,
@@ -24,7 +23,7 @@ pub(super) struct Servers {
     in_flight: IntGaugeVec,
 }
 
-/// What is measured of one.
+/// The metrics of one server.
 #[derive(Clone, Debug, Default)]
 pub struct ServerMetrics(Option<Arc<ServerCounters>>);
 
@@ -98,7 +97,7 @@ impl Servers {
         })))
     }
 
-    /// Forgets what stands now; whoever is there says it again at each scrape.
+    /// Removes the gauges; each scrape sets those of the existing servers again.
     pub(super) fn forget(&self) {
         self.addresses.reset();
         self.in_flight.reset();
@@ -106,49 +105,49 @@ impl Servers {
 }
 
 impl ServerMetrics {
-    /// It got a request.
+    /// Counts a request to the server.
     pub fn request(&self) {
         if let Some(of) = &self.0 {
             of.requests.inc();
         }
     }
 
-    /// The request failed.
+    /// Counts a failed request.
     pub fn failed(&self) {
         if let Some(of) = &self.0 {
             of.failures.inc();
         }
     }
 
-    /// An address of it is left out.
+    /// Counts an ejection of one of its addresses.
     pub fn ejected(&self) {
         if let Some(of) = &self.0 {
             of.ejections.inc();
         }
     }
 
-    /// A request goes to another one.
+    /// Counts a retry at another server.
     pub fn retried(&self, why: Retried) {
         if let Some(of) = &self.0 {
             of.retries.inc(why);
         }
     }
 
-    /// A request would have, but for the budget.
+    /// Counts a retry that the budget did not allow.
     pub fn retry_denied(&self) {
         if let Some(of) = &self.0 {
             of.retries_denied.inc();
         }
     }
 
-    /// So many addresses of it stand there.
+    /// Sets how many of its addresses are in this state.
     pub fn stands(&self, state: &str, count: i64) {
         if let Some(of) = &self.0 {
             of.all.addresses.with_label_values(&[&*of.upstream, &*of.server, state]).set(count);
         }
     }
 
-    /// So many requests are there.
+    /// Sets how many of its requests are in flight.
     pub fn in_flight(&self, count: usize) {
         if let Some(of) = &self.0 {
             let count = i64::try_from(count).unwrap_or(i64::MAX);

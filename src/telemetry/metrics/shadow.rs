@@ -1,4 +1,4 @@
-//! How the gate's opinions and services' answers compare on shadowed routes.
+//! Metrics that compare the gate's decisions with the services' answers on shadowed routes.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Result};
 
@@ -14,7 +14,7 @@ pub(super) struct ShadowMetrics {
     total: IntCounterVec,
 }
 
-/// By route; none for a route that is not shadowed.
+/// The counters by route; `None` for a route that is not shadowed.
 #[derive(Debug)]
 pub(super) struct RouteVerdicts(Vec<Option<MetricsByLabel<ShadowVerdict, IntCounter>>>);
 
@@ -33,7 +33,7 @@ impl ShadowMetrics {
         })
     }
 
-    /// So many routes are shadowed from now on.
+    /// Sets the number of routes that are shadowed from now on.
     pub(super) fn serves(&self, names: &Names) {
         self.routes.set(i64::try_from(names.shadowed.len()).unwrap_or(i64::MAX));
     }

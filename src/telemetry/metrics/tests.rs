@@ -1,4 +1,4 @@
-//! The registry against the golden file and the documentation, and what a call moves.
+//! Compares the registry with the golden file and the documentation, and tests what each call changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use crate::telemetry::record::{Decided, Destination, Shadowed, UpstreamCall, Ups
 use crate::telemetry::testing::{names, record};
 use crate::wire::host::Host;
 
-/// Metrics, and the labels of one configuration, which is served.
+/// Returns the metrics, and the labels of one configuration, which is served.
 fn metrics() -> (Metrics, Labels) {
     of(names())
 }
@@ -32,7 +32,7 @@ fn event(what: EventKind) -> Event {
     Event { at: Timestamp::from_secs(1), request_id: None, client: None, agent: None, what }
 }
 
-/// The value of one sample line.
+/// Returns the value of one sample line.
 fn sample(metrics: &Metrics, name: &str) -> Option<f64> {
     let text = metrics.render().unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -46,7 +46,7 @@ fn assert_counts(metrics: &Metrics, samples: &[(&str, f64)]) {
     }
 }
 
-/// `name type label=value|value ...` for each family.
+/// Returns `name type label=value|value ...` for each family.
 fn families(metrics: &Metrics) -> BTreeMap<String, (&'static str, String)> {
     let describe = |family: prometheus::proto::MetricFamily| {
         let mut labels: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -69,7 +69,7 @@ fn families(metrics: &Metrics) -> BTreeMap<String, (&'static str, String)> {
     metrics.registry.gather().into_iter().map(describe).collect()
 }
 
-/// With one request, because those children are made when they first happen.
+/// Returns metrics after one request, because those children are created when they first happen.
 fn used() -> Metrics {
     let (metrics, labels) = metrics();
     metrics.request(&record(), &labels);
@@ -364,7 +364,7 @@ fn another_configuration_counts_on_under_the_names_that_it_keeps() {
     metrics.serves(2, &next);
     metrics.reloaded(true, Timestamp::from_secs(77));
     metrics.request(&record(), &next);
-    // One that was decided by the configuration of before.
+    // A request that was decided by the previous configuration.
     metrics.request(&Record { place: Destination::Route(1), ..record() }, &labels);
     metrics.reloaded(false, Timestamp::from_secs(99));
     assert_counts(
