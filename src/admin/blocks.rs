@@ -23,7 +23,7 @@ pub const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 const LONGEST_REASON: usize = 256;
 
 impl Operator {
-    /// `GET /blocks?limit=COUNT&cursor=CURSOR`: the blocks, those that end first before the others.
+    /// Answers `GET /blocks?limit=COUNT&cursor=CURSOR` with the blocks, those that end first before the others.
     pub(super) fn list_blocks(&self, request: &OperatorRequest<'_>) -> Result<Value, Refusal> {
         let page = Page::read(request.query, |_, _| Err(Refusal::BadBody))?;
         let position = |block: &Block| (block.until.as_millis(), block.subject.to_string());

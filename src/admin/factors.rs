@@ -13,7 +13,7 @@ use crate::secret::Secret;
 use crate::store::SessionSelection;
 use crate::store::factors::StoredFactors;
 
-/// `GET /second-factors?user=DIRECTORY/ID`
+/// Answers `GET /second-factors?user=DIRECTORY/ID`.
 pub(super) async fn list(
     request: &OperatorRequest<'_>,
     issuers: &Issuers,
@@ -24,7 +24,7 @@ pub(super) async fn list(
     Ok(describe_factors(&issuers.sessions().factors().of(&user).await?))
 }
 
-/// `POST /second-factors/reset` and `/second-factors/invite` with `{"user": "DIRECTORY/ID"}`
+/// Answers `POST /second-factors/reset` and `/second-factors/invite` with `{"user": "DIRECTORY/ID"}`.
 pub(super) async fn change(
     request: &OperatorRequest<'_>,
     issuers: &Issuers,

@@ -14,7 +14,7 @@ const USUAL: usize = 100;
 const MOST: usize = 1000;
 
 impl Operator {
-    /// `GET /findings?before=NUMBER&limit=COUNT`: newest first; `next` is the `before` of the page after this one.
+    /// Answers `GET /findings?before=NUMBER&limit=COUNT`: newest first; `next` is the `before` of the page after this one.
     pub(super) fn list_findings(&self, request: &OperatorRequest<'_>) -> Result<Value, Refusal> {
         let (mut before, mut limit) = (None, USUAL);
         for (name, value) in form_urlencoded::parse(request.query.as_bytes()) {

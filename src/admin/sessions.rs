@@ -27,7 +27,7 @@ const NAMED: usize = 20;
 pub(super) struct Summary(Mutex<Option<(Timestamp, Value)>>);
 
 impl Operator {
-    /// `GET /sessions?user=DIRECTORY/ID&limit=COUNT&cursor=CURSOR`: the live sessions, newest first.
+    /// Answers `GET /sessions?user=DIRECTORY/ID&limit=COUNT&cursor=CURSOR` with the live sessions, newest first.
     pub(super) async fn list_sessions(
         &self,
         request: &OperatorRequest<'_>,

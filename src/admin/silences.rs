@@ -14,13 +14,13 @@ use crate::refusal::Refusal;
 const LONGEST_REASON: usize = 256;
 
 impl Operator {
-    /// `GET /silences`
+    /// Answers `GET /silences`.
     pub(super) fn list_silences(&self, at: Timestamp) -> Value {
         let silences: Vec<Value> = self.silences.all(at).iter().map(describe).collect();
         json!({"silences": silences})
     }
 
-    /// `POST /silences` with `{"detector": NAME, "user" or "address": ..., "seconds": N, "reason": "..."}`.
+    /// Answers `POST /silences` with `{"detector": NAME, "user" or "address": ..., "seconds": N, "reason": "..."}`.
     pub(super) fn silence(&self, request: &OperatorRequest<'_>) -> Result<Value, Refusal> {
         let asked: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
         let new = silence_of(&asked, request.at).ok_or(Refusal::BadBody)?;
@@ -38,7 +38,7 @@ impl Operator {
         }
     }
 
-    /// `POST /silences/lift` with the detector and the user or address.
+    /// Answers `POST /silences/lift` with the detector and the user or address.
     pub(super) fn lift_silence(&self, request: &OperatorRequest<'_>) -> Result<Value, Refusal> {
         let asked: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
         let (detector, subject) = which(&asked).ok_or(Refusal::BadBody)?;

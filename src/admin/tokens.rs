@@ -10,7 +10,7 @@ use crate::refusal::Refusal;
 use crate::session::personal_token::{TokenMaker, WantedToken};
 use crate::store::Session;
 
-/// `GET /tokens?user=DIRECTORY/ID`; without a user the tokens of all users.
+/// Answers `GET /tokens?user=DIRECTORY/ID`; without a user with the tokens of all users.
 pub(super) async fn list(
     request: &OperatorRequest<'_>,
     issuers: &Issuers,
@@ -22,7 +22,7 @@ pub(super) async fn list(
     Ok(describe_tokens(tokens.iter().map(|token| &**token)))
 }
 
-/// `POST /tokens` with `{"user": "DIRECTORY/ID", "name", "routes", "methods", "expires"}`: creates a token, and shows it once.
+/// Answers `POST /tokens` with `{"user": "DIRECTORY/ID", "name", "routes", "methods", "expires"}`: creates a token, shown once.
 pub(super) async fn create(
     request: &OperatorRequest<'_>,
     issuers: &Issuers,
@@ -59,7 +59,7 @@ pub(super) async fn create(
     Ok(described)
 }
 
-/// `POST /tokens/revoke` with `{"token": ID}` or `{"user": "DIRECTORY/ID"}`: revokes that token, or all tokens of the user.
+/// Answers `POST /tokens/revoke` with `{"token": ID}` or `{"user": "DIRECTORY/ID"}`: revokes that token, or all of the user.
 pub(super) async fn revoke(
     request: &OperatorRequest<'_>,
     issuers: &Issuers,

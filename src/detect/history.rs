@@ -20,7 +20,7 @@ use crate::store::{Keep, NewStamp, Stamps, StoreError};
 /// How long an entry that is not seen again is remembered.
 pub const KEPT: Duration = Duration::from_secs(180 * 86_400);
 
-/// The sort of a country from which a user has signed in.
+/// The sort for countries from which a user has signed in.
 pub(super) const COUNTRY: &str = "country";
 
 /// The sort of a country that a finding reported to the user, because the same client was there and elsewhere.

@@ -31,7 +31,7 @@ impl Default for Owners {
 }
 
 impl Owners {
-    /// Records the user of a name, if the event tells it.
+    /// Records the user of a name, if the event contains both.
     pub(super) fn learn(&mut self, what: &EventKind) {
         if let EventKind::SignInFailed { account, user: Some(user), .. }
         | EventKind::SignedIn { account, user, .. }

@@ -42,7 +42,7 @@ pub enum TakenAction {
     Notify,
     /// The session, or the address, is slowed down.
     Limit,
-    /// The session has to sign in anew.
+    /// The session has to sign in again.
     StepUp,
     /// The session was ended, or had already ended.
     EndSession,

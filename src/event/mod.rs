@@ -121,7 +121,7 @@ pub enum EventKind {
         session: SessionId,
         /// The user of the session.
         user: UserKey,
-        /// Why.
+        /// The reason.
         why: EndReason,
     },
     /// The user of a session authenticated again, which changed its level of assurance.
@@ -160,7 +160,7 @@ pub enum EventKind {
         token: SessionId,
         /// The owner of the token.
         user: UserKey,
-        /// Why.
+        /// The reason.
         why: EndReason,
     },
     /// A personal access token was refused.
@@ -258,7 +258,7 @@ pub enum EventKind {
     BlockLifted(Arc<Block>),
     /// A request was refused.
     Refused {
-        /// Why.
+        /// The reason.
         refusal: Refusal,
         /// The user whose credential was valid but did not suffice.
         user: Option<UserKey>,
@@ -343,9 +343,9 @@ pub enum RefreshRefusal {
 /// Why a session ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum EndReason {
-    /// `POST /logout`.
+    /// The user signed out (`POST /logout`).
     SignedOut,
-    /// `POST /logout/all`.
+    /// The user signed out of all sessions (`POST /logout/all`).
     SignedOutEverywhere,
     /// The user ended it from another session (`POST /account/sessions`).
     Account,
@@ -357,9 +357,9 @@ pub enum EndReason {
     Superseded,
     /// A spent refresh token was presented.
     RefreshReused,
-    /// A detector's action.
+    /// A detector's action ended it.
     Detected,
-    /// An operator's command.
+    /// An operator's command ended it.
     Operator,
     /// A personal access token was revoked.
     Revoked,

@@ -62,7 +62,7 @@ pub struct Channel {
 pub struct Channels {
     /// All channels.
     pub all: Vec<Arc<Channel>>,
-    /// The rules.
+    /// The rules for all of them.
     pub pace: Pace,
 }
 

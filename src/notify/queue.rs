@@ -1,4 +1,4 @@
-//! A bounded queue in memory before the worker. Sending never waits: what does not fit is dropped and counted.
+//! Hands news to the worker through a bounded queue in memory. Sending never waits: what does not fit is dropped and counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};

@@ -60,7 +60,7 @@ pub struct Question {
     pub account: String,
 }
 
-/// What mail is sent with.
+/// The settings of mail, and everything else that it needs.
 pub struct MailParts {
     /// The settings.
     pub settings: MailSettings,

@@ -1,9 +1,9 @@
 //! Verifies a sealed trail: `doorwarden audit verify`.
 //!
 //! Each line must have the next number and a MAC that is valid after the one before it; each closed segment must end as its
-//! anchor says, and the newest not before the place in the head. The first violation is reported, with the kind of change: to
-//! tell it, the next line is read, or a line is searched elsewhere. A running gateway may write meanwhile: the head is read
-//! before the lines, and half a line at the very end is no alarm.
+//! anchor says, and the newest not before the place in the head. The first violation is reported, with the kind of change; to
+//! determine that, the next line is read, or a line is searched elsewhere. A running gateway may write meanwhile: the head is
+//! read before the lines, and half a line at the very end is no alarm.
 
 use std::collections::VecDeque;
 use std::fs::File;
