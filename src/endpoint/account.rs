@@ -1,11 +1,11 @@
-//! `GET /account`: people see to what is theirs. A browser gets the page, a program a summary in JSON.
+//! `GET /account`: the page on which users manage their own account. A browser gets the page, a program a JSON summary.
 //!
-//! Everything here and below is about the user of the session that asks, and about nobody else: what a request names is
-//! looked up among that user's alone, so an id of somebody else's is as one that there never was. The answers have no
-//! credential in them and no full address, and cannot be framed or kept by a cache.
+//! Every path under `/account` concerns only the user of the calling session. An id in a request is looked up among that
+//! user's own records, so the id of another user's record is answered as if it did not exist. The answers contain no
+//! credential and no full address, and can be neither framed nor cached.
 //!
-//! What a request changes has to come from this site, where its credential is one that browsers send unasked. A credential
-//! that a program keeps for long (a password in each request) sees and changes nothing.
+//! A request that changes something must come from this site if its credential is one that browsers send on their own.
+//! A credential that a program stores for a long time (a password in each request) can neither read nor change anything.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::wire::accept::{self, Language};
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
 
-/// Where the page and its parts are; none: they are off.
+/// The paths of the page and its parts; `None` where one is turned off.
 #[derive(Default)]
 pub(super) struct AccountPaths {
     pub(super) page: Option<String>,
@@ -34,7 +34,7 @@ pub(super) struct AccountPaths {
     pub(super) settings: AccountSettings,
 }
 
-/// Who asks, and by what.
+/// The user who calls, with the session and the proof of the request.
 pub(super) struct AccountOwner {
     pub(super) session: Arc<Session>,
     pub(super) proof: Proof,
@@ -42,7 +42,7 @@ pub(super) struct AccountOwner {
 }
 
 impl Endpoints {
-    /// `GET /account`
+    /// Answers `GET /account`.
     pub(super) async fn account(&self, arrival: &Arrival) -> Served {
         let wants_page = accept::is_navigation(&arrival.method, &arrival.headers);
         let made = match self.account_owner(arrival).await {
@@ -126,10 +126,10 @@ impl Endpoints {
         Ok(Reply::json(StatusCode::OK, &summary))
     }
 
-    /// Whose account a request is about.
+    /// Returns the user whose account a request is about.
     ///
     /// # Errors
-    /// Whoever is not signed in, or by something that no person has in hand.
+    /// Refuses a caller who is not signed in, or whose credential is not one that a person has in hand.
     pub(super) async fn account_owner(&self, arrival: &Arrival) -> Result<AccountOwner, Refused> {
         let (session, proof) = self.session_of(arrival).await?;
         match proof {
@@ -146,8 +146,8 @@ impl Endpoints {
         }
     }
 
-    /// The answer of the page and its parts: whoever is not signed in and has a browser is led to sign in, and whose proof is
-    /// too old to where they prove it again.
+    /// Returns the answer of the page and its parts. A browser is redirected to the login page if nobody is signed in, and to
+    /// the page that asks for a new proof if the proof is too old.
     pub(super) fn account_answer(
         &self,
         arrival: &Arrival,
@@ -160,7 +160,7 @@ impl Endpoints {
             Err(refused) => return Served::refused(refused, &arrival.request_id),
         };
         let refusal = Some(refused.refusal);
-        // What was posted is posted again by hand; what was asked for is shown then.
+        // After a POST, users return to the account page and repeat it there; a GET leads back to what was requested.
         let back = match arrival.method {
             Method::POST => self.account.page.as_deref().unwrap_or("/"),
             _ => arrival.target.path().as_str(),
@@ -182,14 +182,14 @@ impl Endpoints {
         }
     }
 
-    /// Back to the page, which says what was done.
+    /// Redirects back to the page, which says what was done.
     pub(super) fn back_to_account(&self, done: PageSection) -> Reply {
         let page = self.account.page.as_deref().unwrap_or("/");
         navigation::to(&format!("{page}?done={}#{}", done.name(), done.anchor()))
     }
 
-    /// For a browser whose proof is too old: to where its user proves that it is still them, and back. `None`: it is refused for
-    /// something else, or there is no such page.
+    /// Redirects a browser whose proof is too old to the page that asks for a new one, and from there to `back`. `None` if the
+    /// refusal has another reason, or if there is no such page.
     pub(super) fn to_confirmation(&self, refused: &Refused, back: &str) -> Option<Reply> {
         let is_stale = refused.refusal == Refusal::InsufficientAuthentication;
         let path = self.second_factor_path.as_deref().filter(|_| is_stale)?;

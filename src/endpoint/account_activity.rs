@@ -1,6 +1,6 @@
-//! `GET /account/activity?limit=COUNT&cursor=CURSOR`: what happened to one's account lately, the last first, in pages.
+//! `GET /account/activity?limit=COUNT&cursor=CURSOR`: the recent events of the user's own account, newest first, in pages.
 //!
-//! What others did is told as what it was, and by the network it came from: never by an address.
+//! An event that somebody else caused is described by its kind and by the network that it came from, never by an address.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -20,10 +20,10 @@ use crate::wire::arrival::Arrival;
 use crate::wire::client_ip::network_24_or_48;
 use crate::wire::reply::Reply;
 
-/// How many the page shows at once.
+/// How many entries the page shows at once.
 const SHOWN: usize = 10;
 
-/// An entry in words.
+/// An entry in the words of the page.
 pub(super) struct ShownEntry {
     pub(super) what: String,
     pub(super) when: String,
@@ -31,7 +31,7 @@ pub(super) struct ShownEntry {
     pub(super) device: String,
 }
 
-/// What happened, of which the page shows some.
+/// The entries that the page shows, with the cursor of the next ones.
 pub(super) struct ListedEntries {
     pub(super) entries: Vec<ShownEntry>,
     pub(super) next: Option<String>,
@@ -39,7 +39,7 @@ pub(super) struct ListedEntries {
 }
 
 impl Endpoints {
-    /// `GET /account/activity`
+    /// Answers `GET /account/activity`.
     pub(super) async fn account_activity(&self, arrival: &Arrival) -> Served {
         let wants_page = accept::is_navigation(&arrival.method, &arrival.headers);
         let made = match self.account_owner(arrival).await {
@@ -64,7 +64,7 @@ impl Endpoints {
         Ok(Reply::json(StatusCode::OK, &json!({"activity": described, "next": next})))
     }
 
-    /// What the page shows of it.
+    /// Returns the entries that the page shows.
     pub(super) async fn shown_activity(
         &self,
         owner: &AccountOwner,
@@ -97,7 +97,7 @@ impl Endpoints {
         Ok(page.cut(found.into_iter(), |last| format!("{}.{}", last.at.as_millis(), last.key)))
     }
 
-    /// Where a network is; without a database that knows it, the network itself.
+    /// Returns the place of a network, or the network itself if no database knows its place.
     pub(super) fn network_in_words(
         &self,
         network: Option<std::net::IpAddr>,
@@ -130,7 +130,7 @@ fn counted(text: &str, count: u64) -> String {
     if count > 1 { format!("{text} ({count}×)") } else { text.to_owned() }
 }
 
-/// What happened, as a sentence. What a later version kept is told in general words.
+/// Describes an entry in a sentence. An entry that a later version stored gets a general sentence.
 fn in_words(entry: &StoredEntry, texts: &'static AccountTexts, language: Language) -> &'static str {
     match (&*entry.what, &*entry.detail) {
         ("signed_in", "new_device") => texts.signed_in_new,
@@ -171,7 +171,7 @@ fn in_words(entry: &StoredEntry, texts: &'static AccountTexts, language: Languag
     }
 }
 
-/// Where a page begins: before this entry.
+/// Parses a cursor: the time and the key of an entry. The page lists the entries before it.
 fn before(cursor: &str) -> Result<(Timestamp, u64), Refusal> {
     let (millis, key) = cursor.split_once('.').ok_or(Refusal::BadBody)?;
     let number = |text: &str| text.parse::<u64>().map_err(|_| Refusal::BadBody);

@@ -1,13 +1,13 @@
-//! `/account/devices`: the browsers that one's account knows, listed and forgotten.
+//! `/account/devices`: lists the browsers that the user's account knows, and forgets them.
 //!
 //! | request | does |
 //! |---|---|
-//! | `GET /account/devices` | lists them, the one that was used last first |
-//! | `POST` with `action` `forget` and `id` | knows that one no more |
-//! | `POST` with `action` `forget_all` | knows none any more, this one too |
+//! | `GET /account/devices` | lists them, the most recently used first |
+//! | `POST` with `action` `forget` and `id` | forgets that one |
+//! | `POST` with `action` `forget_all` | forgets all of them, this one too |
 //!
-//! To forget takes a fresh proof: a device that is known goes on while others guess at the account, and a thief shall not
-//! take that from its owner.
+//! Forgetting takes a fresh proof: a known device can still sign in while others guess the account's password, and a thief
+//! must not be able to take that from the owner.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
@@ -27,7 +27,7 @@ use crate::wire::body::FieldProblem;
 use crate::wire::client_ip::network_24_or_48;
 use crate::wire::reply::Reply;
 
-/// A device in words.
+/// A device in the words of the page.
 pub(super) struct ShownDevice {
     pub(super) id: String,
     pub(super) device: String,
@@ -38,7 +38,7 @@ pub(super) struct ShownDevice {
 }
 
 impl Endpoints {
-    /// Both methods.
+    /// Answers `GET` and `POST /account/devices`.
     pub(super) async fn account_devices(&self, arrival: &Arrival, body: &Bytes) -> Served {
         let is_post = arrival.method == Method::POST;
         let wants_page = input::wants_page(arrival);
@@ -51,7 +51,7 @@ impl Endpoints {
         self.account_answer(arrival, wants_page, made)
     }
 
-    /// What the page shows of them.
+    /// Returns the devices that the page shows.
     pub(super) async fn shown_devices(
         &self,
         arrival: &Arrival,
@@ -128,7 +128,7 @@ impl Endpoints {
                             .await?;
                         1
                     }
-                    // On the page it was there a moment ago, and what was asked for is so.
+                    // The page listed the device a moment ago, and it is forgotten now, as the user asked.
                     None if wants_page => 0,
                     None => return Err(Refusal::NotOnAccount.into()),
                 }
@@ -149,7 +149,7 @@ impl Endpoints {
     }
 }
 
-/// A device's id for forms and programs. It is a hash of what the cookie says of itself, and gives nobody the cookie.
+/// Returns a device's id for forms and programs: a hash of the id in its cookie, from which nobody can derive the cookie.
 fn id_of(device: &Digest) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(device.as_bytes())

@@ -13,7 +13,7 @@ use crate::store::factors::StoredFactors;
 use crate::wire::accept::Language;
 use crate::wire::reply::Reply;
 
-/// What the page shows.
+/// The contents of the page.
 pub(super) struct AccountPage<'a> {
     pub(super) service: &'a str,
     pub(super) name: &'a str,
@@ -26,20 +26,20 @@ pub(super) struct AccountPage<'a> {
     pub(super) activity: ListedEntries,
     pub(super) devices: Vec<ShownDevice>,
     pub(super) factors: Option<FactorsPart<'a>>,
-    /// Where they change their password, here or elsewhere.
+    /// Where users change their password, here or elsewhere.
     pub(super) password_path: Option<&'a str>,
-    /// What was done a moment ago.
+    /// The action that was carried out a moment ago.
     pub(super) done: Option<PageSection>,
     pub(super) language: Language,
 }
 
-/// Their second factors.
+/// The user's second factors.
 pub(super) struct FactorsPart<'a> {
     pub(super) path: &'a str,
     pub(super) kept: StoredFactors,
 }
 
-/// What a form led back from, or to. It is in the address and changes nothing but a sentence.
+/// The finished action, or the part of the page, that a redirect names in the URL. It only selects a sentence to show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum PageSection {
     Sessions,
@@ -88,7 +88,7 @@ impl PageSection {
         }
     }
 
-    /// Which part of the page it is about.
+    /// Returns the anchor of the part of the page that this is about.
     pub(super) const fn anchor(self) -> &'static str {
         match self {
             Self::Sessions | Self::Ended | Self::OthersEnded => "sessions",
@@ -109,10 +109,10 @@ impl PageSection {
     }
 }
 
-/// A device as a heading, by its `User-Agent`.
+/// Returns the heading of a device, from its `User-Agent`.
 pub(super) fn device_heading(agent: &str, language: Language) -> String {
     let said = device(agent, language);
-    // What nothing says is said of no agent at all.
+    // An agent that is described like an empty one says nothing about the device.
     match said == device("", language) {
         true => AccountTexts::of(language).unknown_device.to_owned(),
         false => said,
@@ -201,7 +201,7 @@ mod tests {
                 }
                 assert!(html.contains(&format!("<html lang=\"{}\">", language.code())));
                 assert_eq!(html.matches("<h1>").count(), 1, "{html}");
-                // One button for each of the others, and none beside this one.
+                // Each of the other sessions has a button; this one has none.
                 assert_eq!(html.matches("value=\"end\"").count(), others, "{html}");
                 assert_eq!(html.matches("value=\"end_others\"").count(), usize::from(others > 0));
                 assert_eq!(html.matches("value=\"end_all\"").count(), 1);

@@ -1,11 +1,11 @@
-//! `/account/password`: people change their own password, where their directory can.
+//! `/account/password`: users change their own password, if their directory supports it.
 //!
 //! | request | does |
 //! |---|---|
-//! | `GET /account/password` | the form; for a program whether it can be changed here, and by which rules |
+//! | `GET /account/password` | the form; a program gets whether the password can be changed here, and the rules |
 //! | `POST` with `current_password`, `new_password` | changes it; a form gives the new one twice, in `new_password_again` |
 //!
-//! No answer has either password in it.
+//! No answer contains either password.
 
 use askama::Template;
 use bytes::Bytes;
@@ -34,7 +34,7 @@ struct PasswordTemplate<'a> {
     texts: &'static Texts,
     own: &'static AccountTexts,
     service: &'a str,
-    /// For whom the browser keeps it.
+    /// The user name for which the browser stores the password.
     name: &'a str,
     action: &'a str,
     back: &'a str,
@@ -44,7 +44,7 @@ struct PasswordTemplate<'a> {
 }
 
 impl Endpoints {
-    /// Both methods.
+    /// Answers `GET` and `POST /account/password`.
     pub(super) async fn account_password(&self, arrival: &Arrival, body: &Bytes) -> Served {
         let is_post = arrival.method == Method::POST;
         let wants_page = input::wants_page(arrival);
@@ -66,14 +66,14 @@ impl Endpoints {
         self.account_answer(arrival, wants_page, made)
     }
 
-    /// Can this person change their password here?
+    /// Whether this user can change the password here.
     pub(super) fn changes_password(&self, owner: &AccountOwner) -> bool {
         self.account.settings.change_password
             && self.account.password.is_some()
             && self.issuers.sessions().own_password().is_changeable(&owner.user)
     }
 
-    /// Where it is changed, for programs.
+    /// Describes for programs where the password is changed, and by which rules.
     pub(super) fn password_rules(&self, owner: &AccountOwner) -> Value {
         let settings = &self.account.settings;
         let here = self.changes_password(owner);
@@ -90,7 +90,7 @@ impl Endpoints {
         })
     }
 
-    /// Whoever has to show a code does so before they fill in the form.
+    /// Shows the form. Users who confirm with a code are asked for it before they fill in the form.
     async fn show_password_form(
         &self,
         arrival: &Arrival,
@@ -167,7 +167,7 @@ impl Endpoints {
             true => self.back_to_account(PageSection::PasswordChanged),
             false => Reply::json(StatusCode::OK, &json!({"ended": changed.ended})),
         };
-        // As after a sign-in: a page elsewhere has nothing to say in which browser is known.
+        // As after a sign-in, a page of another site must not decide in which browser the user is known.
         Ok(match self.may_set_cookie(arrival) {
             true => self.cookie.set_device(reply, changed.device.as_ref()),
             false => reply,
@@ -175,12 +175,12 @@ impl Endpoints {
     }
 }
 
-/// Byte for byte, as passwords are everywhere.
+/// Returns a password byte for byte, as everywhere.
 fn field(fields: &Fields, name: &str) -> Result<Secret, Refused> {
     fields.text(name).map(Secret::new).map_err(|problem| Refused::field(name, problem))
 }
 
-/// Why it cannot be the new one, by a stable word.
+/// Refuses the new password, with a stable word for the reason.
 fn not_allowed(why: &str) -> Refused {
     let members = Map::from_iter([
         ("detail".to_owned(), json!(Refusal::PasswordNotAllowed.detail())),
@@ -189,7 +189,7 @@ fn not_allowed(why: &str) -> Refused {
     Refused { members, ..Refusal::PasswordNotAllowed.into() }
 }
 
-/// Does the form come again, with what is wrong?
+/// Whether the form is shown again, with what is wrong.
 fn stays(refused: &Refused) -> bool {
     matches!(
         refused.refusal,

@@ -1,13 +1,13 @@
-//! `/account/sessions`: a user's own sessions, listed and ended.
+//! `/account/sessions`: lists and ends a user's own sessions.
 //!
 //! | request | does |
 //! |---|---|
-//! | `GET /account/sessions?limit=COUNT&cursor=CURSOR` | lists them in pages, newest first; the one that asks is marked |
+//! | `GET /account/sessions?limit=COUNT&cursor=CURSOR` | lists them in pages, newest first; the calling one is marked |
 //! | `POST` with `action` `end` and `id` | ends that one |
-//! | `POST` with `action` `end_others` | ends all but the one that asks |
-//! | `POST` with `action` `end_all` | ends every one, and whatever else the user holds of the service's own tokens |
+//! | `POST` with `action` `end_others` | ends all but the calling one |
+//! | `POST` with `action` `end_all` | ends every one, and all of the service's own tokens that the user holds |
 //!
-//! To end sessions takes no fresh proof: whoever finds a stranger among their sessions must not be kept from it, and a thief
+//! Ending sessions takes no fresh proof: nothing must delay a user who finds a stranger among their sessions, and a thief
 //! gains nothing by it.
 
 use std::sync::Arc;
@@ -34,32 +34,32 @@ use crate::wire::body::Fields;
 use crate::wire::client_ip::network_24_or_48;
 use crate::wire::reply::Reply;
 
-/// How many of the others the page shows at once.
+/// How many of the other sessions the page shows at once.
 const SHOWN: usize = 10;
 
-/// A session in words.
+/// A session in the words of the page.
 pub(super) struct ShownSession {
     pub(super) id: String,
     pub(super) device: String,
-    /// City and country, or the network as far as that is no full address.
+    /// City and country, or else the network, shortened so that it is no full address.
     pub(super) place: Option<String>,
     pub(super) began: String,
     pub(super) last_used: String,
 }
 
-/// The sessions of a page: the one that asks, and some of the others.
+/// The sessions of a page: the calling one, and some of the others.
 pub(super) struct ListedSessions {
     pub(super) own: ShownSession,
     pub(super) others: Vec<ShownSession>,
-    /// How many others there are in all.
+    /// How many other sessions there are in all.
     pub(super) count: usize,
-    /// Where the next page of them begins.
+    /// The cursor of the next page of the others.
     pub(super) next: Option<String>,
-    /// Is it not the first page?
+    /// Whether this is not the first page.
     pub(super) is_later: bool,
 }
 
-/// What is asked for.
+/// The action that a `POST` asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum SessionAction {
     End,
@@ -84,7 +84,7 @@ impl SessionAction {
 }
 
 impl ListedSessions {
-    /// Those after the cursor, if there is one.
+    /// Returns the page of the other sessions after the cursor, or the first page without one.
     pub(super) fn of_page(
         all: &[Arc<Session>],
         own: &Session,
@@ -108,13 +108,13 @@ impl ListedSessions {
 }
 
 impl Endpoints {
-    /// Both methods.
+    /// Answers `GET` and `POST /account/sessions`.
     pub(super) async fn account_sessions(&self, arrival: &Arrival, body: &Bytes) -> Served {
         let is_post = arrival.method == Method::POST;
         let wants_page = input::wants_page(arrival);
         let made = match self.account_owner(arrival).await {
             Ok(owner) if is_post => self.end_own(arrival, body, &owner, wants_page).await,
-            // The page has them; this is for programs.
+            // A browser finds the list on the page; the JSON list is for programs.
             Ok(_) if wants_page => Ok(self.back_to_account(PageSection::Sessions)),
             Ok(owner) => self.list_own(arrival, &owner).await,
             Err(refused) => Err(refused),
@@ -153,7 +153,7 @@ impl Endpoints {
                 let id = SessionId::new(id);
                 let found = match sessions.own_account().session(&owner.user, &id, arrival.at).await
                 {
-                    // On the page it was there a moment ago, and what was asked for is so.
+                    // The page listed the session a moment ago, and it has ended now, as the user asked.
                     Err(Refusal::NotOnAccount) if wants_page => {
                         return Ok(self.back_to_account(PageSection::Ended));
                     }
@@ -187,7 +187,7 @@ impl Endpoints {
         Ok(if ends_own { self.remove_cookies(arrival, reply) } else { reply })
     }
 
-    /// A session as the page shows it.
+    /// Returns a session as the page shows it.
     pub(super) fn shown_session(
         &self,
         session: &Session,
@@ -195,7 +195,7 @@ impl Endpoints {
         language: Language,
     ) -> ShownSession {
         let zone = &self.incidents.time_zone;
-        // The record that the credential was judged by may be older than the list's.
+        // The record against which the credential was checked may be older than the one in the list.
         let last_used = match session.id == owner.session.id {
             true => owner.session.last_used().max(session.last_used()),
             false => session.last_used(),
@@ -234,7 +234,7 @@ impl Endpoints {
     }
 }
 
-/// `203.0.113.0/24`: enough to know one's own, and no address.
+/// Returns `203.0.113.0/24`: enough for users to recognise their own network, and no full address.
 fn network_of(session: &Session) -> Option<String> {
     session.client.map(|client| network_24_or_48(client).to_string())
 }

@@ -1,4 +1,4 @@
-//! What the page about one's account says, in each language: as [`Texts`](super::texts::Texts) for the others.
+//! The texts of the account page in each language, like [`Texts`](super::texts::Texts) for the other pages.
 
 use super::page_texts::page_texts;
 use crate::wire::accept::Language;

@@ -1,23 +1,23 @@
-//! Aliases that answer in a service's own words: `shape = "django-session"`, `"jwt"` and `"simplejwt-sliding"`; and
-//! `"dj-rest-issuers"`, which has a file of its own.
+//! Aliases that answer in a service's own words: `shape = "django-session"`, `"jwt"` and `"simplejwt-sliding"`.
+//! `"dj-rest-auth"` has a file of its own.
 //!
-//! The front end of a service that had a sign-in of its own goes on posting to the same path, and gets the status, the body
-//! and the cookies that it expects. What an operator may state, word for word, are the answers of the view: signed in (or
-//! out), a missing field, a wrong one. What only a gateway says (429, 503, a request of another site) has our members `code` and
-//! `request_id` besides.
+//! The front end of a service that had its own sign-in keeps posting to the same path, and gets the status, the body and
+//! the cookies that it expects. Operators can state the exact answers of the view: signed in (or out), a missing field, a
+//! wrong one. Answers that only a gateway gives (429, 503, a request from another site) also have the gateway's members
+//! `code` and `request_id`.
 //!
-//! A session's cookie is the gateway's own under the service's name (`session::cookies`). The `csrftoken` beside it is a value
-//! that nobody keeps: Django compares the cookie with the header or field that comes with it, and with nothing else.
+//! The session cookie is the gateway's own under the service's name (`session::cookies`). The `csrftoken` cookie beside it
+//! is a value that nobody stores: Django only compares the cookie with the header or field that comes with it.
 //!
-//! Where it differs from a Django REST framework view that calls `login()`, on purpose:
+//! Intended differences from a Django REST framework view that calls `login()`:
 //! - A sign-in always begins a new session and ends the old one; Django keeps the key if the user is the same.
-//! - Who is signed in needs no `X-CSRFToken` to sign in or out here: the sender is judged by `Origin`, `Referer` and
-//!   `Sec-Fetch-Site`, as for the gateway's own cookie. `Authorization` is not looked at to sign in, not even a bad one.
-//! - A user name or password that is no text (a list, `true`) is a missing one, whatever the password's hasher makes of it.
-//!   What such a view fails on (500) is 400: a body that is JSON and no object. A member that occurs twice is 400.
+//! - A signed-in user needs no `X-CSRFToken` to sign in or out here: the sender is checked by `Origin`, `Referer` and
+//!   `Sec-Fetch-Site`, as for the gateway's own cookie. A sign-in ignores `Authorization`, even an invalid one.
+//! - A user name or password that is not a string (a list, `true`) counts as missing, whatever the password hasher does with
+//!   it. A body on which such a view fails (500), JSON that is not an object, is 400. A member that occurs twice is 400.
 //! - Cookies are `Secure`, and last as long as a session of the gateway can.
-//! - 401 says `WWW-Authenticate: Bearer`: with Django's `Basic`, browsers ask for a password in a window of their own.
-//! - A wrong password at the hand-made JWT's view, which forgets to answer it (500), is 403.
+//! - 401 says `WWW-Authenticate: Bearer`: with Django's `Basic`, browsers ask for a password in a dialog of their own.
+//! - A wrong password at the hand-written JWT view, which does not handle it (500), is 403.
 
 use bytes::Bytes;
 use http::header::{SET_COOKIE, WWW_AUTHENTICATE};
@@ -39,24 +39,24 @@ use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::cookie::SetCookie;
 use crate::wire::reply::Reply;
 
-/// A year less a day or two, as Django has it.
+/// The age of Django's own CSRF cookie: 52 weeks.
 const CSRF_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(31_449_600);
 
-/// As Django's own secrets of this kind are written.
+/// The alphabet of Django's own secrets of this kind.
 const CSRF_ALPHABET: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 const CSRF_LENGTH: usize = 32;
 
-/// What keeps a body from having a name and a password.
+/// Why a body has no usable name and password.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum MissingCredential {
-    /// One of them is not there.
+    /// The name or the password is missing.
     Missing,
-    /// One of them cannot be anybody's.
+    /// The name or the password cannot be anybody's.
     Nobodys,
 }
 
 impl Endpoints {
-    /// A sign-in or sign-out in another shape than SimpleJWT's.
+    /// Answers a sign-in, refresh or sign-out in another shape than SimpleJWT's.
     pub(super) async fn alias(
         &self,
         own: &OwnPathEntry,
@@ -88,7 +88,7 @@ impl Endpoints {
             (Shape::DjRestAuth(shape), OwnPath::Logout) => {
                 self.dj_rest_auth_logout(shape, arrival, body).await
             }
-            // The configuration has no other.
+            // The configuration allows no other combination.
             _ => Served::refused(Refusal::Internal.into(), &arrival.request_id),
         }
     }
@@ -117,7 +117,7 @@ impl Endpoints {
     }
 
     async fn session_logout(&self, shape: &SessionShape, arrival: &Arrival) -> Served {
-        // Such a view does not look at the body.
+        // Such a view ignores the body.
         let ended = self.end(LogoutScope::Session, arrival, None).await;
         let mut served = match ended {
             Ok(true) => Served::reply(stated(&shape.answers.success)),
@@ -157,7 +157,7 @@ impl Endpoints {
         }
     }
 
-    /// SimpleJWT's `TokenObtainSlidingView`.
+    /// Answers as SimpleJWT's `TokenObtainSlidingView`.
     async fn sliding_login(
         &self,
         shape: &SlidingShape,
@@ -174,7 +174,7 @@ impl Endpoints {
         Ok(self.known_device(reply, &signed_in, arrival))
     }
 
-    /// SimpleJWT's `TokenRefreshSlidingView`.
+    /// Answers as SimpleJWT's `TokenRefreshSlidingView`.
     async fn sliding_refresh(
         &self,
         shape: &SlidingShape,
@@ -186,7 +186,7 @@ impl Endpoints {
         Ok(Reply::json(StatusCode::OK, &json!({"token": token.expose()})))
     }
 
-    /// Signs in; what a view says to a missing and to a wrong field is said so.
+    /// Signs in. A missing or wrong field gets the answer that the view gives to it.
     async fn enter(
         &self,
         (missing, wrong): (&AliasAnswer, &AliasAnswer),
@@ -218,7 +218,7 @@ impl Endpoints {
     }
 }
 
-/// Name and password as such a view reads them: byte for byte, and what is empty is not there.
+/// Returns name and password as such a view reads them: byte for byte, with an empty one counted as missing.
 fn given<'f>(fields: &'f Fields, field: &str) -> Result<Credentials<'f>, MissingCredential> {
     let text = |name| {
         fields.text(name).map_err(|problem| match problem {
@@ -245,7 +245,7 @@ const fn mint(shape: &SlidingShape) -> Mint {
     Mint { issuer, lifetime, refresh_lifetime }
 }
 
-/// What the operator states.
+/// Returns the answer that the operator stated.
 fn stated(answer: &AliasAnswer) -> Reply {
     let mut reply = Reply::empty(answer.status);
     if !answer.body.is_empty() {
@@ -258,7 +258,7 @@ fn stated(answer: &AliasAnswer) -> Reply {
     reply
 }
 
-/// 190 random bits in Django's alphabet.
+/// Returns 190 random bits in Django's alphabet.
 fn csrf_token() -> Result<Secret, NoRandomness> {
     let mut token = String::with_capacity(CSRF_LENGTH);
     while token.len() < CSRF_LENGTH {

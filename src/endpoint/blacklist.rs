@@ -1,9 +1,9 @@
 //! `POST /blacklist`, where it is turned on: SimpleJWT's way to sign out.
 //!
-//! Its answers: `{}`; 401 for what is no good refresh token, and for one whose session is over; 400 without one. The
-//! session ends, with everything that is its. A token that a service issued before the gateway stood in front of it, and that
-//! nobody has presented since, has no session yet and never gets one. A spent token ends its session too, though the
-//! answer says that it was blacklisted: SimpleJWT does that when it rotates.
+//! Its answers: `{}`; 401 for an invalid refresh token, and for one whose session has ended; 400 without a token. The
+//! session ends, with everything that belongs to it. A token that a service issued before the gateway stood in front of
+//! it, and that nobody has presented since, has no session yet and never gets one. A spent token ends its session too,
+//! although the answer says that it was blacklisted: SimpleJWT blacklists tokens when it rotates them.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -15,7 +15,7 @@ use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
 
 impl Endpoints {
-    /// `POST /blacklist`
+    /// Answers `POST /blacklist`.
     pub(super) async fn blacklist(
         &self,
         arrival: &Arrival,

@@ -1,11 +1,11 @@
-//! `/login/second-factor` of whoever is signed in: confirming that it is still them, and the page for it.
+//! `/login/second-factor` for a signed-in user: confirms that it is still the same person, and shows the page for it.
 //!
 //! | a body with | does |
 //! |---|---|
-//! | `otp` or `password`, and a session | raises what the session proves |
+//! | `otp` or `password`, and a session | raises the assurance of the session |
 //! | `mail`, and a session | has a code mailed for it ([`super::mailed_code`]) |
 //!
-//! What it takes of passkeys is at the head of [`super::passkey`].
+//! The bodies for passkeys are described at the head of [`super::passkey`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,11 +33,11 @@ use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::next::Next;
 use crate::wire::reply::Reply;
 
-/// No route asks for a proof that is fresher than this (`route.fresh`).
+/// A proof of this age counts as just given. No route can ask for a fresher one (`route.fresh`).
 const JUST_PROVED: Duration = Duration::from_secs(60);
 
 impl Endpoints {
-    /// `GET`: the page on which whoever is signed in confirms that it is still them.
+    /// Answers `GET`: shows the page on which a signed-in user confirms that it is still them.
     pub(super) async fn confirm_page(&self, arrival: &Arrival) -> Served {
         let next = next_of_query(arrival.target.query());
         match self.session_to_confirm(arrival).await {
@@ -49,7 +49,7 @@ impl Endpoints {
         }
     }
 
-    /// `POST`: whoever is signed in proves it again, or asks for what that takes.
+    /// Answers `POST`: takes a signed-in user's proof, or gives what the proof needs (a challenge or a mailed code).
     pub(super) async fn confirm(
         &self,
         arrival: &Arrival,
@@ -101,7 +101,7 @@ impl Endpoints {
         let was_asked = sessions.step_up().is_asked(&session, arrival.at);
         let context = &arrival.context();
         let raised = sessions.step_up().confirm(&session, confirmation, device, context).await;
-        // A copy of the cookie, which the detector may have seen, is worth nothing from now on.
+        // From now on a copy of the old cookie, which the detector may have seen, is worthless.
         let another = match &raised {
             Ok(session) if was_asked && proof == Proof::SessionCookie => {
                 sessions.step_up().another_cookie(session, arrival.at).await.map(Some)
@@ -158,7 +158,7 @@ impl Endpoints {
         }
     }
 
-    /// The page that asks whoever is signed in for a proof; `held` is of a form that is kept meanwhile.
+    /// Returns the page that asks a signed-in user for a proof. `held` is the ticket of a form that is stored meanwhile.
     pub(super) async fn asks_again(
         &self,
         arrival: &Arrival,
@@ -177,7 +177,7 @@ impl Endpoints {
             }
         };
         let by_code = all.has_any();
-        // Whoever has just given their password, and is asked again, has to have a second factor where they want to go.
+        // A user who has just given their password, and is asked again, needs a second factor for where they want to go.
         let has_just_proved =
             session.assurance.auth_time.is_some_and(|at| arrival.at.since(at) < JUST_PROVED);
         let has_to_have_one = problem.is_none() && has_just_proved && !by_code;
@@ -203,7 +203,7 @@ impl Endpoints {
         Served { reply, refusal: problem.map(|problem| problem.refusal) }
     }
 
-    /// The page that takes a mailed code of whoever is signed in, after it was asked for.
+    /// Returns the page that takes a mailed code from a signed-in user, after one was requested.
     async fn code_asked_again(
         &self,
         arrival: &Arrival,
@@ -221,7 +221,7 @@ impl Endpoints {
         Served { reply, refusal: refused.map(|refused| refused.refusal) }
     }
 
-    /// The session of whoever calls, also where they have to confirm first that it is them.
+    /// Returns the caller's session, also if the caller first has to confirm that it is still them.
     async fn session_to_confirm(
         &self,
         arrival: &Arrival,

@@ -1,10 +1,11 @@
-//! Front ends on other origins: preflights, and the headers that let their scripts read an answer.
+//! Front ends on other origins: answers preflights, and sets the headers that let their scripts read an answer.
 //!
-//! The origins are listed; one that is not is never echoed, and gets the answer without these headers, which its browser
-//! then keeps from it. `null` and `*` are no origins. The fields replace those of an upstream, since two values are
-//! none, and what an upstream allows an origin that is not listed is taken out. An answer that depends on the origin says so (`Vary`), whichever origin asked.
+//! The allowed origins are listed. Any other origin is never echoed: its answer lacks these headers, so its browser hides
+//! the answer from the script. `null` and `*` are not origins. The fields replace those of an upstream, since two values
+//! count as none, and what an upstream allows to an origin that is not listed is removed. An answer that depends on the
+//! origin says so (`Vary`), whichever origin asked.
 //!
-//! CORS opens reading, nothing else: what the cookie authenticates from another origin is still refused unless
+//! CORS only permits reading: what the cookie authenticates from another origin is still refused unless
 //! `session.trusted_origins` lists it.
 
 use http::header::{
@@ -19,7 +20,7 @@ use crate::wire::arrival::Arrival;
 use crate::wire::forward::EditHeaders;
 use crate::wire::reply::Reply;
 
-/// `[cors]`, ready to answer with.
+/// The settings of `[cors]`, prepared for answers.
 #[derive(Clone, Debug)]
 pub struct CorsPolicy {
     origins: Vec<String>,
@@ -30,7 +31,7 @@ pub struct CorsPolicy {
 }
 
 impl CorsPolicy {
-    /// From the file.
+    /// Creates the policy from the configuration.
     pub fn new(config: &config::Cors) -> Self {
         let origins = config.allowed_origins.iter();
         Self {
@@ -45,7 +46,7 @@ impl CorsPolicy {
         }
     }
 
-    /// The answer to a preflight of a resource that takes `methods`.
+    /// Returns the answer to a preflight of a resource that takes `methods`.
     pub fn preflight(&self, arrival: &Arrival, methods: &[Method]) -> Reply {
         let mut reply = Reply::empty(StatusCode::NO_CONTENT);
         self.decorate(&arrival.headers, &mut reply.headers);
@@ -61,7 +62,8 @@ impl CorsPolicy {
         reply
     }
 
-    /// Sets the fields of any answer to a request with these fields: our own, a refusal, or an upstream's. Doing it twice changes nothing.
+    /// Sets the fields of any answer to a request with these fields: our own, a refusal, or an upstream's. Doing it twice
+    /// changes nothing.
     pub fn decorate(&self, request: &HeaderMap, response: &mut impl EditHeaders) {
         if self.origins.is_empty() {
             return;
@@ -71,7 +73,7 @@ impl CorsPolicy {
         }
         let Some(origin) = self.origin(request) else {
             if request.contains_key(ORIGIN) {
-                // Nor may an upstream that echoes every origin let it read.
+                // An upstream that echoes every origin must not let it read either.
                 response.remove(&ACCESS_CONTROL_ALLOW_ORIGIN);
                 response.remove(&ACCESS_CONTROL_ALLOW_CREDENTIALS);
             }
@@ -88,12 +90,12 @@ impl CorsPolicy {
         }
     }
 
-    /// Does the request come from a listed origin?
+    /// Whether the request comes from a listed origin.
     pub fn lists(&self, request: &HeaderMap) -> bool {
         self.origin(request).is_some()
     }
 
-    /// The one origin that the request names, if it is listed.
+    /// Returns the one origin that the request names, if it is listed.
     fn origin<'r>(&self, request: &'r HeaderMap) -> Option<&'r HeaderValue> {
         let mut values = request.get_all(ORIGIN).iter();
         let origin = values.next()?;
@@ -206,7 +208,7 @@ mod tests {
         };
         assert!(!allowed(&[("origin", "https://evil.example")]));
         assert!(!allowed(&[("origin", "null")]));
-        // No page of another origin asked.
+        // Without an `Origin`, no page of another origin sent the request.
         assert!(allowed(&[]));
     }
 

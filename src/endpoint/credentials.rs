@@ -1,4 +1,4 @@
-//! Who calls an own path, where that matters: `session`, `logout` and `logout/all`.
+//! The caller of an own path, where that matters: `session`, `logout` and `logout/all`.
 
 use super::Endpoints;
 use crate::issuer::credential::{Credential, Presented};
@@ -7,7 +7,7 @@ use crate::session::personal_token::PersonalTokenUse;
 use crate::wire::arrival::Arrival;
 
 impl Endpoints {
-    /// The credential of whoever calls; a personal access token, if it is good for this.
+    /// Returns the caller's credential; a personal access token only if it is valid for this use.
     pub(super) async fn caller(
         &self,
         arrival: &Arrival,
@@ -17,7 +17,7 @@ impl Endpoints {
         refusal.map_or(Ok(credential), Err)
     }
 
-    /// The same, also where they have to confirm first that it is them: then with that refusal.
+    /// Returns the caller's credential also if they first have to confirm that it is still them: then with that refusal.
     pub(super) async fn caller_to_confirm(
         &self,
         arrival: &Arrival,
@@ -44,7 +44,7 @@ impl Endpoints {
     }
 }
 
-/// The session, or that the credential has none; what keeps us from knowing stays an error.
+/// Returns the session, or `None` if the credential has none. A failure that leaves this unknown stays an error.
 pub(super) fn live<S>(found: Result<S, Refusal>) -> Result<Option<S>, Refusal> {
     match found {
         Ok(session) => Ok(Some(session)),

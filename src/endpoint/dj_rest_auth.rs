@@ -1,15 +1,15 @@
-//! Aliases that answer as dj-rest-issuers does: `shape = "dj-rest-issuers"`.
+//! Aliases that answer as dj-rest-auth does: `shape = "dj-rest-auth"`.
 //!
-//! Its sign-in sets the access and the refresh token as cookies and tells the user; with them in cookies that no script reads
-//! (`http_only`), the body's `refresh` is the empty text. Its refresh reads the token from its cookie where the body has
-//! none, and its sign-out takes both cookies away. Tokens, rotation and sessions are the gateway's own.
+//! Its sign-in sets the access and the refresh token as cookies and describes the user. If scripts cannot read the cookies
+//! (`http_only`), the body's `refresh` is the empty string. Its refresh reads the token from its cookie if the body has
+//! none, and its sign-out removes both cookies. Tokens, rotation and sessions are the gateway's own.
 //!
-//! Where it differs, on purpose:
-//! - What a cookie authenticates must come from our own site. There, that is asked for with `JWT_AUTH_COOKIE_USE_CSRF` alone.
-//! - Cookies are `Secure` unless `session.danger_plain_http_cookies` says otherwise, have `session.same_site`, and say
+//! Intended differences:
+//! - What a cookie authenticates must come from our own site. dj-rest-auth requires it with `JWT_AUTH_COOKIE_USE_CSRF` only.
+//! - Cookies are `Secure` unless `session.danger_plain_http_cookies` says otherwise, have `session.same_site`, and have
 //!   `Max-Age` instead of `Expires`.
-//! - A sign-out of which nothing shows whose session it is (the access token has expired, and there is no refresh token) is 401,
-//!   as there with the blacklist, and takes the cookies away: the session may live on, on whoever has a copy.
+//! - A sign-out that does not show whose session it is (the access token has expired, and there is no refresh token) is 401,
+//!   as in dj-rest-auth with the blacklist, and removes the cookies: the session may live on with whoever has a copy.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -65,11 +65,11 @@ impl Endpoints {
     ) -> Result<Reply, Refused> {
         let fields = self.login_fields(arrival, body)?;
         let given = credentials(&fields, username_field(&fields, &own.username_fields))?;
-        // Cookies would sign a visitor's browser in here.
+        // Otherwise the cookies would sign in a visitor of another site's page.
         if !self.may_set_cookie(arrival) {
             return Err(Refusal::CrossSite.into());
         }
-        // Looked up first: if that cannot be done, nothing has begun yet.
+        // The lookup comes first: if it fails, nothing has begun yet.
         let old = match shape.refresh_of(arrival) {
             Some(token) => {
                 live(self.issuers.held_by_refresh(token, arrival.at, &arrival.events).await)?
@@ -186,7 +186,7 @@ impl Endpoints {
         self.end(LogoutScope::Session, arrival, refresh).await.map(drop)
     }
 
-    /// The reply, which sets both tokens as cookies; one that stays good is not set anew.
+    /// Returns the reply, which sets both tokens as cookies. A refresh token that stays valid is not set again.
     fn with_tokens(
         &self,
         shape: &DjRestAuthShape,
@@ -208,14 +208,14 @@ impl Endpoints {
 }
 
 impl DjRestAuthShape {
-    /// The refresh token of a request's cookie.
+    /// Returns the refresh token of the request's cookie.
     fn refresh_of<'h>(&self, arrival: &'h Arrival) -> Option<&'h str> {
         let value = CookieNames::theirs(&arrival.headers, self.refresh_cookie.as_deref()?)?;
         str::from_utf8(value).ok()
     }
 }
 
-/// As Django REST framework writes it.
+/// Returns a time as Django REST framework writes it.
 fn date(at: Timestamp) -> Value {
     let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(millis).map_or(Value::Null, |at| format!("{at:.6}").into())

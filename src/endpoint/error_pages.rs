@@ -1,8 +1,8 @@
-//! Error pages of one's own (`[[error_page]]`).
+//! Custom error pages (`[[error_page]]`).
 //!
-//! The files are read with a configuration. Three words in them stand for something: `{{status}}`, `{{code}}` and
-//! `{{request_id}}`; all else is as it is written. That is all that a stranger may see of why something failed. What is put in is
-//! escaped for where it stands, although no code has a character that needs it: the request id may be a proxy's.
+//! The files are read with a configuration. Three placeholders in them are replaced: `{{status}}`, `{{code}}` and
+//! `{{request_id}}`; all other text stays as it is. A stranger may learn no more about why something failed. The values are
+//! escaped for their context, although no code has a character that needs it: the request id may be a proxy's.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -18,12 +18,12 @@ use crate::wire::arrival::Arrival;
 use crate::wire::html;
 use crate::wire::reply::Reply;
 
-/// A page that is larger is no error page.
+/// The largest size of a page, in bytes.
 const LARGEST: u64 = 1 << 20;
-/// What an answer of a service's is called.
+/// The code for an error that the service itself answered with.
 const OF_THE_SERVICE: &str = "service_error";
 
-/// All of them.
+/// All configured error pages.
 #[derive(Debug, Default)]
 pub struct ErrorPages(Vec<PageFiles>);
 
@@ -44,7 +44,7 @@ struct PageFiles {
     json: Option<Filled>,
 }
 
-/// A file's text, cut at its words.
+/// The text of a file, split at its placeholders.
 #[derive(Debug)]
 struct Filled(Vec<PagePart>);
 
@@ -56,7 +56,7 @@ enum PagePart {
     RequestId,
 }
 
-/// What is put in.
+/// The values of the placeholders.
 #[derive(Clone, Copy)]
 struct PageFacts<'a> {
     status: StatusCode,
@@ -68,7 +68,7 @@ impl ErrorPages {
     /// Reads all files.
     ///
     /// # Errors
-    /// The first that cannot be used.
+    /// The first file that cannot be used.
     pub fn load(config: &Config) -> Result<Self, ErrorPageError> {
         let page = |page: &ErrorPage| {
             Ok(PageFiles {
@@ -82,7 +82,7 @@ impl ErrorPages {
         config.error_pages.iter().map(page).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The answer, with a page of one's own in place of its body if there is one for it and for who asks.
+    /// Returns the answer, with a custom page in place of its body if one matches the answer and the client.
     pub fn dress(
         &self,
         mut reply: Reply,
@@ -102,7 +102,7 @@ impl ErrorPages {
         reply
     }
 
-    /// What is answered in place of a service's error; none: the service's own goes on.
+    /// Returns the answer in place of a service's error; `None` if the service's own answer is passed on.
     pub fn in_place_of(
         &self,
         status: StatusCode,
@@ -198,7 +198,7 @@ impl Filled {
     }
 }
 
-/// Within a string.
+/// Escapes a text for a JSON string.
 fn json(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     let inner = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));

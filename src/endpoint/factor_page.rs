@@ -1,6 +1,6 @@
 //! The pages about second factors. They work without scripts; the QR code is drawn here, as SVG within the page.
 //!
-//! The secret, the ticket and the recovery codes are in the body and nowhere else: no address has them.
+//! The secret, the ticket and the recovery codes are only in the body, never in a URL.
 
 use askama::Template;
 use http::StatusCode;
@@ -18,30 +18,30 @@ use crate::store::factors::StoredFactors;
 use crate::wire::accept::Language;
 use crate::wire::reply::Reply;
 
-/// The page that asks for a code: to sign in, or to confirm that it is still them.
+/// The page that asks for a code: to sign in, or to confirm that it is still the same user.
 #[derive(Clone, Copy)]
 pub(super) struct CodePage<'a> {
     pub(super) service: &'a str,
     pub(super) action: &'a str,
     pub(super) next: &'a str,
-    /// Of a sign-in; without one they are signed in.
+    /// The ticket of the sign-in; `None` if the user is signed in.
     pub(super) ticket: Option<&'a str>,
-    /// Of a form that is kept meanwhile.
+    /// The ticket of a form that is stored meanwhile.
     pub(super) held: Option<&'a str>,
-    /// They have no second factor, and give their password.
+    /// Whether the user has no second factor, and gives their password.
     pub(super) asks_password: bool,
-    /// By what else they may go on than recovery codes.
+    /// The factors that the user can give besides recovery codes.
     pub(super) offered: OfferedFactors,
-    /// The script that uses passkeys, where there are any.
+    /// The script that uses passkeys, if they are turned on.
     pub(super) script: Option<&'a str>,
-    /// Who is signed in.
+    /// The name of the signed-in user.
     pub(super) name: Option<&'a str>,
-    /// For how many days this browser can be trusted; none: not at all.
+    /// For how many days this browser can be trusted; `None` if it cannot be.
     pub(super) trust_days: Option<u64>,
     pub(super) language: Language,
 }
 
-/// The page with which a form goes on that was kept.
+/// The page from which a stored form is sent on.
 pub(super) struct HeldPage<'a> {
     pub(super) service: &'a str,
     pub(super) action: &'a str,
@@ -49,10 +49,10 @@ pub(super) struct HeldPage<'a> {
     pub(super) language: Language,
 }
 
-/// The page that says that such a form was sent already.
+/// The page that says that a stored form was sent already.
 pub(super) struct SentPage<'a> {
     pub(super) service: &'a str,
-    /// Where it went.
+    /// Where the form was sent.
     pub(super) target: String,
     pub(super) language: Language,
 }
@@ -64,22 +64,22 @@ pub(super) struct EnrolPage<'a> {
     pub(super) next: &'a str,
     pub(super) ticket: Option<&'a str>,
     pub(super) takes_invitation: bool,
-    /// Asks for a mailed link in place of an operator's code.
+    /// The offer of a mailed link in place of an operator's code.
     pub(super) link: Option<LinkOffer<'a>>,
     pub(super) enrolment: &'a Enrolment,
     pub(super) language: Language,
 }
 
-/// The page with what somebody has.
+/// The page that lists a user's second factors.
 pub(super) struct FactorsPage<'a> {
     pub(super) service: &'a str,
     pub(super) action: &'a str,
     pub(super) name: &'a str,
     pub(super) kept: &'a StoredFactors,
     pub(super) at_service: &'a [ServiceFactor],
-    /// Can browsers be trusted?
+    /// Whether browsers can be trusted.
     pub(super) can_trust: bool,
-    /// The RP ID, where there are passkeys.
+    /// The RP ID, if passkeys are turned on.
     pub(super) rp_id: Option<&'a str>,
     pub(super) time_zone: &'a str,
     pub(super) language: Language,
@@ -166,14 +166,14 @@ struct ShownFactor<'a> {
     id: &'a str,
     name: &'a str,
     kind: &'static str,
-    /// It belongs to another host.
+    /// Whether the passkey belongs to another host.
     is_elsewhere: bool,
     added_at: String,
     last_used: String,
 }
 
 impl CodePage<'_> {
-    /// The page; with a problem, that refusal's status and headers.
+    /// Returns the page; with a problem, it has that refusal's status and headers.
     pub(super) fn reply(self, problem: Option<&Refused>, request_id: &str) -> Reply {
         let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
         let said = problem.map(|refused| said(refused, request_id, self.language));
@@ -188,7 +188,7 @@ impl CodePage<'_> {
         answer(problem, request_id, &template, passkey.is_some())
     }
 
-    /// The page that says that a factor has to be set up, before it shows a secret.
+    /// Returns the page that says that a factor has to be set up, before it shows a secret.
     pub(super) fn must_enrol(self, ticket: &str, link: Option<LinkOffer<'_>>) -> Reply {
         let has_passkeys = self.script.is_some() && self.offered.passkey;
         let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
@@ -233,7 +233,7 @@ impl EnrolPage<'_> {
 }
 
 impl SentPage<'_> {
-    /// 409: it was carried out, and is not again.
+    /// Returns 409: the form was sent once, and is not sent again.
     pub(super) fn reply(&self) -> Reply {
         let (texts, own) = (Texts::of(self.language), FactorTexts::of(self.language));
         let reply = page::reply(&SentTemplate { css: CSS, texts, own, page: self });
@@ -286,7 +286,7 @@ pub(super) fn said<'a>(
     FactorProblem { message, request_id }
 }
 
-/// The page, with the status and headers of what is wrong.
+/// Returns the page, with the status and headers of the problem.
 pub(super) fn answer(
     problem: Option<&Refused>,
     request_id: &str,

@@ -1,4 +1,4 @@
-//! What the pages about second factors say, in each language: as [`Texts`](super::texts::Texts) for the others.
+//! The texts of the pages about second factors in each language, like [`Texts`](super::texts::Texts) for the others.
 
 use super::page_texts::page_texts;
 use crate::refusal::Refusal;
@@ -114,7 +114,7 @@ page_texts! {
 }
 
 impl FactorTexts {
-    /// What such a page says of its own refusals. `None`: what the login page says.
+    /// Returns what such a page says of its own refusals; `None` if it says what the login page says.
     pub(super) const fn problem(&self, refusal: Refusal) -> Option<&'static str> {
         match refusal {
             Refusal::BadCode | Refusal::SecondFactorRequired => Some(self.bad_code),

@@ -1,10 +1,10 @@
-//! `/account/second-factors`: people see to their own second factors.
+//! `/account/second-factors`: users manage their own second factors.
 //!
-//! A GET shows them (a page, or JSON for a program). A POST does one thing, by `action`: `begin` shows a secret, `confirm` sets
-//! it up, `remove` and `rename` are about one `id`, `recovery` gives new recovery codes, `distrust` trusts no browser any more. Each takes a proof of the last ten
-//! minutes, by all that the person has: a browser is led to the page that asks for it and back, a program gets 401
-//! `insufficient_user_authentication` (RFC 9470). So a stolen cookie or password removes nothing, and what it adds has to be
-//! proved first where one is due.
+//! A GET shows them (a page, or JSON for a program). A POST does one thing, by `action`: `begin` shows a secret, `confirm`
+//! sets it up, `remove` and `rename` concern one `id`, `recovery` gives new recovery codes, `distrust` ends the trust in
+//! all browsers. Each requires a proof of the last ten minutes with all that the user has: a browser is redirected to the
+//! page that asks for it and back, a program gets 401 `insufficient_user_authentication` (RFC 9470). So a stolen cookie or
+//! password removes nothing, and what it adds has to be proved first where a factor is required.
 //!
 //! A cookie's POST from another site is refused, as everywhere.
 
@@ -31,7 +31,7 @@ use crate::wire::arrival::Arrival;
 use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::reply::Reply;
 
-/// What is asked for.
+/// The action that a `POST` asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum FactorAction {
     Begin,
@@ -72,7 +72,7 @@ impl FactorAction {
 }
 
 impl Endpoints {
-    /// Both methods.
+    /// Answers `GET` and `POST /account/second-factors`.
     pub(super) async fn factors(&self, arrival: &Arrival, body: &Bytes) -> Served {
         let is_post = arrival.method == Method::POST;
         let wants_page = input::wants_page(arrival);
@@ -139,7 +139,7 @@ impl Endpoints {
         let fields = input::fields(arrival, body)?;
         let action = FactorAction::read(&fields)?;
         if action == FactorAction::Download {
-            // It gives back what it got, and so asks for nothing.
+            // The answer contains only what the request sent, so it requires no proof.
             let codes = fields.trimmed("codes").map_err(|why| Refused::field("codes", why))?;
             let language = Language::negotiate(&arrival.headers);
             return recovery_codes::as_file(&self.title, codes, language)
@@ -193,7 +193,7 @@ impl Endpoints {
                 arrival.note(EventKind::FactorChanged { user: user.clone(), change });
                 self.after_change(arrival, &user, wants_page).await
             }
-            // Given above.
+            // Answered above.
             FactorAction::Download => Err(Refusal::Internal.into()),
             FactorAction::Distrust => {
                 let context = &arrival.context();
@@ -286,7 +286,7 @@ impl Endpoints {
         }
     }
 
-    /// Where a factor is due of them, the first one takes more than a session and a password.
+    /// Whether the first factor takes more than a session and a password: where one is required of the user.
     pub(super) async fn takes_invitation(
         &self,
         arrival: &Arrival,
@@ -332,7 +332,7 @@ impl Endpoints {
     }
 }
 
-/// What a user has here and at their service, for their own programs.
+/// Lists for a user's own programs the second factors that they have here and at their service.
 fn all_listed(all: &AllFactors) -> Value {
     let mut listed = listed(&all.own);
     let at_service = all.at_service.usable.iter().map(|factor| {
@@ -356,7 +356,7 @@ fn all_listed(all: &AllFactors) -> Value {
     listed
 }
 
-/// What a user has, for programs: their own, and the operator's.
+/// Lists a user's second factors for programs: the user's own, and the operator's.
 pub(crate) fn listed(kept: &StoredFactors) -> Value {
     let factors = kept.factors.iter().map(|factor| {
         let mut one = Map::new();

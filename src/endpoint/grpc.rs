@@ -1,5 +1,5 @@
-//! A refusal in the words of gRPC: an answer of 200 whose header section says how the call ended ("Trailers-Only" of
-//! `PROTOCOL-HTTP2.md`), because its clients make of any other status something of their own, without the reason.
+//! Refusals for gRPC clients: an answer of 200 whose header section says how the call ended ("Trailers-Only" of
+//! `PROTOCOL-HTTP2.md`). Those clients turn any other status into an error of their own, without the reason.
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -11,10 +11,10 @@ use crate::wire::reply::Reply;
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// What is not written as it is in `grpc-message`.
+/// The characters that are escaped in `grpc-message`.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
-/// Is the request a call of gRPC? Its browser form, gRPC-Web, is another protocol, whose clients read HTTP's statuses.
+/// Whether the request is a gRPC call. Its browser form, gRPC-Web, is another protocol, whose clients read HTTP's statuses.
 pub(super) fn is_call(headers: &HeaderMap) -> bool {
     let Some(kind) = headers.get(CONTENT_TYPE) else { return false };
     match kind.as_bytes().strip_prefix(b"application/grpc") {
@@ -23,7 +23,7 @@ pub(super) fn is_call(headers: &HeaderMap) -> bool {
     }
 }
 
-/// The refusal's answer.
+/// Returns the answer to a refused call.
 pub(super) fn refused(refusal: Refusal) -> Reply {
     let mut reply = Reply::empty(StatusCode::OK);
     reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
@@ -35,7 +35,7 @@ pub(super) fn refused(refusal: Refusal) -> Reply {
     reply
 }
 
-/// The status of gRPC for a refusal (statuscodes.md, and http-grpc-status-mapping.md for the rest).
+/// Returns the gRPC status of a refusal (statuscodes.md, and http-grpc-status-mapping.md for the rest).
 fn status(refusal: Refusal) -> u16 {
     match refusal.status() {
         StatusCode::UNAUTHORIZED => 16, // UNAUTHENTICATED

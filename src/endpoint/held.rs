@@ -1,12 +1,12 @@
-//! A form that was posted where its caller has to confirm first that it is them.
+//! A form that was posted although its caller first has to confirm that it is still them.
 //!
-//! It is kept, sealed, for its session, for five minutes and once, after the gate's check of its sender: forms of up to 64 KiB in
-//! `application/x-www-form-urlencoded`. The page that asks for the proof has its ticket; after the proof the person sends the same
-//! fields to the same place by one more click, so that the service gets them from the browser as it ever does, with its own token
-//! against forgery in them. Whatever else was posted (files, scripts' requests, longer forms) is asked for again.
+//! After the gate has checked the sender, the form is stored, sealed, for its session, for five minutes and one use. It has
+//! to be an `application/x-www-form-urlencoded` form of at most 64 KiB. The page that asks for the proof contains its ticket.
+//! After the proof, the user sends the same fields to the same place with one more click, so the service gets them from the
+//! browser as usual, with its own CSRF token among them. Users have to repeat any other POST (files, scripts, longer forms).
 //!
-//! **Once.** That click's address has a ticket of its own as the last parameter of its query. The store spends it in one step before the
-//! request goes on, without the parameter; a second click finds it spent, and nothing is sent again.
+//! **Once.** The URL of that click has a ticket of its own as the last query parameter. The store spends it in one step
+//! before the request is forwarded, without the parameter; a second click finds it spent, and nothing is sent again.
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -27,18 +27,18 @@ use crate::wire::next::Next;
 use crate::wire::path::Target;
 use crate::wire::reply::Reply;
 
-/// The longest form that is kept.
+/// The longest form that is stored, in bytes.
 pub const LONGEST_HELD: usize = 64 * 1024;
 
 const PURPOSE: &str = "held form";
 
-/// Of the ticket with which a kept form is sent on.
+/// The purpose of the ticket with which a stored form is sent on.
 const SENT: &str = "held form sent";
 
-/// The parameter that has it.
+/// The query parameter that contains that ticket.
 const PARAMETER: &str = "doorwarden-held";
 
-/// A form, as it is kept.
+/// A form, as it is stored.
 #[derive(Serialize, Deserialize)]
 struct HeldForm {
     session: String,
@@ -47,7 +47,7 @@ struct HeldForm {
 }
 
 impl Endpoints {
-    /// Can this request be kept until its caller has confirmed that it is them?
+    /// Whether this request can be stored until its caller has confirmed that it is still them.
     pub fn can_hold(&self, arrival: &Arrival, denied: &Denial) -> bool {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         denied.refusal == Refusal::InsufficientAuthentication
@@ -60,7 +60,7 @@ impl Endpoints {
             && denied.caller.as_ref().is_some_and(|known| known.session.is_some())
     }
 
-    /// Keeps it, and answers with the page that asks for the proof. None: it cannot be kept after all.
+    /// Stores the form, and returns the page that asks for the proof. `None` if the form cannot be stored after all.
     pub async fn hold(&self, arrival: &Arrival, denied: &Denial, body: &Bytes) -> Option<Served> {
         let id = denied.caller.as_ref()?.session.as_ref()?;
         let sessions = self.issuers.sessions();
@@ -79,7 +79,7 @@ impl Endpoints {
         Some(self.asks_again(arrival, &session, (path, &next, Some(ticket.expose())), None).await)
     }
 
-    /// The page with which a kept form goes on, once. None: there is none of this session's.
+    /// Returns the page that sends a stored form on, once. `None` if this session has no such form.
     pub(super) async fn held(
         &self,
         arrival: &Arrival,
@@ -110,8 +110,8 @@ impl Endpoints {
         Ok(Some(page.reply()))
     }
 
-    /// Takes the ticket of a kept form that is sent on: the target without it, or the answer to whoever sends it again. `None`: the
-    /// request is no such form.
+    /// Spends the ticket of a stored form that is sent on. Returns the target without it, or the answer to a form that was sent
+    /// before. `None` if the request is no such form.
     pub async fn sends_held(
         &self,
         arrival: &Arrival,

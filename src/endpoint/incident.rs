@@ -1,14 +1,14 @@
-//! `GET` and `POST /incident`: a person answers a letter about an incident (`notify::mail`).
+//! `GET` and `POST /incident`: a user answers a mail about an incident (`notify::mail`).
 //!
-//! The link in the letter is the proof: its token has 256 random bits and works once. A GET shows what happened and asks;
-//! it changes nothing, because programs that look for harmful links open every one. The POST acts. "This was not me" ends
-//! every session of the user, and with them every refresh token, and voids the browsers that the account knows, before the
-//! question counts as answered: where the store fails, the link still works. "This was me" is told to whoever learns from it.
+//! The link in the mail is the proof: its token has 256 random bits and works once. A GET shows what happened and asks;
+//! it changes nothing, because programs that check mail for harmful links open every one. The POST acts. "This was not me"
+//! ends every session of the user, and with them every refresh token, and forgets the browsers that the account knows,
+//! before the question counts as answered: if the store fails, the link still works. "This was me" is only reported.
 //!
-//! Links that are none, or work no more, are counted by address: past a bound each is 429, until some minutes have passed.
+//! Links that are invalid or were used are counted by address: above a limit each gets 429, until some minutes have passed.
 //!
-//! Nobody is signed in by it, and it says nothing that the letter did not say. The page has no link that leads away while its
-//! address holds the token.
+//! The answer signs nobody in, and says nothing that the mail did not say. The page has no link to another site while its
+//! URL contains the token.
 
 use askama::Template;
 use bytes::Bytes;
@@ -27,15 +27,15 @@ use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
 
-/// Longer is no token.
+/// The longest token, in bytes.
 const LONGEST_TOKEN: usize = 64;
 
 /// What the page needs besides the question.
 pub(super) struct Incidents {
     pub(super) answers: IncidentQuestions,
-    /// Where people change their password.
+    /// Where users change their password.
     pub(super) password_change_url: Option<String>,
-    /// In which times are told.
+    /// The time zone of the times on the page.
     pub(super) time_zone: String,
 }
 
@@ -62,7 +62,7 @@ struct IncidentTemplate<'a> {
     link: Option<&'a str>,
 }
 
-/// The question, and how it is answered.
+/// The question, and the form that answers it.
 struct IncidentForm<'a> {
     account: &'a str,
     described: IncidentText,
@@ -74,7 +74,7 @@ struct IncidentForm<'a> {
     other_button: &'static str,
 }
 
-/// Was it them?
+/// The answer to whether it was the user.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum IncidentAnswer {
     Me,
@@ -109,7 +109,7 @@ impl IncidentAnswer {
 }
 
 impl Endpoints {
-    /// `GET /incident?answer=not-me&token=...`, and the form of its page.
+    /// Answers `GET /incident?answer=not-me&token=...`, and the form of its page.
     pub(super) async fn incident(&self, arrival: &Arrival, body: &Bytes) -> Served {
         let language = Language::negotiate(&arrival.headers);
         let answered = match arrival.method {
@@ -174,7 +174,7 @@ impl Endpoints {
                 let sessions = self.issuers.sessions();
                 let ended =
                     sessions.end(&which, EndReason::NotMe, arrival.at, &arrival.events).await?;
-                // Whoever it was may have left a browser that the account knows, or be under way by a mailed link.
+                // The other person may have left a browser that the account knows, or may be about to use a mailed link.
                 sessions.own_account().forget_devices(&user, arrival.at, &arrival.events).await?;
                 ended
             }
@@ -223,7 +223,7 @@ impl Endpoints {
         Ok(question)
     }
 
-    /// The same for a link that never worked, and for one that was used: neither says which it is.
+    /// Returns the same page for a link that never worked and for a used one, so that it does not reveal which it is.
     fn works_no_more(&self, language: Language) -> Served {
         let texts = Texts::of(language);
         let (heading, message) = (texts.link_gone_heading, texts.link_gone.to_owned());

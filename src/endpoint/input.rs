@@ -1,4 +1,4 @@
-//! What a request to an own path brings: its body's fields, and whether another site may have sent it.
+//! Reads what a request to an own path contains: its body's fields, and whether another site may have sent it.
 
 use http::Method;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -10,7 +10,7 @@ use crate::wire::arrival::Arrival;
 use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::cross_site::{self, CrossSiteVerdict};
 
-/// The fields of a body.
+/// Returns the fields of a body.
 pub(super) fn fields(arrival: &Arrival, body: &[u8]) -> Result<Fields, Refused> {
     let mut types = arrival.headers.get_all(CONTENT_TYPE).iter();
     let content_type = types.next();
@@ -19,7 +19,7 @@ pub(super) fn fields(arrival: &Arrival, body: &[u8]) -> Result<Fields, Refused> 
     }
     let is_encoded = arrival.headers.contains_key(CONTENT_ENCODING);
     if is_encoded && !body.is_empty() {
-        // A decompressor before the limit on sizes would undo it, and no front end compresses a password.
+        // Decompressing before the size limit would defeat the limit, and no front end compresses a password.
         let text = "A Content-Encoding is not supported in request.";
         return Err(Refused::with_detail(Refusal::UnsupportedMediaType, text));
     }
@@ -29,7 +29,7 @@ pub(super) fn fields(arrival: &Arrival, body: &[u8]) -> Result<Fields, Refused> 
     })
 }
 
-/// Is it a form, which any site's page can send here without asking? An empty one too.
+/// Whether the body is a form, which any site's page can send here without a preflight. An empty form is one too.
 pub(super) fn is_form(arrival: &Arrival) -> bool {
     arrival.headers.get_all(CONTENT_TYPE).iter().any(|value| {
         let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
@@ -39,14 +39,14 @@ pub(super) fn is_form(arrival: &Arrival) -> bool {
     })
 }
 
-/// Is it a browser's form, whose sender looks at the answer? Such a form gets pages; that of a program gets JSON.
+/// Whether the body is a browser's form, which gets a page as its answer; the form of a program gets JSON.
 pub(super) fn is_page_form(arrival: &Arrival) -> bool {
     is_form(arrival)
         && (accept::is_navigation(&arrival.method, &arrival.headers)
             || accept::accepts_html(&arrival.headers))
 }
 
-/// Does whoever asks look at a page? Else it is a program, which gets JSON.
+/// Whether the client is a browser that shows a page; otherwise it is a program, which gets JSON.
 pub(super) fn wants_page(arrival: &Arrival) -> bool {
     match arrival.method == Method::POST {
         true => is_page_form(arrival),
@@ -54,7 +54,7 @@ pub(super) fn wants_page(arrival: &Arrival) -> bool {
     }
 }
 
-/// Which of these the field `action` names.
+/// Returns the action that the field `action` names.
 pub(super) fn action<A: Copy>(
     fields: &Fields,
     all: &[A],
@@ -65,7 +65,7 @@ pub(super) fn action<A: Copy>(
     found.ok_or_else(|| Refused::field("action", FieldProblem::NotAString))
 }
 
-/// Refuses what another site's page may have sent.
+/// Refuses a request that another site's page may have sent.
 pub(super) fn same_site(arrival: &Arrival, trusted: &[String]) -> Result<(), Refusal> {
     match cross_site::judge(&arrival.method, &arrival.headers, || arrival.origin(), trusted) {
         CrossSiteVerdict::Allowed => Ok(()),

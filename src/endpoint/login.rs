@@ -1,18 +1,18 @@
 //! `POST /login` and its page.
 //!
-//! One sign-in, told in three ways: JSON gets JSON, the page's form gets a redirect to its checked `next`, and the form of
-//! a program, which SimpleJWT takes too, gets JSON. Field errors are SimpleJWT's, with `code` and `request_id` added. At an alias
-//! bodies are SimpleJWT's to the member: a strict front end takes no others.
+//! A sign-in is answered in three ways: JSON gets JSON, the page's form gets a redirect to its checked `next`, and the form
+//! of a program, which SimpleJWT accepts too, gets JSON. Field errors are SimpleJWT's, with `code` and `request_id` added.
+//! At an alias, bodies have exactly SimpleJWT's members: a strict front end accepts no others.
 //!
-//! Where it differs from SimpleJWT, on purpose:
-//! - White space around a **user name** is taken off, as SimpleJWT and Django's own form do. A **password** is taken byte
+//! Intended differences from SimpleJWT:
+//! - White space around a **user name** is removed, as SimpleJWT and Django's own form do. A **password** is taken byte
 //!   for byte: one with spaces at its ends, which SimpleJWT cannot sign in with, works here, and one without does not
 //!   match with spaces added.
 //! - A password of more than 1024 bytes is refused before anything is hashed; so is a control character in a name.
 //! - Members that occur twice, and deep nesting, are refused (`wire::body`).
 //!
-//! A browser that signs in anew brings the cookie of its old session. That session ends once the new one exists, and its
-//! id is never taken over.
+//! A browser that signs in again brings the cookie of its old session. That session ends once the new one exists, and its
+//! id is never reused.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -42,29 +42,29 @@ use crate::wire::next::Next;
 use crate::wire::reply::Reply;
 use crate::wire::scheme::Scheme;
 
-/// What the field with a user's name is called, unless the configuration says otherwise.
+/// The name of the field with the user name, unless the configuration names another.
 const USERNAME: &str = "username";
 
 /// The most bytes of a user name or a password.
 const MAX_BYTES: usize = 1024;
 
-/// A name and a password.
+/// A user name and a password.
 pub(super) struct Credentials<'a> {
     pub(super) username: &'a str,
     pub(super) password: Secret,
-    /// Was the name typed into the page?
+    /// Whether the name was typed into the page.
     pub(super) is_typed: bool,
-    /// The code of a second factor, if it came along.
+    /// The code of a second factor, if the request contains one.
     pub(super) otp: Option<Secret>,
 }
 
 impl Endpoints {
-    /// `GET /login`: the page, or where it leads if somebody is signed in, unless they come from there.
+    /// Answers `GET /login`: with the page, or with a redirect to `next` if a signed-in user was not just sent back from there.
     pub(super) async fn login_page(&self, own: &OwnPathEntry, arrival: &Arrival) -> Served {
         let next = next_of_query(arrival.target.query());
         let page = self.page(own, arrival, &next, "");
         let Ok(cookies) = self.cookie.read(&arrival.headers) else {
-            // No reason to show no page: it is where a new one comes from, once this one is gone.
+            // The page is shown all the same: it is where the user gets a new cookie once this one is removed.
             return Served::reply(self.remove_cookies(arrival, page.reply()));
         };
         for value in cookies {
@@ -75,7 +75,7 @@ impl Endpoints {
                 &arrival.events,
             );
             match live(session.await) {
-                // They are to sign in anew, or would be sent to and fro.
+                // The user has to sign in again; a redirect would send them back and forth.
                 Ok(Some(session))
                     if self.issuers.sessions().blocks().may_use(&session, arrival.at).is_err() => {}
                 Ok(Some(session)) if self.sent_back.is_back(&session.id, &next, arrival.at) => {
@@ -95,7 +95,7 @@ impl Endpoints {
         Served::reply(page.reply())
     }
 
-    /// `POST /login`.
+    /// Answers `POST /login`.
     pub(super) async fn login(
         &self,
         own: &OwnPathEntry,
@@ -114,7 +114,7 @@ impl Endpoints {
             Err(refused) => return Served::refused(refused, &arrival.request_id),
         };
         let issues = if wants_page { Issues::Cookie } else { self.issues };
-        // A front end elsewhere may have tokens. A cookie would sign its visitor's browser in here.
+        // A front end on another site may get tokens, but a cookie would sign in the browser of its visitor.
         let may_set_cookie = self.may_set_cookie(arrival);
         let grants = Grants {
             tokens: issues != Issues::Cookie,
@@ -165,8 +165,8 @@ impl Endpoints {
         }
     }
 
-    /// Will the browser drop the session cookie? It is `Secure`, which browsers keep over plain HTTP for this machine's own
-    /// names alone.
+    /// Whether the browser will drop the session cookie, which is `Secure`: over plain HTTP, browsers store such cookies for
+    /// this machine's own names only.
     fn loses_cookies(&self, arrival: &Arrival) -> bool {
         let lost =
             self.cookie.is_secure() && arrival.scheme == Scheme::Http && !arrival.host.is_local();
@@ -180,14 +180,14 @@ impl Endpoints {
         lost
     }
 
-    /// Is the sender our own page, a listed one, or no browser? Listed are the origins that may send the cookie, and those
-    /// that may read answers.
+    /// Whether the sender is our own page, a listed origin, or no browser. The origins that may send the cookie are listed, and
+    /// those that may read answers.
     pub(super) fn may_set_cookie(&self, arrival: &Arrival) -> bool {
         input::same_site(arrival, &self.trusted_origins).is_ok()
             || self.cors.lists(&arrival.headers)
     }
 
-    /// The fields of a sign-in.
+    /// Returns the fields of a sign-in.
     pub(super) fn login_fields(&self, arrival: &Arrival, body: &Bytes) -> Result<Fields, Refused> {
         if input::is_form(arrival) {
             input::same_site(arrival, &self.trusted_origins)?;
@@ -195,7 +195,7 @@ impl Endpoints {
         input::fields(arrival, body)
     }
 
-    /// Signs in; the session that the request came with ends if its cookie will be another's.
+    /// Signs in. The session that the request came with ends if its cookie is replaced.
     pub(super) async fn sign_in(
         &self,
         arrival: &Arrival,
@@ -216,8 +216,8 @@ impl Endpoints {
         Ok(signed_in)
     }
 
-    /// The sessions of the browser that signs in, if it gets another cookie. Looked up first: if that cannot be done, nothing
-    /// has begun yet.
+    /// Returns the sessions of the browser that signs in, if it gets another cookie. They are looked up first: if that fails,
+    /// nothing has begun yet.
     pub(super) async fn brought_sessions(
         &self,
         arrival: &Arrival,
@@ -238,7 +238,7 @@ impl Endpoints {
         Ok(old)
     }
 
-    /// Ends them, once there is another.
+    /// Ends the replaced sessions, once the new one exists.
     pub(super) async fn end_replaced(
         &self,
         arrival: &Arrival,
@@ -254,7 +254,7 @@ impl Endpoints {
         Ok(())
     }
 
-    /// The answer to a sign-in: to `next`, or as JSON.
+    /// Returns the answer to a sign-in: a redirect to `next`, or JSON.
     pub(super) fn signed_in(
         &self,
         arrival: &Arrival,
@@ -275,7 +275,7 @@ impl Endpoints {
         self.with_cookies(arrival, signed_in, reply)
     }
 
-    /// The reply to a sign-in, with its cookies.
+    /// Returns the reply to a sign-in, with its cookies.
     pub(super) fn with_cookies(
         &self,
         arrival: &Arrival,
@@ -289,7 +289,7 @@ impl Endpoints {
         })
     }
 
-    /// The login page, after a second step that cannot go on.
+    /// Returns the login page, after a second step that cannot go on.
     pub(super) fn login_again(&self, arrival: &Arrival, next: &Next, refused: &Refused) -> Served {
         let language = Language::negotiate(&arrival.headers);
         let page = LoginPage {
@@ -309,7 +309,7 @@ impl Endpoints {
         Served { reply, refusal: Some(refused.refusal) }
     }
 
-    /// The reply to a sign-in, after which its browser is known. A page elsewhere has nothing to say in that.
+    /// Returns the reply to a sign-in, which sets the device cookie. A page of another site must not have it set.
     pub(super) fn known_device(
         &self,
         reply: Reply,
@@ -333,7 +333,7 @@ impl Endpoints {
         LoginPage {
             title: &self.title,
             links: &self.links,
-            // Where it was asked for: the path of an alias may have `*` in it.
+            // The path that was requested: an alias may have `*` in its own.
             action: arrival.target.path().as_str(),
             next,
             field: own.username_fields.first().map_or(USERNAME, String::as_str),
@@ -345,7 +345,7 @@ impl Endpoints {
         }
     }
 
-    /// Signs in with a passkey, where there are any.
+    /// Returns the button that signs in with a passkey, if passkeys are turned on.
     fn passkey_button<'a>(
         &'a self,
         next: &'a Next,
@@ -356,12 +356,12 @@ impl Endpoints {
     }
 }
 
-/// Tokens as JSON; `{}` if there are none. How long they are good is not told in SimpleJWT's place.
+/// Returns the tokens as JSON; `{}` if there are none. At an alias for SimpleJWT, their lifetimes are left out.
 pub(super) fn tokens(pair: Option<&TokenPair>, is_alias: bool) -> Value {
     let mut members = Map::new();
     let Some(pair) = pair else { return Value::Object(members) };
     members.insert("access".into(), json!(pair.access.expose()));
-    // A token that stays good is answered with the access token alone, as by SimpleJWT without rotation.
+    // With a refresh token that stays valid, the answer has the access token alone, as SimpleJWT without rotation.
     if let Some(refresh) = &pair.refresh {
         members.insert("refresh".into(), json!(refresh.expose()));
         if !is_alias {
@@ -373,13 +373,13 @@ pub(super) fn tokens(pair: Option<&TokenPair>, is_alias: bool) -> Value {
     Value::Object(members)
 }
 
-/// Which of these fields has the name: the first that is there, or else the first.
+/// Returns the field that has the user name: the first of `names` that is present, or else the first.
 pub(super) fn username_field<'n>(fields: &Fields, names: &'n [String]) -> &'n str {
     let is_there = |name: &&String| fields.text(name) != Err(FieldProblem::Required);
     names.iter().find(is_there).or(names.first()).map_or(USERNAME, String::as_str)
 }
 
-/// Name and password, or everything that is wrong with them.
+/// Returns name and password, or everything that is wrong with them.
 pub(super) fn credentials<'f>(fields: &'f Fields, field: &str) -> Result<Credentials<'f>, Refused> {
     let mut errors = FieldErrors::default();
     let username = fields.trimmed(field).map_err(|problem| errors.add(field, problem));
@@ -401,7 +401,7 @@ pub(super) fn credentials<'f>(fields: &'f Fields, field: &str) -> Result<Credent
     }
 }
 
-/// The code of a second factor, if there is one.
+/// Returns the code of a second factor, if there is one.
 pub(super) fn otp(fields: &Fields) -> Option<Secret> {
     fields.trimmed("otp").ok().filter(|otp| !otp.is_empty()).map(Secret::new)
 }
@@ -410,7 +410,7 @@ pub(super) fn next_of_form(fields: &Fields) -> Next {
     fields.text("next").ok().and_then(Next::parse).unwrap_or_default()
 }
 
-/// The one `next` of a query. Two of them are none.
+/// Returns the `next` of a query. If there are two, neither counts.
 pub(super) fn next_of_query(query: Option<&str>) -> Next {
     let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
     let mut found =

@@ -1,16 +1,16 @@
 //! `POST /logout` and `POST /logout/all`.
 //!
-//! Any credential signs out, and takes everything of its session with it: Bearer, the body's `refresh`, the cookie. Each
-//! live session that is named ends. The cookie is taken away too, with the attributes it was set with, whether it meant
-//! anything or not; it is kept where the session could not be ended (503), so that a second try still can.
+//! Any credential signs out, and ends everything of its session: a bearer token, the body's `refresh`, the cookie. Each
+//! live session that is named ends. The cookie is removed too, with the attributes it was set with, whether it was valid
+//! or not. It is kept if the session could not be ended (503), so that a second try still can.
 //!
-//! Signing out twice is no error: a session that is over already is what was asked for. But an answer of "signed out" is
-//! only given where it is true: a token that does not verify or has expired names no session, the one it came from may
-//! live on, and so it is refused, unless another credential ended one. `logout/all` must know whose sessions to end, so
-//! it asks for a live one.
+//! Signing out twice is no error: a session that has ended already is what the user asked for. But the answer "signed out"
+//! is only given if it is true: a token that does not verify or has expired names no session, and the session it came from
+//! may live on. So it is refused, unless another credential ended one. `logout/all` must know whose sessions to end, so it
+//! requires a live one.
 //!
-//! The cookie counts only if the request cannot be another site's (`wire::cross_site`); one that may be, and brings nothing
-//! else, is refused. A GET does nothing but show a page that asks (`endpoint::logout_page`).
+//! The cookie counts only if another site cannot have sent the request (`wire::cross_site`). A request that another site
+//! may have sent, with nothing else in it, is refused. A GET only shows a page that asks (`endpoint::logout_page`).
 
 use std::sync::Arc;
 
@@ -31,17 +31,17 @@ use crate::wire::arrival::Arrival;
 use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::reply::Reply;
 
-/// How much ends.
+/// How much a sign-out ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum LogoutScope {
-    /// The sessions named.
+    /// The sessions that are named.
     Session,
-    /// All of their users.
+    /// All sessions of their users.
     User,
 }
 
 impl Endpoints {
-    /// `POST /logout`, `POST /logout/all`.
+    /// Answers `POST /logout` and `POST /logout/all`.
     pub(super) async fn logout(
         &self,
         extent: LogoutScope,
@@ -58,7 +58,7 @@ impl Endpoints {
         let mut served = match ended {
             Ok(_) if input::is_page_form(arrival) => Served::reply(self.landing()),
             Ok(_) => Served::reply(Reply::empty(StatusCode::NO_CONTENT)),
-            // Who wants to end everything and is signed out here has to sign in first.
+            // A user who wants to end everything but is signed out here has to sign in first.
             Err(refused)
                 if input::is_page_form(arrival)
                     && refused.refusal.status() == StatusCode::UNAUTHORIZED =>
@@ -85,7 +85,7 @@ impl Endpoints {
         input::fields(arrival, body)
     }
 
-    /// Ends what the request names. Was there anything?
+    /// Ends what the request names. Returns whether there was anything.
     pub(super) async fn end(
         &self,
         extent: LogoutScope,
@@ -100,7 +100,7 @@ impl Endpoints {
                 Presented::Bad(refusal, _) | Presented::Malformed(refusal) => refusal,
                 Presented::Nothing | Presented::Good(_) => Refusal::Internal,
             })?;
-        // Before it is asked where the request comes from: one that cannot be read is refused in any case.
+        // This precedes the check of the sender: an unreadable cookie is refused in any case.
         self.cookie.read(&arrival.headers)?;
         let is_same_site = input::same_site(arrival, &self.trusted_origins);
         let unasked = |found: &Result<Credential, (Refusal, Proof)>| match found {
@@ -109,7 +109,7 @@ impl Endpoints {
         };
         if let Err(refusal) = is_same_site {
             tokens.retain(|token| !unasked(token));
-            // Without a cookie either: a page elsewhere may not even have it taken away.
+            // This holds without a cookie too: a page of another site must not even have it removed.
             if tokens.is_empty() && refresh.is_none() {
                 return Err(refusal.into());
             }
@@ -156,14 +156,14 @@ impl Endpoints {
         Ok(any)
     }
 
-    /// Where a browser lands after signing out.
+    /// Redirects a browser to where it goes after signing out.
     pub(super) fn landing(&self) -> Reply {
         let path = self.login_path.as_deref().unwrap_or("/");
         navigation::to(path)
     }
 }
 
-/// The refresh token of a body, if it has one.
+/// Returns the refresh token of a body, if it has one.
 fn refresh_token(fields: &Fields) -> Result<Option<&str>, Refused> {
     match fields.trimmed("refresh") {
         Ok(token) => Ok(Some(token)),
@@ -172,21 +172,21 @@ fn refresh_token(fields: &Fields) -> Result<Option<&str>, Refused> {
     }
 }
 
-/// Must the cookie stay? Where the session could not be ended, a second try still can; and another site's page has no
-/// say in it.
+/// Whether the cookie must stay: if the session could not be ended, so that a second try still can, or if another site's
+/// page sent the request.
 pub(super) fn keeps_cookie(served: &Served) -> bool {
     served
         .refusal
         .is_some_and(|refusal| refusal == Refusal::CrossSite || refusal.status().is_server_error())
 }
 
-/// What a credential names.
+/// The session or token that a credential names.
 enum NamedCredential {
     /// A session.
     Session(Arc<Session>),
-    /// Nothing but itself and its user.
+    /// A token without a session, and its user.
     Issued(Arc<IssuedCredential>, Arc<Identity>),
-    /// A session that could begin.
+    /// A refresh token of a service whose session could begin.
     NotTakenOver(NotTakenOver),
 }
 
@@ -200,18 +200,18 @@ impl From<Credential> for NamedCredential {
     }
 }
 
-/// What to end.
+/// What a sign-out ends.
 #[derive(Debug)]
 enum EndTarget {
-    /// Sessions, and why.
+    /// Sessions, and the reason.
     Sessions(SessionSelection, EndReason),
-    /// A token of an issuer's.
+    /// A token of an issuer.
     Issued(Arc<IssuedCredential>),
-    /// What a refresh token of an issuer's could begin.
+    /// The session that a refresh token of an issuer could begin.
     NotTakenOver(NotTakenOver),
 }
 
-/// What to end, from what each credential named; or why "signed out" cannot be said.
+/// Returns what to end, from what each credential named, or why the answer "signed out" would not be true.
 fn to_end(
     extent: LogoutScope,
     found: Vec<Result<NamedCredential, Refusal>>,
@@ -240,7 +240,7 @@ fn to_end(
                     (LogoutScope::Session, NamedCredential::NotTakenOver(token)) => {
                         EndTarget::NotTakenOver(token)
                     }
-                    // It is refused from then on for the date at which all of its user's ended.
+                    // From then on it is refused because of the date at which all sessions of its user ended.
                     (LogoutScope::User, NamedCredential::NotTakenOver(token)) => {
                         everything_of(token.user())
                     }
@@ -248,7 +248,7 @@ fn to_end(
                 let is_known = |other: &EndTarget| match (other, &end) {
                     (EndTarget::Sessions(a, _), EndTarget::Sessions(b, _)) => a == b,
                     (EndTarget::Issued(a), EndTarget::Issued(b)) => Arc::ptr_eq(a, b),
-                    // There is one field for it in a body.
+                    // A body has a single field for it, so there are no duplicates.
                     (EndTarget::NotTakenOver(_), _) | (_, EndTarget::NotTakenOver(_)) => false,
                     (EndTarget::Sessions(..), EndTarget::Issued(_))
                     | (EndTarget::Issued(_), EndTarget::Sessions(..)) => false,
@@ -257,7 +257,7 @@ fn to_end(
                     ends.push(end);
                 }
             }
-            // Nothing is ended if not everything can be looked up: a retry then does all of it.
+            // If not everything can be looked up, nothing is ended: a retry then ends all of it.
             Err(refusal) if refusal.status().is_server_error() => return Err(refusal),
             Err(refusal) => problem = problem.or(Some(refusal)),
         }

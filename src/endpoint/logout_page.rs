@@ -1,9 +1,9 @@
-//! `GET /logout` and `GET /logout/all` in a browser: a page that asks.
+//! `GET /logout` and `GET /logout/all` in a browser: a page that asks for confirmation.
 //!
 //! A GET changes nothing: browsers prefetch, and other sites' pages can send one. So the page has a form that posts, which
-//! works without a script, and is held to the same check of the sender as every form (`endpoint::logout`). Whoever is not
-//! signed in is sent to the login page. A store that cannot be asked is not "nobody": the page comes without a name then,
-//! and the form's answer tells what is wrong. What is no browser gets 405, as ever.
+//! works without a script, and its sender is checked as for every form (`endpoint::logout`). A visitor who is not signed in
+//! is redirected to the login page. An unavailable store does not mean "nobody": the page then has no name, and the answer
+//! to its form says what is wrong. A client that is not a browser gets 405, as always.
 
 use askama::Template;
 use http::Method;
@@ -29,7 +29,7 @@ struct LogoutTemplate<'a> {
 }
 
 impl Endpoints {
-    /// The page.
+    /// Returns the page.
     pub(super) async fn logout_page(&self, extent: LogoutScope, arrival: &Arrival) -> Served {
         let is_browser = accept::is_navigation(&arrival.method, &arrival.headers)
             || accept::accepts_html(&arrival.headers);
@@ -65,7 +65,7 @@ impl Endpoints {
 
 enum PageVisitor {
     Known(String),
-    /// The store cannot be asked.
+    /// The store is unavailable.
     Unknown,
     Nobody,
 }

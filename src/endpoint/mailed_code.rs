@@ -1,13 +1,13 @@
-//! `POST /login/second-factor` with `mail`: a code is mailed to whoever has no other second factor; and the page that takes it.
+//! `POST /login/second-factor` with `mail`: mails a code to a user who has no other second factor; and the page that takes it.
 //!
 //! | a body with | does |
 //! |---|---|
-//! | `ticket`, `mail` | mails a code that ends this sign-in |
-//! | `mail`, and a session | mails a code that raises what this session proves |
+//! | `ticket`, `mail` | mails a code that completes this sign-in |
+//! | `mail`, and a session | mails a code that raises the assurance of this session |
 //!
-//! At an alias it is mailed without being asked for ([`Endpoints::sign_in_at_alias`]).
+//! At an alias the code is mailed without a request for it ([`Endpoints::sign_in_at_alias`]).
 //!
-//! The answer (202, or the page with the field) says nothing of the address. The code comes back as `otp`, as from an app.
+//! The answer (202, or the page with the field) reveals nothing of the address. The code comes back as `otp`, as from an app.
 
 use askama::Template;
 use http::StatusCode;
@@ -38,7 +38,7 @@ use crate::wire::reply::Reply;
 /// What the endpoint needs to have codes mailed.
 pub(super) struct CodeMailing {
     codes: MailedCodes,
-    /// How many wishes wait at most.
+    /// The most requests for codes that wait.
     bound: u32,
 }
 
@@ -48,7 +48,7 @@ impl CodeMailing {
     }
 }
 
-/// The page of a code by mail: before one was asked for, and after.
+/// The page for a mailed code, before one was requested and after.
 pub(super) struct MailedCodePage<'a> {
     pub(super) code: CodePage<'a>,
     pub(super) is_sent: bool,
@@ -87,12 +87,12 @@ impl MailedCodePage<'_> {
     }
 }
 
-/// Does somebody ask for a code by mail?
+/// Whether the client asks for a mailed code.
 pub(super) fn wants_mail(fields: &Fields) -> bool {
     is_set(fields, "mail") && text(fields, "otp").is_none()
 }
 
-/// Is the page that takes a code the right one still, after this refusal?
+/// Whether the page that takes a code is still the right one after this refusal.
 pub(super) const fn takes_a_code_still(refused: &Refused) -> bool {
     matches!(refused.refusal, Refusal::TooManyAttempts | Refusal::BadCode)
 }
@@ -109,8 +109,8 @@ impl Endpoints {
         self.order_code(arrival, order).await
     }
 
-    /// Signs in at an alias. A front end there knows of no ticket: it posts the same again with `otp`. So where a mailed code is due, it
-    /// is mailed at once, and is good for a sign-in from this network.
+    /// Signs in at an alias. A front end there knows no tickets: it posts the same again with `otp`. So a mailed code that is
+    /// required is sent at once, and is valid for a sign-in from this network.
     pub(super) async fn sign_in_at_alias(
         &self,
         arrival: &Arrival,
@@ -169,14 +169,14 @@ impl Endpoints {
         }
     }
 
-    /// The answer to a program that asked for one.
+    /// Returns the answer to a program that requested a code.
     pub(super) fn code_mailed(made: Result<(), Refused>, arrival: &Arrival) -> Served {
         let detail = FactorTexts::of(Language::English).mail_sent;
         let made = made.map(|()| Reply::json(StatusCode::ACCEPTED, &json!({"detail": detail})));
         Served::of(made, arrival)
     }
 
-    /// The page that takes it, after it was asked for in a sign-in.
+    /// Returns the page that takes a mailed code, after one was requested in a sign-in.
     pub(super) fn mailed_code_page(
         &self,
         arrival: &Arrival,
@@ -184,7 +184,7 @@ impl Endpoints {
         next: &Next,
         refused: Option<Refused>,
     ) -> Served {
-        // To the beginning, with what is wrong: a ticket that is over cannot go on.
+        // The sign-in starts again, with the problem shown: an invalid ticket cannot go on.
         if let Some(refused) = refused.as_ref().filter(|one| !takes_a_code_still(one)) {
             return self.login_again(arrival, next, refused);
         }

@@ -1,22 +1,23 @@
-//! `POST` and `GET /login/mailed-link`: a link that is mailed to whoever is to be let in, and the page that it leads to.
+//! `POST` and `GET /login/mailed-link`: a link that is mailed to a user who is to be let in, and the page that it leads to.
 //!
 //! | a request | does |
 //! |---|---|
-//! | `POST` with `username` | asks for one, where strangers wait at that account because of others' guesses |
-//! | `POST` with `ticket` | asks for one, where a first second factor is due and takes more than the password |
-//! | `GET ?token=` | shows a page with one button, and changes nothing: programs that look for harmful links open every one |
+//! | `POST` with `username` | asks for a link, where unknown browsers have to wait because others guess at that account |
+//! | `POST` with `ticket` | asks for a link, where a first second factor is due and takes more than the password |
+//! | `GET ?token=` | shows a page with one button, and changes nothing: programs that check for harmful links open every one |
 //! | `POST` with `token` | lets this browser in: for ten minutes it may try the password, and set up the first factor |
 //!
-//! **Asking says nothing**: whether there is such an account, whether it has an address, whether a letter goes out. The answer is
-//! the same, and nobody was looked up for it (`notify::links`). A client that asks too often is told so, whatever it asks for.
+//! **A request reveals nothing**: not whether there is such an account, whether it has an address, or whether a mail is sent.
+//! The answer is the same, and no user is looked up for it (`notify::links`). Too many requests of a client are refused as
+//! such, whatever it asks for.
 //!
-//! **The browser that asked** has a cookie of its own for it; the link does nothing elsewhere, and is not used up there. So whoever
-//! is talked into opening a link that somebody else asked for lets nobody in. A program keeps that cookie like any other.
+//! **The browser that asked** has a cookie of its own for it; elsewhere the link does nothing and is not used up. So a person
+//! who is talked into opening a link that somebody else asked for lets nobody in. A program stores that cookie like any other.
 //!
-//! Nobody is signed in by it. What it gives is at the head of `session::mailed_link`.
+//! The link signs nobody in. What it grants is described at the head of `session::mailed_link`.
 //!
-//! **Where they wanted to go** (`next`) is kept with the wish and with the link, and not in the letter, where others would read
-//! it or change it. It is checked when it is kept, and again when the page leads back to where they sign in.
+//! **Where the user wanted to go** (`next`) is stored with the request and with the link, and not in the mail, where others
+//! could read or change it. It is checked when it is stored, and again when the page leads back to the login page.
 
 use askama::Template;
 use bytes::Bytes;
@@ -45,27 +46,27 @@ use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::next::Next;
 use crate::wire::reply::Reply;
 
-/// The longest name that a wish keeps.
+/// The longest name in a request for a link, in bytes.
 const LONGEST: usize = 1024;
 
-/// The longest `next` that a wish keeps; as long as a target is at most unless the configuration says otherwise.
+/// The longest `next` that is stored with a request; as long as a target can be unless the configuration says otherwise.
 const LONGEST_NEXT: usize = 8 * 1024;
 
 /// What the pages need besides the store.
 pub(super) struct LinkMailing {
     links: MailedLinks,
-    /// How many wishes wait at most.
+    /// The most requests for links that wait.
     bound: u32,
-    /// Where it is asked for; none: nobody is mailed one.
+    /// Where a link is requested; `None` if none are mailed.
     path: Option<String>,
 }
 
-/// Where a page offers one.
+/// The offer of a mailed link on a page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LinkOffer<'a> {
-    /// Where it is asked for.
+    /// Where the link is requested.
     pub(super) path: &'a str,
-    /// In which words.
+    /// The texts in the language of the page.
     pub(super) texts: &'static LinkTexts,
 }
 
@@ -79,7 +80,7 @@ struct LinkTemplate<'a> {
     heading: &'static str,
     message: &'static str,
     form: Option<LinkForm<'a>>,
-    /// Where they sign in.
+    /// Where the user signs in.
     login: Option<&'a str>,
 }
 
@@ -89,7 +90,7 @@ struct LinkForm<'a> {
     token: &'a str,
 }
 
-/// A link that was presented, and whose it is.
+/// A link that was presented, and the user that it belongs to.
 struct PresentedLink {
     link: MailedLink,
     user: UserKey,
@@ -109,7 +110,7 @@ impl<'a> LinkOffer<'a> {
 }
 
 impl Endpoints {
-    /// What is offered to somebody who was not let in: nothing where it would not help.
+    /// Returns the offer to a user who was not let in; `None` where a link would not help.
     pub(super) async fn link_offer<'a>(
         &'a self,
         refused: &Refused,
@@ -127,7 +128,7 @@ impl Endpoints {
         self.link_for_enrolment(helps, arrival)
     }
 
-    /// What is offered where a first factor is due, if it takes more than the password.
+    /// Returns the offer where a first factor is due, if it takes more than the password.
     pub(super) fn link_for_enrolment(
         &self,
         takes_more: bool,
@@ -137,7 +138,7 @@ impl Endpoints {
         Some(LinkOffer::to(path, Language::negotiate(&arrival.headers)))
     }
 
-    /// All methods.
+    /// Answers all methods.
     pub(super) async fn mailed_link(&self, arrival: &Arrival, body: &Bytes) -> Served {
         let answered = match arrival.method {
             Method::POST => self.link_posted(arrival, body).await,
@@ -191,7 +192,7 @@ impl Endpoints {
         let sessions = self.issuers.sessions();
         let brought = sessions.cookie_names().link_of(&arrival.headers);
         let cookie = match brought {
-            // A second letter is no reason for the first link to work no more.
+            // A second mail must not invalidate the first link.
             Some(cookie) => cookie,
             None => Secret::random().map_err(|_| Refusal::Internal)?,
         };
@@ -233,7 +234,7 @@ impl Endpoints {
         Ok(self.cookie.set_link(reply, &cookie))
     }
 
-    /// The page that a link leads to. It changes nothing.
+    /// Returns the page that a link leads to. It changes nothing.
     async fn link_shown(&self, arrival: &Arrival) -> Result<Reply, Refused> {
         let query = arrival.target.query().unwrap_or_default();
         let mut all = form_urlencoded::parse(query.as_bytes());
@@ -269,7 +270,7 @@ impl Endpoints {
             asked_at: crate::clock::Timestamp::from_millis(link.asked_at),
         };
         let is_good = sessions.mailed_links().is_good(owner).await?;
-        // Of parallel uses one goes on.
+        // Of parallel uses, only one succeeds.
         let is_first = self.mailing.links.spend(token, at).await.map_err(failed)?;
         if !is_good || !is_first {
             note(MailedLinkEvent::Void);
@@ -294,7 +295,7 @@ impl Endpoints {
         Ok(self.cookie.set_device(self.cookie.remove_link(reply), Some(&device)))
     }
 
-    /// A link that was asked for in this browser.
+    /// Returns the link, if it was requested in this browser.
     async fn presented(&self, arrival: &Arrival, token: &Secret) -> Result<PresentedLink, Refused> {
         let presented = self.looked_up(arrival, token).await?;
         match self.is_here(arrival, &presented.link) {
@@ -341,7 +342,7 @@ impl Endpoints {
     }
 }
 
-/// Where they wanted to go, unless that is the start page, where a sign-in leads anyway.
+/// Returns where the user wanted to go; `None` for the start page, where a sign-in leads anyway.
 fn kept_next(fields: &Fields) -> Option<String> {
     let next = next_of_form(fields);
     let is_kept = next != Next::default() && next.as_str().len() <= LONGEST_NEXT;

@@ -1,14 +1,14 @@
-//! What do we answer ourselves?
+//! Answers the own paths: the requests that the gateway answers itself.
 //!
-//! One file for each own path, and this one, which knows their methods and calls them. An endpoint returns a reply or a
-//! refusal and says what happened; nothing here counts or logs. Every reply is `no-store`, and every refusal goes through
-//! the one map in `wire::reply`.
+//! Each own path has a file, and this one knows their methods and calls them. An endpoint returns a reply or a refusal and
+//! reports what happened; nothing here counts or logs. Every reply is `no-store`, and every refusal goes through the one
+//! mapping in `wire::reply`.
 //!
-//! A form is what any site's page can post here without asking first; so a form, and whatever the cookie authenticates,
-//! is checked for its sender (`input.rs`). JSON from another origin needs a preflight, which only listed origins
+//! Any site's page can post a form here without a preflight; so the sender of a form, and of whatever the cookie
+//! authenticates, is checked (`input.rs`). JSON from another origin needs a preflight, which only listed origins
 //! pass ([`cors`]).
 //!
-//! A HEAD gets the reply of the GET; whoever writes it leaves out the body and keeps its length.
+//! A HEAD gets the reply of the GET; the code that writes it omits the body and keeps its length.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -94,27 +94,27 @@ mod verify;
 pub struct Endpoints {
     issuers: Arc<Issuers>,
     cookie: SessionCookie,
-    /// The cookies that are issuers' credentials.
+    /// The cookies that are credentials of an issuer.
     issued_cookies: Vec<IssuedCookie>,
-    /// Whether a 401 says that a name and a password will do.
+    /// Whether a 401 offers to take a name and a password (HTTP Basic).
     challenges: bool,
     issues: Issues,
     title: String,
     links: Vec<(String, String)>,
     trusted_origins: Vec<String>,
     login_path: Option<String>,
-    /// Where a code is posted to.
+    /// The path that a code is posted to.
     second_factor_path: Option<String>,
-    /// Where people see to their second factors.
+    /// The path where users manage their second factors.
     factors_path: Option<String>,
     factors_script_path: Option<String>,
-    /// Where a passkey signs in by itself.
+    /// The path where a passkey signs in without a password.
     passkey_path: Option<String>,
-    /// The script of the pages that use passkeys.
+    /// The path of the script for pages that use passkeys.
     passkey_script: Option<String>,
-    /// Where people see to the rest.
+    /// The paths where users manage the rest of their account.
     account: AccountPaths,
-    /// Where people see to their personal access tokens.
+    /// The path where users manage their personal access tokens.
     tokens_path: Option<String>,
     sign_out_path: Option<String>,
     sent_back: SentBack,
@@ -122,29 +122,29 @@ pub struct Endpoints {
     incidents: Incidents,
     mailing: LinkMailing,
     code_mailing: CodeMailing,
-    /// One line in the log says that browsers drop the cookie, not one for each visitor.
+    /// Whether the log already says that browsers drop the cookie, which it says once and not for each visitor.
     has_warned_of_plain_http: AtomicBool,
 }
 
-/// A cookie that is an issuer's credential.
+/// A cookie that is a credential of an issuer.
 struct IssuedCookie {
     issuer: IssuerName,
     name: String,
-    /// For which the service may have set it.
+    /// The domain for which the service may have set it.
     domain: Option<String>,
 }
 
-/// An answer, and why it is a refusal if it is one.
+/// An answer, and the refusal if it is one.
 #[derive(Clone, Debug)]
 pub struct Served {
-    /// What the client gets.
+    /// The reply to the client.
     pub reply: Reply,
-    /// Set if the reply refuses.
+    /// The refusal, if the reply refuses.
     pub refusal: Option<Refusal>,
 }
 
 impl Endpoints {
-    /// From the parts of the configuration that are about own paths.
+    /// Creates the endpoints from the parts of the configuration that concern own paths.
     pub fn new(
         issuers: Arc<Issuers>,
         answers: IncidentQuestions,
@@ -250,7 +250,7 @@ impl Endpoints {
             OwnPath::PasskeyScript => Served::reply(passkey_script::reply()),
             OwnPath::MailedLink => self.mailed_link(arrival, &body).await,
         };
-        // A browser that holds a cookie nobody can read would be refused for ever.
+        // Otherwise a browser with an unreadable cookie would be refused for ever.
         if served.refusal == Some(Refusal::BadCookie)
             && !served.reply.headers.contains_key(SET_COOKIE)
         {
@@ -265,7 +265,7 @@ impl Endpoints {
         }
     }
 
-    /// The reply, which takes the session cookie away that this proof is.
+    /// Returns the reply, which removes the session cookie of this proof.
     fn remove_cookie(&self, proof: Proof, arrival: &Arrival, reply: Reply) -> Reply {
         match proof {
             Proof::SessionCookie => self.cookie.remove_brought(reply, arrival),
@@ -282,7 +282,7 @@ impl Endpoints {
         }
     }
 
-    /// The reply, which takes the gateway's session cookie away, and of the others those that the request brought.
+    /// Returns the reply, which removes the gateway's session cookie, and of the others those that the request brought.
     fn remove_cookies(&self, arrival: &Arrival, reply: Reply) -> Reply {
         let reply = match self.cookie.is_brought(arrival) {
             true => reply,
@@ -291,7 +291,7 @@ impl Endpoints {
         self.remove_brought_cookies(arrival, reply)
     }
 
-    /// The reply, which takes away each session cookie that the request brought, the gateway's or an issuer's.
+    /// Returns the reply, which removes each session cookie that the request brought, the gateway's or an issuer's.
     fn remove_brought_cookies(&self, arrival: &Arrival, mut reply: Reply) -> Reply {
         reply = self.cookie.remove_brought(reply, arrival);
         let mut removed: Vec<&str> = self.cookie.brought(arrival).collect();
@@ -305,7 +305,7 @@ impl Endpoints {
         reply
     }
 
-    /// The reply, which takes an issuer's cookie away. A browser may hold one for this host and one for the domain, if the
+    /// Returns the reply, which removes an issuer's cookie. A browser may have one for this host and one for the domain, if the
     /// service's setting was changed.
     fn removed(&self, reply: Reply, cookie: &IssuedCookie) -> Reply {
         let reply = self.cookie.removed(reply, &cookie.name);
@@ -315,12 +315,12 @@ impl Endpoints {
         }
     }
 
-    /// Each `Set-Cookie` that takes away the session cookie that a request brought.
+    /// Returns each `Set-Cookie` that removes a session cookie that a request brought.
     pub fn cookie_removals(&self, arrival: &Arrival) -> Vec<HeaderValue> {
         self.cookie.removals(arrival)
     }
 
-    /// The answer to `OPTIONS *` (RFC 9110 section 9.3.7): what the gateway as a whole takes.
+    /// Returns the answer to `OPTIONS *` (RFC 9110 section 9.3.7): the methods that the gateway as a whole accepts.
     pub fn about_the_server(&self) -> Reply {
         let reply = Reply::empty(StatusCode::NO_CONTENT);
         match names(&Methods::USUAL) {
@@ -329,7 +329,7 @@ impl Endpoints {
         }
     }
 
-    /// What front ends on other origins may do.
+    /// Returns what front ends on other origins may do.
     pub const fn cors(&self) -> &CorsPolicy {
         &self.cors
     }
@@ -352,7 +352,7 @@ impl Served {
     }
 }
 
-/// The methods that an own path takes. Only ours have pages to sign in and out.
+/// Returns the methods that an own path accepts. Aliases in another shape have no pages to sign in and out.
 const fn methods(own: &OwnPathEntry) -> &'static [Method] {
     match own.own {
         OwnPath::Login | OwnPath::Logout if !matches!(own.shape, Shape::SimpleJwt) => {
@@ -391,7 +391,7 @@ fn wrong_method(method: &Method, allowed: &[Method]) -> Refused {
     }
 }
 
-/// Methods as the value of a header.
+/// Returns methods as the value of a header.
 fn names(methods: &[Method]) -> Option<HeaderValue> {
     let names: Vec<_> = methods.iter().map(Method::as_str).collect();
     HeaderValue::try_from(names.join(", ")).ok()

@@ -1,7 +1,7 @@
-//! Where a browser's navigation goes that needs somebody signed in: to the login page, and from there back.
+//! Redirects a browser's navigation that needs a signed-in user: to the login page, and from there back.
 //!
-//! The redirect names a path and never a host, so that no header of the request has a say in where it leads; `next` is
-//! the target that was asked for, in canonical form, and is checked again when it is used.
+//! The redirect names a path and never a host, so no header of the request influences where it leads; `next` is the
+//! requested target in canonical form, and is checked again when it is used.
 
 use http::{HeaderValue, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -10,29 +10,29 @@ use crate::wire::arrival::Arrival;
 use crate::wire::next::Next;
 use crate::wire::reply::Reply;
 
-/// Everything but RFC 3986's unreserved characters and the slash, which a query may hold.
+/// Everything but RFC 3986's unreserved characters and the slash, which a query may contain.
 const QUERY_VALUE: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// To the login page.
+/// Redirects to the login page.
 pub(super) fn to_login(login_path: &str, arrival: &Arrival) -> Reply {
     to(&login_location(login_path, arrival))
 }
 
-/// To this path of ours, with its query. What cannot be a header leads to the start.
+/// Redirects to this path of ours, with its query. If it cannot be a header value, redirects to `/`.
 pub(super) fn to(location: &str) -> Reply {
     let location = HeaderValue::try_from(location);
     Reply::see_other(&location.unwrap_or(HeaderValue::from_static("/")))
 }
 
-/// `login_path?next=...`. A target that cannot be asked for again, because it was no GET or because it is no `next`, is left
-/// out; so is `/`, where a sign-in leads anyway.
+/// Returns `login_path?next=...`. A target is omitted if it cannot be requested again, because the request was no GET or
+/// because it is no `next`, and if it is `/`, where a sign-in leads anyway.
 fn login_location(login_path: &str, arrival: &Arrival) -> String {
     let is_read = arrival.method == Method::GET || arrival.method == Method::HEAD;
     login_to(login_path, arrival.target.forwarded(None).filter(|_| is_read).as_deref())
 }
 
-/// `login_path?next=...` for what was asked for or kept, if it is a `next`.
+/// Returns `login_path?next=...` for a requested or stored target, if it is a `next`.
 pub(super) fn login_to(login_path: &str, wanted: Option<&str>) -> String {
     match wanted.and_then(Next::parse) {
         Some(next) if next != Next::default() => with_next(login_path, next.as_str()),
@@ -40,7 +40,7 @@ pub(super) fn login_to(login_path: &str, wanted: Option<&str>) -> String {
     }
 }
 
-/// `path?next=...`
+/// Returns `path?next=...`.
 pub(super) fn with_next(path: &str, next: &str) -> String {
     format!("{path}?next={}", utf8_percent_encode(next, QUERY_VALUE))
 }

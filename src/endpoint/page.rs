@@ -1,8 +1,8 @@
-//! The gateway's own pages: signing in, and refusals of a browser's navigation.
+//! The gateway's own pages: the login page, and refusals of a browser's navigation.
 //!
-//! They work without scripts and ask for nothing from anywhere: one inlined style sheet, named by its hash in the
-//! `Content-Security-Policy`, which allows nothing else; so markup that got into a page would neither run nor load nor
-//! post elsewhere. Every text is escaped by the template. What a visitor typed comes back only as the name, never the
+//! They work without scripts and load nothing: one inlined style sheet, named by its hash in the
+//! `Content-Security-Policy`, which allows nothing else; so markup that was injected into a page would neither run nor load
+//! nor post elsewhere. The template escapes every text. Of what a visitor typed, only the name is shown again, never the
 //! password.
 
 use std::borrow::Cow;
@@ -25,7 +25,7 @@ use crate::wire::reply::Reply;
 
 pub(super) const CSS: &str = include_str!("../../templates/page.css");
 
-/// `frame-ancestors`: nobody may lay the page under theirs. `form-action`: no injected form posts a password elsewhere.
+/// The policy of a page. `frame-ancestors`: no page may frame it. `form-action`: no injected form posts a password elsewhere.
 static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
     let hash = STANDARD.encode(Digest::of(CSS.as_bytes()).as_bytes());
     HeaderValue::try_from(format!(
@@ -34,20 +34,20 @@ static POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
     .ok()
 });
 
-/// The same for a page with one script of ours, which is a file and nothing else.
+/// The policy of a page with one script of ours, which is a file.
 static SCRIPT_POLICY: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
     let policy = POLICY.as_ref()?.to_str().ok()?;
     HeaderValue::try_from(format!("{policy}; script-src 'self'")).ok()
 });
 
-/// The same for a page that uses passkeys: with a script of our own, which asks our own paths.
+/// The policy of a page that uses passkeys, with a script of our own that calls our own paths.
 static SCRIPTED: LazyLock<Option<HeaderValue>> = LazyLock::new(|| {
     let policy = POLICY.as_ref()?.to_str().ok()?;
     let scripted = policy.replacen("; ", "; script-src 'self'; connect-src 'self'; ", 1);
     HeaderValue::try_from(scripted).ok()
 });
 
-/// What the login page shows.
+/// The contents of the login page.
 #[derive(Clone, Debug)]
 pub(super) struct LoginPage<'a> {
     /// The operator's title.
@@ -58,17 +58,17 @@ pub(super) struct LoginPage<'a> {
     pub(super) action: &'a str,
     /// Where a sign-in leads.
     pub(super) next: &'a Next,
-    /// What the field with the name is called.
+    /// The name of the field with the user name.
     pub(super) field: &'a str,
-    /// The name that was typed.
+    /// The user name that was typed.
     pub(super) username: &'a str,
-    /// The browser will not keep the cookie: the page came over plain HTTP.
+    /// Whether the browser will drop the cookie because the page came over plain HTTP.
     pub(super) insecure: bool,
-    /// In which language.
+    /// The texts in the language of the page.
     pub(super) texts: &'static Texts,
-    /// Signs in with a passkey, where there are any.
+    /// The button that signs in with a passkey, if passkeys are turned on.
     pub(super) passkey: Option<PasskeyButton<'a>>,
-    /// Asks for a mailed link, where that helps.
+    /// The offer of a mailed link, where it helps.
     pub(super) link: Option<LinkOffer<'a>>,
 }
 
@@ -84,7 +84,7 @@ struct LoginTemplate<'a> {
     field: &'a str,
     label: Cow<'static, str>,
     username: &'a str,
-    /// Who is signed in, whose account is not enough.
+    /// The name of the signed-in user whose account does not suffice.
     not_enough: Option<&'a str>,
     insecure: bool,
     passkey: Option<PasskeyButton<'a>>,
@@ -109,28 +109,28 @@ struct RefusalTemplate<'a> {
     signed_in: Option<SignedInPerson<'a>>,
 }
 
-/// Who is signed in, where their account is what is refused.
+/// The signed-in user whose account is the reason for a refusal.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SignedInPerson<'a> {
-    /// Their name.
+    /// The user's name.
     pub(super) name: &'a str,
-    /// Where they can sign out, if there is such a page.
+    /// Where the user can sign out, if there is such a page.
     pub(super) sign_out: Option<&'a str>,
 }
 
 impl LoginPage<'_> {
-    /// The page as it is first shown.
+    /// Returns the page as it is first shown.
     pub(super) fn reply(&self) -> Reply {
         self.page(Reply::empty(StatusCode::OK), self.template(None))
     }
 
-    /// The page for somebody who is signed in as `name`, and whom the service sends back.
+    /// Returns the page for a user who is signed in as `name`, and whom the service sends back.
     pub(super) fn for_whom_it_is_not_enough(&self, name: &str) -> Reply {
         let template = LoginTemplate { not_enough: Some(name), ..self.template(None) };
         self.page(Reply::empty(StatusCode::OK), template)
     }
 
-    /// The page again, with other words for what is wrong if there are some.
+    /// Returns the page again, with `message` for what is wrong if there is one.
     pub(super) fn with_message(
         &self,
         refused: &Refused,
@@ -142,7 +142,7 @@ impl LoginPage<'_> {
         self.page(refused.clone().reply(request_id), self.template(Some(problem)))
     }
 
-    /// The page again, after a sign-in that did not succeed: with that refusal's status and headers.
+    /// Returns the page again after a failed sign-in, with that refusal's status and headers.
     pub(super) fn with_problem(&self, refused: &Refused, request_id: &str) -> Reply {
         let lacks_field =
             [self.field, "password"].iter().any(|field| refused.members.contains_key(*field));
@@ -182,7 +182,7 @@ impl LoginPage<'_> {
     }
 }
 
-/// The page for a refusal, in place of its JSON: same status, same headers, and code and request id to be read out.
+/// Returns the page for a refusal, in place of its JSON: same status, same headers, with code and request id to report.
 pub(super) fn of_refusal(
     refused: &Refused,
     request_id: &str,
@@ -197,22 +197,22 @@ pub(super) fn of_refusal(
     page(refused.clone().reply(request_id), &template)
 }
 
-/// A page that is no refusal.
+/// Returns a page that is no refusal.
 pub(super) fn reply(template: &impl Template) -> Reply {
     page(Reply::empty(StatusCode::OK), template)
 }
 
-/// A page that is no refusal, and has a script.
+/// Returns a page that is no refusal and has a script.
 pub(super) fn with_script(template: &impl Template) -> Reply {
     with_policy(Reply::empty(http::StatusCode::OK), template, SCRIPT_POLICY.as_ref())
 }
 
-/// `reply` with the page as its body. Without a policy or a rendering, neither of which fails, it stays as it is.
+/// Returns `reply` with the page as its body. If the policy or the rendering failed, which neither does, it is unchanged.
 pub(super) fn page(reply: Reply, template: &impl Template) -> Reply {
     with_policy(reply, template, POLICY.as_ref())
 }
 
-/// The same of a page that uses passkeys.
+/// Returns `reply` with a page as its body that uses passkeys.
 pub(super) fn scripted_page(reply: Reply, template: &impl Template) -> Reply {
     with_policy(reply, template, SCRIPTED.as_ref())
 }

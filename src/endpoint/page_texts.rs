@@ -1,7 +1,7 @@
-//! What the files of texts for some pages have in common: each text in every language, and none of them missing. As
-//! [`Texts`](super::texts::Texts), which all pages share.
+//! Defines the texts of some pages in every language, so that none is missing. [`Texts`](super::texts::Texts) are those that
+//! all pages share.
 
-/// Makes a type of texts: their name, English, Korean.
+/// Makes a type of texts from their names, with the English and the Korean text of each.
 macro_rules! page_texts {
     ($texts:ident { $($name:ident $english:literal $korean:literal;)+ }) => {
         /// Everything that these pages say in one language.
@@ -11,7 +11,7 @@ macro_rules! page_texts {
         }
 
         impl $texts {
-            /// Those of this language.
+            /// Returns the texts in this language.
             pub(super) fn of(language: Language) -> &'static Self {
                 static ENGLISH: $texts = $texts { $($name: $english,)+ };
                 static KOREAN: $texts = $texts { $($name: $korean,)+ };

@@ -1,18 +1,18 @@
-//! Lists in pages, of the operator's API and of people's own account: `limit` is how many, and `cursor` what the page before gave as
-//! `next`. Where a page of sessions begins is here too, since both list them in one order.
+//! Lists in pages, for the operator's API and for users' own accounts: `limit` is the number of entries, and `cursor` the
+//! `next` of the page before. The cursors of session lists are here too, since both list sessions in the same order.
 
 use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::refusal::Refusal;
 use crate::store::Session;
 
-/// How many a page has, if nothing else is asked for.
+/// The default number of entries in a page.
 const USUAL: usize = 100;
 
-/// The most.
+/// The most entries in a page.
 pub(crate) const MOST: usize = 1000;
 
-/// Which page is asked for.
+/// The page that is asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Page {
     pub(crate) limit: usize,
@@ -20,7 +20,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Reads a query; what is neither `limit` nor `cursor` goes to `other`.
+    /// Reads a query; parameters other than `limit` and `cursor` go to `other`.
     pub(crate) fn read(
         query: &str,
         mut other: impl FnMut(&str, &str) -> Result<(), Refusal>,
@@ -36,7 +36,7 @@ impl Page {
         if (1..=MOST).contains(&page.limit) { Ok(page) } else { Err(Refusal::BadBody) }
     }
 
-    /// So many of these, and the cursor of the next page, if there is one.
+    /// Returns at most `limit` of the items, and the cursor of the next page, if there is one.
     pub(crate) fn cut<T>(
         &self,
         items: impl Iterator<Item = T>,
@@ -49,19 +49,19 @@ impl Page {
     }
 }
 
-/// The cursor of the page after the one that ends with this session, in a list of sessions.
+/// Returns the cursor of the page after the one that ends with this session, in a list of sessions.
 pub(crate) fn cursor_of(session: &Session) -> String {
     format!("{}.{}", session.signed_in_at.as_millis(), session.id)
 }
 
-/// Where a page begins: after this session.
+/// Parses a cursor: the time and the id of the session after which a page begins.
 pub(crate) fn position(cursor: &str) -> Result<(Timestamp, SessionId), Refusal> {
     let (millis, id) = cursor.split_once('.').ok_or(Refusal::BadBody)?;
     let millis = millis.parse().map_err(|_| Refusal::BadBody)?;
     Ok((Timestamp::from_millis(millis), SessionId::new(id)))
 }
 
-/// In the order of the list: newest first, then by id.
+/// Whether a session comes after this position in the order of the list: newest first, then by id.
 pub(crate) fn comes_after(session: &Session, (at, id): &(Timestamp, SessionId)) -> bool {
     session.signed_in_at < *at || (session.signed_in_at == *at && session.id > *id)
 }

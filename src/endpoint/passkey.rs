@@ -3,18 +3,18 @@
 //! | at | a body with | does |
 //! |---|---|---|
 //! | `/login/second-factor` | `ticket`, `passkey` | gives a challenge for the second step |
-//! | | `ticket`, `ceremony`, `credential` | ends the sign-in |
-//! | | `ticket`, `enrol`, `kind = "passkey"` | gives a challenge to set one up, where one is due |
-//! | | `ticket`, `enrolment`, `credential` | sets it up and ends the sign-in |
-//! | | `passkey`, or `ceremony`, `credential`, and a session | raises what the session proves |
-//! | `/account/second-factors` | `action = "begin"`, `kind = "passkey"` | gives a challenge to set one up |
+//! | | `ticket`, `ceremony`, `credential` | completes the sign-in |
+//! | | `ticket`, `enrol`, `kind = "passkey"` | gives a challenge to set up a passkey, where one is due |
+//! | | `ticket`, `enrolment`, `credential` | sets it up and completes the sign-in |
+//! | | `passkey`, or `ceremony`, `credential`, and a session | raises the assurance of the session |
+//! | `/account/second-factors` | `action = "begin"`, `kind = "passkey"` | gives a challenge to set up a passkey |
 //! | | `action = "confirm"`, `enrolment`, `credential` | sets it up |
-//! | `/login/passkey` | nothing | gives a challenge for whoever has a passkey |
+//! | `/login/passkey` | nothing | gives a challenge to any user with a passkey |
 //! | | `ceremony`, `credential` | signs in |
 //!
-//! Options and credentials are in the W3C's JSON serialisation (WebAuthn level 3, section 5.1.8): `publicKey` is what
-//! `parseCreationOptionsFromJSON` and `parseRequestOptionsFromJSON` take, `credential` is what `toJSON()` gives: an object in
-//! JSON, its text in a form.
+//! Options and credentials are in the W3C's JSON serialisation (WebAuthn level 3, section 5.1.8): `publicKey` is the input
+//! of `parseCreationOptionsFromJSON` and `parseRequestOptionsFromJSON`, `credential` is the output of `toJSON()`: an object
+//! in JSON, its text in a form.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -38,34 +38,34 @@ use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::next::Next;
 use crate::wire::reply::Reply;
 
-/// What a body asks of passkeys.
+/// The step of a passkey's ceremony that a body asks for.
 pub(super) enum PasskeyStep {
-    /// A challenge for one that is there.
+    /// The client asks for a challenge for an existing passkey.
     Challenge,
-    /// A challenge for one that is set up.
+    /// The client asks for a challenge for a new passkey.
     Begin,
-    /// An authenticator used one.
+    /// An authenticator used a passkey.
     Used(AuthenticatorResponse),
-    /// An authenticator made one.
+    /// An authenticator created a passkey.
     Made(AuthenticatorResponse),
 }
 
-/// What an authenticator said, and the token of its ceremony.
+/// The response of an authenticator, and the token of its ceremony.
 pub(super) struct AuthenticatorResponse {
     token: Secret,
     credential: Secret,
 }
 
-/// What came of a step within a sign-in.
+/// The result of a step within a sign-in.
 pub(super) enum PasskeyOutcome {
-    /// A challenge.
+    /// A challenge for the authenticator.
     Challenge(Value),
-    /// They are signed in; the recovery codes that are new.
+    /// The user is signed in; with the recovery codes that are new.
     SignedIn(SignedIn, Vec<Secret>),
 }
 
 impl PasskeyStep {
-    /// Reads a body, which may be about other factors: `None`.
+    /// Reads a body. `None` if it is about other factors.
     pub(super) fn read(fields: &Fields, body: &Bytes) -> Option<Self> {
         let begins = is_set(fields, "enrol") || text(fields, "action") == Some("begin");
         if begins && text(fields, "kind") == Some("passkey") {
@@ -91,7 +91,7 @@ impl AuthenticatorResponse {
     }
 }
 
-/// An object in JSON, or its text.
+/// Returns the credential: an object in JSON, or its text.
 fn credential(fields: &Fields, body: &Bytes) -> Option<Secret> {
     if let Some(text) = text(fields, "credential") {
         return Some(Secret::new(text));
@@ -101,12 +101,12 @@ fn credential(fields: &Fields, body: &Bytes) -> Option<Secret> {
     Some(Secret::new(credential.to_string()))
 }
 
-/// A challenge for a passkey that is there.
+/// Describes a challenge for an existing passkey.
 pub(super) fn challenge(ceremony: PasskeyCeremony) -> Value {
     with_token(ceremony, "ceremony")
 }
 
-/// A challenge for a passkey that is set up.
+/// Describes a challenge for a new passkey.
 pub(super) fn to_set_up(ceremony: PasskeyCeremony, takes_invitation: bool) -> Value {
     let mut body = with_token(ceremony, "enrolment");
     if let Value::Object(members) = &mut body {
@@ -124,7 +124,7 @@ fn with_token(ceremony: PasskeyCeremony, name: &str) -> Value {
 }
 
 impl Endpoints {
-    /// `POST /login/passkey`
+    /// Answers `POST /login/passkey`.
     pub(super) async fn sign_in_by_passkey(
         &self,
         own: &OwnPathEntry,
@@ -182,7 +182,7 @@ impl Endpoints {
         self.signed_in(arrival, &signed_in, next.as_ref(), own)
     }
 
-    /// What a sign-in gives to whoever sends this request.
+    /// Returns what a sign-in grants to the sender of this request.
     pub(super) fn grants(&self, arrival: &Arrival, wants_page: bool) -> Result<Grants, Refused> {
         let issues = if wants_page { Issues::Cookie } else { self.issues };
         let may_set_cookie = self.may_set_cookie(arrival);
@@ -196,7 +196,7 @@ impl Endpoints {
         })
     }
 
-    /// A step with a ticket.
+    /// Carries out a step of the sign-in with this ticket.
     pub(super) async fn passkey_in_sign_in(
         &self,
         arrival: &Arrival,
@@ -236,13 +236,13 @@ impl Endpoints {
         }
     }
 
-    /// The RP ID, where pages have passkeys.
+    /// Returns the RP ID, if pages have passkeys.
     pub(super) fn passkey_rp_id(&self) -> Option<&str> {
         let rp_id = self.issuers.sessions().factors().rp_id();
         rp_id.filter(|_| self.passkey_script.is_some())
     }
 
-    /// The page that sets one up: within a sign-in, or for whoever is signed in.
+    /// Returns the page that sets up a passkey: within a sign-in, or for a signed-in user.
     fn passkey_enrol_page(
         &self,
         arrival: &Arrival,
@@ -263,7 +263,7 @@ impl Endpoints {
         Served { reply, refusal: problem.map(|problem| problem.refusal) }
     }
 
-    /// A challenge for a passkey that somebody sets up who is signed in.
+    /// Returns a challenge for a new passkey of a signed-in user.
     pub(super) async fn begin_passkey(
         &self,
         arrival: &Arrival,
@@ -279,7 +279,7 @@ impl Endpoints {
         Ok(Reply::json(StatusCode::OK, &to_set_up(begun, takes_invitation)))
     }
 
-    /// Sets up a passkey of somebody who is signed in.
+    /// Sets up a passkey of a signed-in user.
     pub(super) async fn confirm_passkey(
         &self,
         arrival: &Arrival,
@@ -310,7 +310,7 @@ impl Endpoints {
         }
     }
 
-    /// The answer to a step that came as a page's form.
+    /// Returns the answer to a step that a page's form posted.
     pub(super) async fn passkey_step_page(
         &self,
         own: &OwnPathEntry,
@@ -368,7 +368,7 @@ impl Endpoints {
         }
     }
 
-    /// The answer to a step, for a program.
+    /// Returns the answer to a step, for a program.
     pub(super) fn passkey_outcome(
         &self,
         own: &OwnPathEntry,
@@ -385,7 +385,7 @@ impl Endpoints {
     }
 }
 
-/// What a body says of a passkey that is set up.
+/// Returns the new passkey that a body describes.
 pub(super) fn new_passkey<'a>(
     fields: &'a Fields,
     said: &'a AuthenticatorResponse,

@@ -1,7 +1,7 @@
-//! What pages have for passkeys: the button that uses one, and the page that sets one up.
+//! The parts of pages for passkeys: the button that uses one, and the page that sets one up.
 //!
-//! Both are hidden until the script shows them, in browsers that can. The challenge is not in the page: the script asks for it when
-//! it is needed, so that a page that stood open for long works.
+//! Both are hidden until the script shows them, in browsers that support passkeys. The challenge is not in the page: the
+//! script asks for it when it is needed, so a page that was open for a long time still works.
 
 use askama::Template;
 use serde_json::json;
@@ -17,22 +17,22 @@ use crate::wire::reply::Reply;
 /// The button that uses a passkey.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PasskeyButton<'a> {
-    /// Where the script asks for a challenge, and posts what the key said.
+    /// Where the script asks for a challenge, and posts the authenticator's response.
     pub(super) action: &'a str,
-    /// What it asks with.
+    /// The body with which the script asks for a challenge.
     pub(super) ask: &'a str,
     pub(super) ticket: Option<&'a str>,
     pub(super) next: &'a str,
     pub(super) held: Option<&'a str>,
-    /// It signs in by itself, and browsers may offer it where they fill in a name.
+    /// Whether the passkey signs in by itself, so that browsers may offer it where they fill in a name.
     pub(super) is_offered: bool,
-    /// Another way stands beside it, as the first.
+    /// Whether another way to sign in stands beside the button and comes first.
     pub(super) is_beside: bool,
     pub(super) script: &'a str,
     pub(super) texts: &'static FactorTexts,
 }
 
-/// The page that sets one up.
+/// The page that sets up a passkey.
 pub(super) struct PasskeyEnrolPage<'a> {
     pub(super) service: &'a str,
     pub(super) action: &'a str,
@@ -54,7 +54,7 @@ struct PasskeyEnrolTemplate<'a> {
     problem: Option<FactorProblem<'a>>,
 }
 
-/// What a script asks for a challenge with, for one that is there.
+/// Returns the body with which a script asks for a challenge for an existing passkey.
 pub(super) fn ask(ticket: Option<&str>) -> String {
     match ticket {
         Some(ticket) => json!({"ticket": ticket, "passkey": true}).to_string(),
@@ -63,7 +63,7 @@ pub(super) fn ask(ticket: Option<&str>) -> String {
 }
 
 impl<'a> PasskeyButton<'a> {
-    /// On the page on which a sign-in goes on, or that confirms that it is them.
+    /// Creates the button for the page of a second step, or for the page that confirms that it is still the user.
     pub(super) fn second_step(
         action: &'a str,
         ask: &'a str,
@@ -83,7 +83,7 @@ impl<'a> PasskeyButton<'a> {
         }
     }
 
-    /// On the page on which people sign in.
+    /// Creates the button for the login page.
     pub(super) fn sign_in(
         action: &'a str,
         next: &'a str,

@@ -1,14 +1,14 @@
-//! `/account/tokens`: people see to their personal access tokens.
+//! `/account/tokens`: users manage their personal access tokens.
 //!
 //! A GET shows them (a page, or JSON for a program). A POST does one thing, by `action`: `create` makes one and shows it, once;
-//! `revoke` ends the one of an `id`. As with second factors each takes a proof of the last ten minutes, by all that the person
-//! has: a browser is led to the page that asks for it and back, a program gets 401 `insufficient_user_authentication`. A personal
-//! access token is no credential here: none makes or ends another.
+//! `revoke` ends the one of an `id`. As with second factors, each requires a proof of the last ten minutes with all that the
+//! user has: a browser is redirected to the page that asks for it and back, a program gets 401
+//! `insufficient_user_authentication`. A personal access token is no credential here: none creates or ends another.
 //!
 //! | field of `create` | JSON | form |
 //! |---|---|---|
 //! | `name` | text | text |
-//! | `routes` | list of names; absent: all that take tokens | a field `route.NAME` for each |
+//! | `routes` | list of names; absent: all that accept tokens | a field `route.NAME` for each |
 //! | `methods` | list; absent: all | `methods`, with spaces between them |
 //! | `expires` | a duration like `"30d"`; absent: the longest | the same |
 
@@ -32,7 +32,7 @@ use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::reply::Reply;
 
 impl Endpoints {
-    /// Both methods.
+    /// Answers `GET` and `POST /account/tokens`.
     pub(super) async fn personal_tokens(&self, arrival: &Arrival, body: &Bytes) -> Served {
         let is_post = arrival.method == Method::POST;
         let wants_page = input::wants_page(arrival);
@@ -161,7 +161,7 @@ impl Endpoints {
     }
 }
 
-/// A token as its owner, commands and the operator's API see it. The token itself is not in it.
+/// Describes a token for its owner, for commands and for the operator's API. The token itself is left out.
 pub fn describe_token(session: &Session) -> Value {
     let identity = session.identity.load();
     let grant = session.grant.as_deref();
@@ -210,7 +210,7 @@ fn wanted_token(fields: &Fields, body: &Bytes, routes: &[String]) -> Result<Want
     })
 }
 
-/// A list of texts in a JSON body; none where there is no such member.
+/// Returns a list of texts from a JSON body; an empty one if there is no such member.
 pub(crate) fn list(body: &Value, name: &'static str) -> Result<Vec<String>, Refused> {
     let not_a_list = || problem(TokenProblem { field: name, text: "A list of texts.".to_owned() });
     match body.get(name) {
@@ -223,7 +223,7 @@ pub(crate) fn list(body: &Value, name: &'static str) -> Result<Vec<String>, Refu
     }
 }
 
-/// `30d`, as the configuration writes durations.
+/// Parses `30d`, in the configuration's format for durations.
 pub(crate) fn lifetime(text: &str) -> Option<std::time::Duration> {
     config::duration(text)
 }

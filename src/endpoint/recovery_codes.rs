@@ -1,7 +1,7 @@
-//! The page that shows recovery codes, once: to be downloaded, copied or printed.
+//! The page that shows recovery codes, once: to download, copy or print them.
 //!
-//! They are stored as hashes, so the file that is downloaded is made of the codes that the page sends back. Copying and printing
-//! take a script, which is a file of ours; without it the page works as well, and shows no buttons for them.
+//! They are stored as hashes, so the downloaded file is made of the codes that the page sends back. Copying and printing
+//! need a script, which is a file of ours; without it the page works too, but has no buttons for them.
 
 use askama::Template;
 use http::StatusCode;
@@ -18,10 +18,10 @@ use crate::wire::reply::Reply;
 
 const SCRIPT: &str = include_str!("../../templates/recovery.js");
 
-/// More codes than anybody has.
+/// The most codes in a file; no user has more.
 const MOST: usize = 20;
 
-/// Longer than any code.
+/// The longest code in a file; every real one is shorter.
 const LONGEST: usize = 40;
 
 /// The page that shows recovery codes, once.
@@ -29,15 +29,15 @@ pub(super) struct RecoveryPage<'a> {
     pub(super) service: &'a str,
     pub(super) codes: &'a [Secret],
     pub(super) next: &'a str,
-    /// Where they are posted to, to come back as a file.
+    /// Where the codes are posted to, to come back as a file.
     pub(super) download: Option<&'a str>,
-    /// Where the script is.
+    /// The path of the script.
     pub(super) script: Option<&'a str>,
     pub(super) language: Language,
 }
 
 impl Endpoints {
-    /// The page that shows these codes and leads on to `next`.
+    /// Returns the page that shows these codes and leads on to `next`.
     pub(super) fn recovery_page(&self, arrival: &Arrival, codes: &[Secret], next: &str) -> Reply {
         let page = RecoveryPage {
             service: &self.title,
@@ -75,12 +75,12 @@ impl RecoveryPage<'_> {
     }
 }
 
-/// The script.
+/// Returns the script.
 pub(super) fn script() -> Reply {
     Reply::empty(StatusCode::OK).with_body("text/javascript; charset=utf-8", SCRIPT)
 }
 
-/// These codes as a file to keep. `None`: they are no codes, and nothing else comes back from here.
+/// Returns these codes as a file to store. `None` if they are no codes: no other text is sent back.
 pub(super) fn as_file(service: &str, codes: &str, language: Language) -> Option<Reply> {
     let codes: Vec<&str> = codes.lines().map(str::trim).collect();
     let is_code = |code: &&str| {
@@ -91,7 +91,7 @@ pub(super) fn as_file(service: &str, codes: &str, language: Language) -> Option<
         return None;
     }
     let heading = FactorTexts::of(language).recovery_heading;
-    // The lines of other systems' editors.
+    // Editors of all systems show these line ends.
     let text = format!("{service} – {heading}\r\n\r\n{}\r\n", codes.join("\r\n"));
     let name = HeaderValue::from_static("attachment; filename=\"recovery-codes.txt\"");
     let reply = Reply::empty(StatusCode::OK).with_body("text/plain; charset=utf-8", text);

@@ -1,8 +1,8 @@
 //! `POST /refresh`: new tokens for a refresh token.
 //!
-//! SimpleJWT's bodies, and at an alias no member more. With rotation the answer holds the next refresh token too; at an alias that stands in for a service
-//! without rotation it is `{"access"}` alone. Neither cookie nor `Authorization` is looked at: the token says it all, and
-//! a form from another site is refused all the same, because it could spend a token that its sender knows.
+//! Bodies are SimpleJWT's, and at an alias they have no other member. With rotation the answer has the next refresh token
+//! too; at an alias that stands in for a service without rotation it is `{"access"}` alone. The cookie and `Authorization`
+//! are ignored: the token suffices. A form from another site is refused all the same: it could spend a token its sender knows.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -16,7 +16,7 @@ use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
 
 impl Endpoints {
-    /// `POST /refresh`
+    /// Answers `POST /refresh`.
     pub(super) async fn refresh(
         &self,
         own: &OwnPathEntry,
@@ -29,7 +29,7 @@ impl Endpoints {
         Ok(Reply::json(StatusCode::OK, &tokens(Some(&pair), own.is_alias)))
     }
 
-    /// The one token of a body.
+    /// Returns the one token of a body.
     pub(super) fn token(
         &self,
         arrival: &Arrival,

@@ -1,14 +1,14 @@
-//! The answer to a refusal that was decided elsewhere: by the gate, or by what carries a request to its upstream.
+//! The answer to a refusal that was decided elsewhere: by the gate, or by the code that carries a request to its upstream.
 //!
-//! | who asks | nobody is signed in (401) | anything else |
+//! | client | nobody is signed in (401) | anything else |
 //! |---|---|---|
 //! | a browser that navigates | to the login page, and back from there | a page with code and request id |
 //! | everybody else | JSON | JSON |
 //!
-//! A call of gRPC is refused in gRPC's own words (`grpc`), whatever the reason. On a route with `refusals = "rest-framework"` the JSON is
-//! what the service itself would say: `endpoint::rest_framework`.
+//! A gRPC call is refused in gRPC's own format (`grpc`), whatever the reason. On a route with `refusals = "rest-framework"`
+//! the JSON is what the service itself would send: `endpoint::rest_framework`.
 //!
-//! A script is never sent to the login page: it would follow, read a page where it expects data, and not know why.
+//! A script is never redirected to the login page: it would follow, read a page where it expects data, and not know why.
 
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
@@ -25,12 +25,12 @@ use crate::wire::accept::{self, Language};
 use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
 
-/// A browser that reads this asks for a name and a password (RFC 7617), so it is only said where an operator wants it.
+/// A browser that reads this asks for a name and a password (RFC 7617), so it is only sent where an operator wants it.
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"doorwarden\", charset=\"UTF-8\"");
 
 impl Endpoints {
-    /// Answers a refusal. `arrival` is none if the request could not be read.
+    /// Answers a refusal. `arrival` is `None` if the request could not be read.
     pub fn refuse(&self, arrival: Option<&Arrival>, request_id: &str, denied: &Denial) -> Reply {
         let pages = Pages {
             login: self.login_path.as_deref(),
@@ -48,7 +48,7 @@ impl Endpoints {
     }
 }
 
-/// The pages to which a browser may be led.
+/// The pages to which a browser may be redirected.
 #[derive(Clone, Copy, Default)]
 struct Pages<'a> {
     login: Option<&'a str>,
@@ -56,7 +56,7 @@ struct Pages<'a> {
     confirm: Option<&'a str>,
 }
 
-/// The answer in the form that whoever asked can use.
+/// Returns the answer in the format that the client can use.
 fn in_form(
     pages: Pages<'_>,
     arrival: Option<&Arrival>,
@@ -73,7 +73,7 @@ fn in_form(
         Some(arrival) if grpc::is_call(&arrival.headers) => grpc::refused(denied.refusal),
         Some(arrival) if accept::is_navigation(&arrival.method, &arrival.headers) => {
             let leads_to = match denied.refusal {
-                // They are signed in, and confirm that it is them.
+                // The user is signed in, and confirms that it is still them.
                 Refusal::InsufficientAuthentication => pages.confirm,
                 _ => pages.login,
             };
@@ -105,7 +105,7 @@ fn in_form(
     }
 }
 
-/// What a program needs to get there (RFC 9470 section 3).
+/// Returns what a program needs to get access (RFC 9470 section 3).
 fn challenge(denied: &Denial) -> Option<HeaderValue> {
     let asks = denied.route.as_ref()?.asks;
     if denied.refusal != Refusal::InsufficientAuthentication {
@@ -113,7 +113,7 @@ fn challenge(denied: &Denial) -> Option<HeaderValue> {
     }
     let mut text = String::from("Bearer realm=\"api\", error=\"insufficient_user_authentication\"");
     if !asks.asks() {
-        // A detector asks, for a proof from now on.
+        // A detector asks, for a proof that is given from now on.
         text.push_str(&format!(", acr_values=\"{SEVERAL_FACTORS}\", max_age=\"0\""));
     }
     if asks.several_factors {
@@ -125,7 +125,7 @@ fn challenge(denied: &Denial) -> Option<HeaderValue> {
     HeaderValue::try_from(text).ok()
 }
 
-/// Would another account get there?
+/// Whether another account might get access.
 fn is_about_the_account(denied: &Denial) -> bool {
     matches!(denied.refusal, Refusal::AccountNotAllowed | Refusal::GroupRequired)
 }

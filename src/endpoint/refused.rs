@@ -1,5 +1,5 @@
-//! What an endpoint returns in place of an answer: a refusal, with what its body and headers say beyond the refusal's own
-//! text. It becomes a reply here, through the one map in `wire::reply`.
+//! What an endpoint returns in place of an answer: a refusal, with the members and headers that it has beyond the refusal's
+//! own text. It becomes a reply here, through the one mapping in `wire::reply`.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::session::{PendingStep, SignInRefused, SignInTicket};
 use crate::wire::body::{BodyProblem, FieldProblem};
 use crate::wire::reply::Reply;
 
-/// A refusal with its particulars.
+/// A refusal with its details.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Refused {
-    /// Why.
+    /// The reason.
     pub(super) refusal: Refusal,
     /// Members of the body, in place of the refusal's own `detail`.
     pub(super) members: Map<String, Value>,
@@ -24,7 +24,7 @@ pub(crate) struct Refused {
     pub(super) retry_after: Option<Duration>,
     /// `Allow`, for 405.
     pub(super) allow: Option<HeaderValue>,
-    /// How a sign-in goes on whose password was right.
+    /// The ticket with which a sign-in goes on after a correct password.
     pub(super) ticket: Option<Box<SignInTicket>>,
 }
 
@@ -33,28 +33,28 @@ pub(crate) struct Refused {
 pub(super) struct FieldErrors(Map<String, Value>);
 
 impl Refused {
-    /// With another text than the refusal's own.
+    /// Creates a refusal with another text than its own.
     pub(crate) fn with_detail(refusal: Refusal, detail: impl Into<String>) -> Self {
         let members = Map::from_iter([("detail".to_owned(), Value::String(detail.into()))]);
         Self { members, ..refusal.into() }
     }
 
-    /// With one more member of the body.
+    /// Adds one more member to the body.
     pub(super) fn with_member(mut self, name: &str, value: Value) -> Self {
         self.members.entry("detail").or_insert_with(|| self.refusal.detail().into());
         self.members.insert(name.to_owned(), value);
         self
     }
 
-    /// One field's problem.
+    /// Creates a refusal for one field's problem.
     pub(super) fn field(field: &str, problem: FieldProblem) -> Self {
         let mut errors = FieldErrors::default();
         errors.add(field, problem);
         errors.refused()
     }
 
-    /// A body that has no fields, in Django REST framework's words where it has some. What its JSON parser says about the
-    /// place of an error is Python's; here it ends before that.
+    /// Creates a refusal for a body without fields, in Django REST framework's words where it has some. Its JSON parser names
+    /// the place of an error in Python's words; the text here ends before that.
     pub(super) fn body(problem: BodyProblem, content_type: &str) -> Self {
         let refusal = problem.refusal();
         let detail = match problem {
@@ -76,18 +76,18 @@ impl Refused {
         Self::with_detail(refusal, detail)
     }
 
-    /// A field is wrong, in these words.
+    /// Creates a refusal that says of a field, in these words, what is wrong.
     pub(super) fn field_text(field: &str, text: &str) -> Self {
         let mut errors = FieldErrors::default();
         errors.add_text(field, text);
         errors.refused()
     }
 
-    /// As a reply.
+    /// Turns the refusal into a reply.
     pub(crate) fn reply(self, request_id: &str) -> Reply {
         let mut reply = Reply::refusal_with(self.refusal, request_id, self.members);
         if let Some(wait) = self.retry_after {
-            // Rounded up: whoever comes back on the second is not refused again.
+            // This is rounded up, so that a client that retries on the second is not refused again.
             let seconds = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
             reply.headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
@@ -98,12 +98,12 @@ impl Refused {
     }
 }
 
-/// The reply at an alias: what the service itself would have refused has the members that the service gives it, so that a strict
-/// front end finds none that it does not know. The request's id is in a header. What only a gateway says (429, 503, a request
-/// of another site) keeps all of its own.
+/// Adapts the reply at an alias. What the service itself would have refused has the members that the service gives it, so
+/// that a strict front end finds no unknown ones; the request id is in a header. What only a gateway refuses (429, 503, a
+/// request from another site) keeps all its members.
 ///
-/// A second factor is asked for in the shape of SimpleJWT's errors, with a code of its own: the front end posts the same again
-/// with `otp`.
+/// A second factor is asked for in the shape of SimpleJWT's errors, with a code of its own: the front end posts the same
+/// again with `otp`.
 pub(super) fn in_the_services_words(mut reply: Reply, refusal: Refusal) -> Reply {
     let code = match refusal {
         Refusal::SecondFactorRequired => Some("otp_required"),
@@ -126,7 +126,7 @@ pub(super) fn in_the_services_words(mut reply: Reply, refusal: Refusal) -> Reply
         | Refusal::TokenBlacklisted => &["request_id"],
         _ => return reply,
     };
-    // What an operator has stated is no refusal's body, and stays word for word.
+    // An answer that an operator has stated is no refusal's body, and stays word for word.
     if let Ok(Value::Object(mut members)) = serde_json::from_slice(&reply.body)
         && members.contains_key("request_id")
     {
@@ -154,7 +154,7 @@ impl From<SignInRefused> for Refused {
     }
 }
 
-/// What a program needs to go on with a sign-in.
+/// Returns what a program needs to go on with a sign-in.
 fn goes_on(refusal: Refusal, ticket: &SignInTicket) -> Map<String, Value> {
     let mut members = Map::new();
     let mut say = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
@@ -171,7 +171,7 @@ fn goes_on(refusal: Refusal, ticket: &SignInTicket) -> Map<String, Value> {
     members
 }
 
-/// By what a sign-in goes on.
+/// Returns the methods by which a sign-in can go on.
 fn methods(ticket: &SignInTicket, more: &[&str]) -> Value {
     let OfferedFactors { app, passkey, mail } = ticket.offered;
     let all = [("totp", app), ("passkey", passkey), ("mail", mail)];
@@ -180,22 +180,22 @@ fn methods(ticket: &SignInTicket, more: &[&str]) -> Value {
 }
 
 impl FieldErrors {
-    /// Whether all fields are well.
+    /// Whether no field has an error.
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Notes what is wrong with a field.
+    /// Records what is wrong with a field.
     pub(super) fn add(&mut self, field: &str, problem: FieldProblem) {
         self.add_text(field, &problem.message());
     }
 
-    /// Notes what is wrong with a field, in other words.
+    /// Records what is wrong with a field, in these words.
     pub(super) fn add_text(&mut self, field: &str, text: &str) {
         self.0.insert(field.to_owned(), json!([text]));
     }
 
-    /// The refusal, with all of them at once.
+    /// Returns the refusal, with all errors at once.
     pub(super) fn refused(self) -> Refused {
         Refused { members: self.0, ..Refusal::BadBody.into() }
     }

@@ -1,9 +1,9 @@
-//! Refusals in the words of Django REST framework, on a route that says so (`route.refusals = "rest-framework"`).
+//! Refusals in the words of Django REST framework, on a route with `route.refusals = "rest-framework"`.
 //!
-//! A front end of such a service looks at the status, and some look at the members of the body and take none that they do
-//! not know. Who brought no credential, or a token that does not hold, is refused as the service's own classes would: 401
-//! with the challenge of the first class, 403 if that class has none. What only a gateway says (the end of a session, 429,
-//! 503, a request of another site) keeps all of its own. The request's id is in `X-Request-Id` in any case.
+//! A front end of such a service checks the status, and some check the members of the body and accept no unknown ones. A
+//! caller without a credential, or with an invalid token, is refused as the service's own classes would: 401 with the
+//! challenge of the first class, 403 if that class has none. What only a gateway refuses (the end of a session, 429, 503, a
+//! request from another site) keeps all its members. The request id is in `X-Request-Id` in any case.
 
 use http::header::WWW_AUTHENTICATE;
 use http::{HeaderValue, StatusCode};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::refusal::Refusal;
 use crate::wire::reply::Reply;
 
-/// The reply that the service would give; what it would not say stays as it is.
+/// Returns the reply that the service would give. A refusal that it would not give stays as it is.
 pub(super) fn in_its_words(
     mut reply: Reply,
     refusal: Refusal,

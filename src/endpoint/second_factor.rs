@@ -1,15 +1,15 @@
-//! `POST /login/second-factor`: the second step of a sign-in. What a session's user confirms there is in [`super::confirmation`].
+//! `POST /login/second-factor`: the second step of a sign-in. What signed-in users do there is in [`super::confirmation`].
 //!
 //! | a body with | does |
 //! |---|---|
-//! | `ticket`, `otp` | ends the sign-in with a code |
+//! | `ticket`, `otp` | completes the sign-in with a code |
 //! | `ticket`, `mail` | has a code mailed ([`super::mailed_code`]) |
-//! | `ticket`, `enrol` | gives a secret, where one is to be set up first |
-//! | `ticket`, `enrolment`, `otp` | sets it up and ends the sign-in; with `invitation`, where that takes an operator's code |
+//! | `ticket`, `enrol` | gives a secret, where a factor has to be set up first |
+//! | `ticket`, `enrolment`, `otp` | sets it up and completes the sign-in; with `invitation`, if that takes an operator's code |
 //!
-//! What it takes of passkeys is at the head of [`super::passkey`].
+//! The bodies for passkeys are described at the head of [`super::passkey`].
 //!
-//! A form gets pages, JSON gets JSON. The page of a sign-in never has its ticket in an address: it is in the form.
+//! A form gets pages, JSON gets JSON. The page of a sign-in never has its ticket in a URL: it is in the form.
 
 use std::sync::Arc;
 
@@ -38,11 +38,11 @@ use crate::wire::body::{FieldProblem, Fields};
 use crate::wire::next::Next;
 use crate::wire::reply::Reply;
 
-/// What a factor is called that is set up while signing in, unless its owner says otherwise.
+/// The name of a factor that is set up during a sign-in, unless its owner gives another.
 pub(super) const FIRST_NAME: &str = crate::factor::FIRST_APP;
 
 impl Endpoints {
-    /// Both methods.
+    /// Answers `GET` and `POST /login/second-factor`.
     pub(super) async fn second_factor(
         &self,
         own: &OwnPathEntry,
@@ -78,7 +78,7 @@ impl Endpoints {
         }
     }
 
-    /// The page on which a sign-in goes on, after a right password.
+    /// Returns the page on which a sign-in goes on after a correct password.
     pub(super) fn due_page(
         &self,
         arrival: &Arrival,
@@ -107,7 +107,7 @@ impl Endpoints {
         Some(Served { reply, refusal: problem.map(|problem| problem.refusal) })
     }
 
-    /// For how many days a browser can be trusted.
+    /// Returns for how many days a browser can be trusted.
     fn trust_days(&self) -> Option<u64> {
         let lifetime = self.issuers.sessions().factors().trusts_for()?;
         Some(lifetime.as_secs().div_ceil(86_400))
@@ -232,7 +232,7 @@ impl Endpoints {
             }
             (otp, None) => {
                 let code = otp.clone().unwrap_or_else(|| Secret::new(""));
-                // The page has a check box, which is right or not there.
+                // The check box of the page sends a valid value or nothing.
                 let trusts = trusts(fields).unwrap_or_default();
                 let step = SecondStep { ticket, code: &code, grants, trusts };
                 match self.end_of_sign_in(arrival, step).await {
@@ -246,12 +246,12 @@ impl Endpoints {
         };
         match made {
             Ok(reply) => Served::reply(reply),
-            // To the beginning, with what is wrong: a ticket that is over cannot go on.
+            // The sign-in starts again, with the problem shown: an invalid ticket cannot go on.
             Err(refused) => self.login_again(arrival, &next, &refused),
         }
     }
 
-    /// The page that asks for the second step again, after one that did not help.
+    /// Returns the page that asks for the second step again, after one that failed.
     pub(super) async fn code_again(
         &self,
         arrival: &Arrival,
@@ -277,7 +277,7 @@ impl Endpoints {
         Served { reply, refusal: Some(refused.refusal) }
     }
 
-    /// The page that sets up a factor while signing in.
+    /// Returns the page that sets up a factor during a sign-in.
     async fn enrol_page(
         &self,
         arrival: &Arrival,
@@ -306,7 +306,7 @@ impl Endpoints {
         }
     }
 
-    /// Ends a sign-in by a code, and the sessions that the browser had before.
+    /// Completes a sign-in with a code, and ends the sessions that the browser had before.
     async fn end_of_sign_in(
         &self,
         arrival: &Arrival,
@@ -343,7 +343,7 @@ impl Endpoints {
         Ok(made)
     }
 
-    /// The session of whoever calls: an issuer's token alone has none, and proves nothing more.
+    /// Returns the caller's session. An issuer's token without one is refused: its assurance cannot be raised.
     pub(super) async fn session_of(
         &self,
         arrival: &Arrival,
@@ -351,7 +351,7 @@ impl Endpoints {
         session_in(self.caller(arrival, PersonalTokenUse::Refused).await?)
     }
 
-    /// Refuses what another site's page may have sent, where the credential is one that browsers send unasked.
+    /// Refuses what another site's page may have sent, if the credential is one that browsers send on their own.
     pub(super) fn is_from_here(&self, arrival: &Arrival, proof: Proof) -> Result<(), Refusal> {
         match proof.is_sent_unasked() {
             true => input::same_site(arrival, &self.trusted_origins),
@@ -359,7 +359,7 @@ impl Endpoints {
         }
     }
 
-    /// Whoever is not signed in and has a browser goes to the login page.
+    /// Redirects a browser to the login page if nobody is signed in, and to the page that asks for a proof if one is missing.
     pub(super) fn to_login_or_refused(&self, arrival: &Arrival, refused: Refused) -> Served {
         if refused.refusal == Refusal::InsufficientAuthentication
             && let Some(path) = &self.second_factor_path
@@ -386,7 +386,7 @@ pub(super) fn session_in(credential: Credential) -> Result<(Arc<Session>, Proof)
     }
 }
 
-/// Does the same page go on with it?
+/// Whether the same page goes on after this refusal.
 pub(super) fn goes_on(refused: &Refused) -> bool {
     matches!(
         refused.refusal,
@@ -397,28 +397,28 @@ pub(super) fn goes_on(refused: &Refused) -> bool {
     )
 }
 
-/// A field that has something in it.
+/// Returns a field that is not empty.
 pub(super) fn text<'f>(fields: &'f Fields, name: &str) -> Option<&'f str> {
     fields.trimmed(name).ok().filter(|text| !text.is_empty())
 }
 
-/// Is this browser to be trusted from now on?
+/// Whether this browser is to be trusted from now on.
 fn trusts(fields: &Fields) -> Result<bool, Refused> {
     fields.flag("trust_device").map_err(|why| Refused::field("trust_device", why))
 }
 
-/// A flag that is neither set nor not set. Garbage is told as that, and not as what would be missing without it.
+/// Returns the refusal of an invalid flag. It is reported as invalid, and not as another field that is missing without it.
 fn wrong_flag(fields: &Fields) -> Option<Refused> {
     let wrong = |name| fields.flag(name).err().map(|why| Refused::field(name, why));
     ["enrol", "mail", "passkey"].into_iter().find_map(wrong)
 }
 
-/// Is this flag set?
+/// Whether this flag is set.
 pub(super) fn is_set(fields: &Fields, name: &str) -> bool {
     fields.flag(name) == Ok(true)
 }
 
-/// What a program needs to set up a factor.
+/// Describes what a program needs to set up a factor.
 pub(super) fn described(enrolment: &Enrolment, takes_invitation: bool) -> Value {
     json!({
         "secret": enrolment.secret.expose(),
@@ -428,7 +428,7 @@ pub(super) fn described(enrolment: &Enrolment, takes_invitation: bool) -> Value 
     })
 }
 
-/// The JSON answer with the codes that are shown once.
+/// Adds the recovery codes, which are shown once, to a JSON answer.
 pub(super) fn with_recovery_codes(mut reply: Reply, codes: &[Secret]) -> Reply {
     if let Ok(Value::Object(mut members)) = serde_json::from_slice(&reply.body) {
         let codes: Vec<&str> = codes.iter().map(Secret::expose).collect();

@@ -1,10 +1,10 @@
-//! Who is sent back to the login page although they are signed in.
+//! Detects signed-in users whom a service sends back to the login page.
 //!
-//! A service that has the page as its login URL sends there whoever lacks a permission, too. The page leads whoever is
-//! signed in to where they wanted to go, and so the two would send a browser to and fro for ever. So what the page has done
-//! for a session is remembered for a moment: who comes back for the same place sees that their account is not enough, and
-//! can sign in with another one. It is remembered in this process alone: a browser that is sent to and fro between several
-//! gateways meets one of them twice soon enough.
+//! A service whose login URL is that page also sends users there who lack a permission. The page redirects signed-in users
+//! to where they wanted to go, so the two would send a browser back and forth for ever. Therefore the page remembers for a
+//! moment where it sent a session: a user who comes back for the same place is told that their account does not suffice, and
+//! can sign in with another one. Only this process remembers it: a browser that is sent back and forth between several
+//! gateways soon meets one of them twice.
 
 use std::time::Duration;
 
@@ -14,13 +14,13 @@ use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::wire::next::Next;
 
-/// A redirect to and fro takes milliseconds. A person who asks for the same place again takes longer.
+/// The longest time of a redirect back and forth, which takes milliseconds. A person who asks again takes longer.
 const SOON: Duration = Duration::from_secs(5);
 
-/// More sessions than are sent somewhere within [`SOON`]; of the eldest it is forgotten.
+/// The most sessions that are remembered, more than are redirected within [`SOON`]; the oldest are forgotten.
 const REMEMBERED: usize = 10_000;
 
-/// Where sessions were sent last.
+/// Where sessions were redirected last.
 pub(super) struct SentBack(Cache<SessionId, SentLogin>);
 
 #[derive(Clone)]
@@ -34,7 +34,7 @@ impl SentBack {
         Self(Cache::new(REMEMBERED))
     }
 
-    /// Was this session sent there a moment ago? It is remembered that it asked now.
+    /// Whether this session was redirected there a moment ago. Records that it asks now.
     pub(super) fn is_back(&self, session: &SessionId, to: &Next, at: Timestamp) -> bool {
         let is_back =
             self.0.get(session).is_some_and(|sent| sent.to == *to && at.since(sent.at) <= SOON);

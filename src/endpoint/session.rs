@@ -1,6 +1,6 @@
-//! `GET /session`: who am I, when and how did I sign in, and when does it end?
+//! `GET /session`: who is signed in, when and how they signed in, and when the session ends.
 //!
-//! What a front end shows or plans by; no token and nothing that could become one. 401 if nobody is signed in.
+//! The answer has what a front end needs, but no token and nothing that could become one. 401 if nobody is signed in.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
 
 impl Endpoints {
-    /// `GET /session`
+    /// Answers `GET /session`.
     pub(super) async fn session(&self, arrival: &Arrival) -> Result<Reply, Refused> {
         let description = match self.caller(arrival, PersonalTokenUse::Identification).await? {
             Credential::Session(session, proof) => describe(&session, proof),
@@ -57,7 +57,7 @@ fn describe(session: &Session, proof: Proof) -> Value {
     })
 }
 
-/// A token that an `[[issuer]]` issued has no session, and so no times of one.
+/// Describes a token of an `[[issuer]]`, which has no session, and so no times of one.
 fn describe_issued(issued: &IssuedCredential, identity: &Identity, proof: Proof) -> Value {
     json!({
         "user_id": &*identity.key.id,
@@ -74,12 +74,12 @@ fn describe_issued(issued: &IssuedCredential, identity: &Identity, proof: Proof)
     })
 }
 
-/// The methods, as in an access token; empty if nobody knows.
+/// Returns the methods, as in an access token; empty if they are unknown.
 pub(super) fn amr(assurance: Assurance) -> Vec<&'static str> {
     assurance.methods.names().collect()
 }
 
-/// Seconds since 1970, as in an access token; `null` if nobody knows.
+/// Returns seconds since 1970, as in an access token; `null` if the time is unknown.
 fn auth_time(assurance: Assurance) -> Option<u64> {
     assurance.auth_time.map(Timestamp::as_secs)
 }

@@ -1,14 +1,14 @@
-//! The session cookie, as it is set and taken away.
+//! Sets and removes the session cookie.
 //!
-//! Both carry the same attributes, because a browser takes a cookie away only under the name, path and security it was
-//! set with. `__Host-` asks for `Secure`; an operator who chose `danger_plain_http_cookies` has a name without it.
+//! Both use the same attributes, because a browser removes a cookie only under the name, path and `Secure` attribute it was
+//! set with. `__Host-` requires `Secure`; with `danger_plain_http_cookies` the name has no such prefix.
 //!
-//! An alias of a service's own sign-in sets it under the service's name for its own ([`CookieNames`]). A browser that has
-//! it under two names loses both at a sign-out, and the other at a sign-in: it has one session.
+//! An alias of a service's own sign-in sets the cookie under the service's name for its own ([`CookieNames`]). A browser
+//! that has it under two names loses both at a sign-out, and the other at a sign-in: it has one session.
 //!
-//! With `same_site = "none"` it is `Partitioned`: a browser keeps one for each site under whose pages the gateway is asked,
-//! so that no other site's requests bring it. One from before, without that attribute, is another cookie of the same name
-//! to the browser, and two of one name are refused; so whatever replaces or removes a cookie removes that one too.
+//! With `same_site = "none"` the cookie is `Partitioned`: a browser stores one for each site under whose pages the gateway
+//! is called, so no other site's requests bring it. To the browser, an older one without that attribute is another cookie of
+//! the same name, and two of one name are refused; so a reply that replaces or removes a cookie removes that one too.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::wire::arrival::Arrival;
 use crate::wire::cookie::{SameSite, SetCookie};
 use crate::wire::reply::Reply;
 
-/// Names and attributes.
+/// The names and attributes of the session cookie.
 #[derive(Clone, Debug)]
 pub(super) struct SessionCookie {
     names: CookieNames,
@@ -44,17 +44,17 @@ impl SessionCookie {
         }
     }
 
-    /// What a request brought, under any of its names.
+    /// Returns the values that a request brought, under any of the cookie's names.
     pub(super) fn read<'h>(&self, headers: &'h HeaderMap) -> Result<Vec<&'h str>, Refusal> {
         self.names.values(headers)
     }
 
-    /// A cookie that goes along with it, with the attributes that decide when browsers send it.
+    /// Adds to another cookie the attributes that decide when browsers send the session cookie.
     pub(super) const fn with_attributes<'c>(&self, cookie: SetCookie<'c>) -> SetCookie<'c> {
         cookie.secure(self.secure).same_site(self.same_site).partitioned(self.is_partitioned())
     }
 
-    /// Do browsers keep it from encrypted connections alone?
+    /// Whether browsers accept the cookie from encrypted connections only.
     pub(super) const fn is_secure(&self) -> bool {
         self.secure
     }
@@ -63,8 +63,8 @@ impl SessionCookie {
         matches!(self.same_site, SameSite::None)
     }
 
-    /// The reply to a sign-in, which sets it: under the gateway's own name, or an alias'. Names under which the request
-    /// brought another one are taken away.
+    /// Returns the reply to a sign-in, which sets the cookie under the gateway's own name or an alias's. Cookies that the
+    /// request brought under other names are removed.
     pub(super) fn set(
         &self,
         mut reply: Reply,
@@ -82,7 +82,7 @@ impl SessionCookie {
         Ok(reply.with_header(SET_COOKIE, self.header(name, value)?))
     }
 
-    /// It lives as long as a session can; that the session may end earlier is for the server to say.
+    /// Returns the `Set-Cookie`. The cookie lasts as long as a session can; the server decides if the session ends earlier.
     fn header(&self, name: &str, value: &Secret) -> Result<HeaderValue, Refusal> {
         let cookie = SetCookie::new(name, value.expose()).max_age(self.max_age);
         let mut header = self.with_attributes(cookie).header().ok_or(Refusal::Internal)?;
@@ -90,8 +90,8 @@ impl SessionCookie {
         Ok(header)
     }
 
-    /// The reply to a sign-in, by which the browser is known from now on. It goes to a browser only where the session cookie
-    /// would.
+    /// Returns the reply to a sign-in, which sets the cookie by which the browser is known from now on. With the attributes of
+    /// the session cookie, it goes only where that one would.
     pub(super) fn set_device(&self, reply: Reply, value: Option<&Secret>) -> Reply {
         let Some(value) = value else { return reply };
         let cookie = SetCookie::new(self.names.device(), value.expose()).max_age(LIFETIME);
@@ -102,8 +102,8 @@ impl SessionCookie {
         with_cookie(reply, header)
     }
 
-    /// The reply to whoever asked for a mailed link. A browser brings it when it follows the link from a page of mail, whatever
-    /// `session.same_site` says.
+    /// Returns the reply to a request for a mailed link, which sets its cookie. A browser sends it when it follows the link
+    /// from a web mail page, whatever `session.same_site` says.
     pub(super) fn set_link(&self, reply: Reply, value: &Secret) -> Reply {
         let cookie = SetCookie::new(self.names.link(), value.expose()).max_age(LINK);
         let header = cookie.secure(self.secure).header().map(|mut header| {
@@ -113,18 +113,18 @@ impl SessionCookie {
         with_cookie(reply, header)
     }
 
-    /// The reply to whoever opened it.
+    /// Returns the reply to an opened link, which removes its cookie.
     pub(super) fn remove_link(&self, reply: Reply) -> Reply {
         with_cookie(reply, SetCookie::removal(self.names.link()).secure(self.secure).header())
     }
 
-    /// Each `Set-Cookie` that takes away what a request brought.
+    /// Returns each `Set-Cookie` that removes what a request brought.
     pub(super) fn removals(&self, arrival: &Arrival) -> Vec<HeaderValue> {
         let brought = self.names.brought(&arrival.headers);
         brought.flat_map(|name| self.removals_of(name)).flatten().collect()
     }
 
-    /// The reply, which takes away what the request brought.
+    /// Returns the reply, which removes what the request brought.
     pub(super) fn remove_brought(&self, mut reply: Reply, arrival: &Arrival) -> Reply {
         for removal in self.removals(arrival) {
             reply = reply.with_header(SET_COOKIE, removal);
@@ -132,27 +132,27 @@ impl SessionCookie {
         reply
     }
 
-    /// Did a request bring it under the gateway's own name?
+    /// Whether a request brought the cookie under the gateway's own name.
     pub(super) fn is_brought(&self, arrival: &Arrival) -> bool {
         self.brought(arrival).any(|name| name == self.names.own())
     }
 
-    /// The names under which a request brought it.
+    /// Returns the names under which a request brought the cookie.
     pub(super) fn brought<'n>(&'n self, arrival: &'n Arrival) -> impl Iterator<Item = &'n str> {
         self.names.brought(&arrival.headers)
     }
 
-    /// The reply, which takes it away under the gateway's own name.
+    /// Returns the reply, which removes the cookie under the gateway's own name.
     pub(super) fn remove(&self, reply: Reply) -> Reply {
         self.removed(reply, self.names.own())
     }
 
-    /// The reply, which takes a cookie of this name away.
+    /// Returns the reply, which removes a cookie of this name.
     pub(super) fn removed(&self, reply: Reply, name: &str) -> Reply {
         self.removals_of(name).into_iter().fold(reply, with_cookie)
     }
 
-    /// The reply, which takes away a cookie of this name that is for this domain.
+    /// Returns the reply, which removes a cookie of this name for this domain.
     pub(super) fn removed_from(&self, reply: Reply, name: &str, domain: &str) -> Reply {
         let removal = SetCookie::removal(name).domain(domain);
         with_cookie(reply, self.with_attributes(removal).header())
@@ -232,7 +232,7 @@ mod tests {
         let apart = "HttpOnly; Secure; SameSite=None; Partitioned";
         let set = format!("__Host-doorwarden=v; Path=/; Max-Age=2592000; {apart}");
         let removal = format!("__Host-doorwarden=; Path=/; Max-Age=0; {apart}");
-        // One from before the setting, which would stand beside it.
+        // A cookie from before the setting would otherwise stay beside the new one.
         let (old, _) = removal.rsplit_once("; Partitioned").unwrap();
         let reply = none.set(empty.clone(), None, &value, &request).unwrap();
         assert_eq!(cookies(&reply), [&set]);
@@ -263,7 +263,7 @@ mod tests {
         let reply = cookie.set(empty.clone(), None, &value, &request).unwrap();
         assert_eq!(cookies(&reply)[0], alias);
         assert_eq!(cookies(&cookie.remove_brought(empty.clone(), &request)), [own, alias]);
-        // Django's own is Django's to take away.
+        // Only Django removes Django's own cookie.
         let request =
             arrival("POST", "/in", &[("cookie", "sessionid=s49sbe7nu4m5dqvgmyfs8eiwk4mmt2xl")]);
         assert!(cookies(&cookie.remove_brought(empty, &request)).is_empty());

@@ -1,4 +1,4 @@
-//! What the tests of this folder share, and those of the dispatcher.
+//! Helpers that the tests of this folder share with those of the dispatcher.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::wire::scheme::Scheme;
 
 pub(super) const NOW: Timestamp = Timestamp::from_secs(1_795_422_879);
 
-/// A request to `https://app.example`.
+/// Returns a request to `https://app.example`.
 pub(super) fn arrival(method: &str, target: &str, fields: &[(&str, &str)]) -> Arrival {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
@@ -46,7 +46,7 @@ pub(super) fn arrival(method: &str, target: &str, fields: &[(&str, &str)]) -> Ar
     }
 }
 
-/// A session of kim, who is this user of Django's.
+/// Returns a session of kim, who has this user id in Django.
 pub(super) fn session(id: &str, user: &str) -> Arc<Session> {
     Session::begin(&NewSession {
         id: SessionId::new(id),

@@ -1,6 +1,6 @@
-//! What the gateway's pages say, in each language.
+//! The texts of the gateway's pages, in each language.
 //!
-//! A language is one [`Texts`] and one line in [`Texts::of`]; the compiler asks for every text, and a test looks that each
+//! A language is one [`Texts`] and one line in [`Texts::of`]; the compiler requires every text, and a test checks that each
 //! is there and in its language. `wire::accept` knows which one the visitor prefers.
 
 use std::borrow::Cow;
@@ -13,15 +13,15 @@ use crate::wire::accept::Language;
 
 macro_rules! texts {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
-        /// Everything that a page says in one language.
+        /// The texts of the pages in one language.
         #[derive(Debug)]
         pub(super) struct Texts {
             /// The language's tag, for `lang`.
             pub(super) tag: &'static str,
             $($(#[doc = $doc])+ pub(super) $name: &'static str,)+
-            /// How long to wait, as a sentence.
+            /// The sentence that says how long to wait.
             pub(super) wait: fn(Duration) -> String,
-            /// How many sessions were ended, and what to do next.
+            /// The sentences that say how many sessions were ended, and what to do next.
             pub(super) sessions_ended: fn(usize) -> String,
         }
 
@@ -39,121 +39,121 @@ texts! {
     sign_in,
     /// Heading and button of the page that asks before signing out.
     sign_out,
-    /// The same for all sessions.
+    /// Heading and button of the page that asks before signing out everywhere.
     sign_out_everywhere,
-    /// What signing out ends.
+    /// The sentence that says what signing out ends.
     ends_here,
-    /// What signing out everywhere ends.
+    /// The sentence that says what signing out everywhere ends.
     ends_everywhere,
-    /// Before the name of who is signed in.
+    /// The words before the name of the signed-in user.
     signed_in_as,
-    /// Somebody is signed in, and that is not enough for where they want to go.
+    /// The message for a signed-in user whose account may not go where they want to.
     not_enough,
-    /// The name field.
+    /// The label of the name field.
     username,
-    /// The name field, where it is a mail address.
+    /// The label of the name field, where it is a mail address.
     email,
-    /// The password field.
+    /// The label of the password field.
     password,
-    /// What stands before the title of a page with a problem.
+    /// The word before the title of a page with a problem.
     error,
-    /// What the operator's links are called for screen readers.
+    /// The name of the operator's links for screen readers.
     more,
-    /// The request id's label.
+    /// The label of the request id.
     request_id,
-    /// The code's label.
+    /// The label of the code.
     code,
     /// The link to `/`.
     start_page,
-    /// A field was left empty.
+    /// The message for a field that was left empty.
     missing,
-    /// The browser will drop the cookie.
+    /// The message that the browser will drop the cookie.
     insecure,
-    /// The same, where the name is a mail address.
+    /// The message for an empty field, where the name is a mail address.
     missing_email,
-    /// The same, where the name is something else.
+    /// The message for an empty field, where the name is something else.
     missing_any,
-    /// Name or password do not match.
+    /// The message for a name and a password that do not match.
     bad_credentials,
-    /// The service asks this user for a second factor.
+    /// The message that the service asks this user for a second factor.
     second_factor,
-    /// Too many failures.
+    /// The message after too many failures.
     too_many_attempts,
-    /// The hashing pool is full.
+    /// The message for a full hashing pool.
     busy,
-    /// Store or directory are down.
+    /// The message for a store or directory that is down.
     unavailable,
-    /// The form came from another site.
+    /// The message for a form from another site.
     cross_site,
-    /// The form cannot be read.
+    /// The message for a form that cannot be read.
     bad_form,
     /// Heading for 400 and its like.
     bad_request_heading,
-    /// The request cannot be understood.
+    /// The message for a request that cannot be understood.
     bad_request,
     /// Heading for 401.
     signed_out_heading,
-    /// Nobody is signed in.
+    /// The message if nobody is signed in.
     signed_out,
     /// Heading for 403.
     forbidden_heading,
-    /// The caller may not.
+    /// The message for a caller who is not allowed.
     forbidden,
     /// Heading for 404.
     not_found_heading,
-    /// There is nothing.
+    /// The message for a path where there is nothing.
     not_found,
     /// Heading for 500 and its like.
     failed_heading,
-    /// The gateway failed.
+    /// The message for a failure of the gateway.
     failed,
     /// Heading for 502 and 504.
     upstream_heading,
-    /// The application cannot be reached.
+    /// The message for an application that cannot be reached.
     upstream_down,
-    /// The application does not answer.
+    /// The message for an application that does not answer in time.
     upstream_slow,
     /// Heading for 503.
     unavailable_heading,
-    /// The application is down for maintenance.
+    /// The message for an application that is down for maintenance.
     maintenance,
     /// Heading for 429.
     too_many_heading,
-    /// There were too many requests.
+    /// The message for too many requests.
     too_many,
-    /// Which account an incident concerns.
+    /// The label of the account that an incident concerns.
     incident_account,
-    /// What happened.
+    /// The label of what happened.
     incident_what,
-    /// When it happened.
+    /// The label of when it happened.
     incident_when,
-    /// From where.
+    /// The label of the place that it came from.
     incident_where,
-    /// On which device.
+    /// The label of the device.
     incident_device,
-    /// The button of whoever it was.
+    /// The button for users who say that it was them.
     this_was_me,
-    /// The button of whoever it was not.
+    /// The button for users who say that it was not them.
     this_was_not_me,
-    /// Heading of the page that asks whoever says that it was not them.
+    /// Heading of the page that asks a user to confirm that it was not them.
     not_me_heading,
-    /// What that does.
+    /// The sentence that says what this answer does.
     not_me_means,
-    /// Heading of the page that asks whoever says that it was them.
+    /// Heading of the page that asks a user to confirm that it was them.
     me_heading,
-    /// What that does.
+    /// The sentence that says what this answer does.
     me_means,
     /// Heading after all sessions were ended.
     signed_out_everywhere,
-    /// The link to where the password is changed.
+    /// The link to where users change their password.
     change_password,
-    /// Heading after somebody said that it was them.
+    /// Heading after a user said that it was them.
     thank_you,
-    /// Nothing was done.
+    /// The message that nothing was changed.
     nothing_changed,
     /// Heading for a link that does not work.
     link_gone_heading,
-    /// What to do then.
+    /// The message about what to do with such a link.
     link_gone,
 }
 
@@ -314,7 +314,7 @@ static KOREAN: Texts = Texts {
 };
 
 impl Texts {
-    /// Those of this language.
+    /// Returns the texts in this language.
     pub(super) fn of(language: Language) -> &'static Self {
         match language {
             Language::English => &ENGLISH,
@@ -322,8 +322,8 @@ impl Texts {
         }
     }
 
-    /// What the field with a user's name is called on the page, by its name in a body; as Django words a field without a
-    /// label of its own, where there is no text for it.
+    /// Returns the label of the field with the user name, by its name in a body. If there is no text for it, it is worded as
+    /// Django words a field without a label of its own.
     pub(super) fn label_of(&self, field: &str) -> Cow<'static, str> {
         match field {
             "username" => self.username.into(),
@@ -337,7 +337,7 @@ impl Texts {
         }
     }
 
-    /// What the login page says where a field was left empty.
+    /// Returns the message of the login page for a field that was left empty.
     pub(super) fn missing_fields(&self, field: &str) -> &'static str {
         match field {
             "username" => self.missing,
@@ -346,7 +346,7 @@ impl Texts {
         }
     }
 
-    /// What the login page says about a sign-in that did not succeed.
+    /// Returns the message of the login page for a failed sign-in.
     pub(super) fn sign_in_problem(
         &self,
         refusal: Refusal,
@@ -369,7 +369,7 @@ impl Texts {
         }
     }
 
-    /// Heading and text of the page for a refusal, by its status; the page shows the code beside them.
+    /// Returns heading and text of the page for a refusal, by its status; the page shows the code beside them.
     pub(super) fn refusal(&self, refusal: Refusal) -> (&'static str, &'static str) {
         match refusal {
             Refusal::SecondFactorElsewhere => return (self.forbidden_heading, self.second_factor),
@@ -391,7 +391,7 @@ impl Texts {
     }
 }
 
-/// A time to wait in the greatest fitting unit, rounded up so that nobody comes too early.
+/// Returns a time to wait in the largest fitting unit, rounded up so that nobody retries too early.
 fn rounded(wait: Duration, [second, minute, hour]: [&'static str; 3]) -> (u64, &'static str) {
     let seconds = wait.as_millis().div_ceil(1000).max(1);
     let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);

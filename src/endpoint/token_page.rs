@@ -17,10 +17,10 @@ use crate::store::Session;
 use crate::wire::accept::Language;
 use crate::wire::reply::Reply;
 
-/// Lifetimes that the page offers, in days, as far as they are allowed. The longest that is allowed is offered as well.
+/// Lifetimes that the page offers, in days, if they are allowed. The longest that is allowed is offered as well.
 const LIFETIMES: [u64; 4] = [7, 30, 60, 90];
 
-/// The page with what somebody has, and the form for another one.
+/// The page that lists a user's tokens, with the form for another one.
 pub(super) struct TokensPage<'a> {
     pub(super) service: &'a str,
     pub(super) action: &'a str,
@@ -79,7 +79,7 @@ struct MadeTokenTemplate<'a> {
 }
 
 impl TokensPage<'_> {
-    /// The page; with a problem, that refusal's status and headers.
+    /// Returns the page; with a problem, it has that refusal's status and headers.
     pub(super) fn reply(&self, problem: Option<&Refused>, request_id: &str) -> Reply {
         let (texts, own) = (Texts::of(self.language), TokenTexts::of(self.language));
         let when = |at| time(at, self.time_zone);
@@ -136,7 +136,7 @@ impl MadeTokenPage<'_> {
     }
 }
 
-/// Whole days: what is allowed in hours alone is a matter for programs.
+/// Returns the lifetimes to offer, in whole days. A maximum of hours is left to programs.
 fn offered(rules: &PersonalTokenRules) -> Vec<u64> {
     let longest = rules.settings.max_lifetime.as_secs() / 86_400;
     let mut days: Vec<u64> = LIFETIMES.into_iter().filter(|days| *days < longest).collect();

@@ -1,4 +1,4 @@
-//! What the pages about personal access tokens say, in each language: as [`Texts`](super::texts::Texts) for the others.
+//! The texts of the pages about personal access tokens in each language, like [`Texts`](super::texts::Texts) for the others.
 
 use super::page_texts::page_texts;
 use crate::wire::accept::Language;

@@ -1,7 +1,7 @@
-//! `POST /verify`: is this token, access or refresh, good?
+//! `POST /verify`: checks whether a token, access or refresh, is valid.
 //!
-//! `{}` or 401, as SimpleJWT. One answer differs: for a token whose session is over SimpleJWT says 400 and
-//! `non_field_errors` here and 401 at refresh; here it is 401 at both, because a code has one status.
+//! The answer is `{}` or 401, as in SimpleJWT. One differs: for a token whose session has ended, SimpleJWT answers 400 with
+//! `non_field_errors` here and 401 at refresh; the gateway answers 401 at both, because a code has one status.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -13,7 +13,7 @@ use crate::wire::arrival::Arrival;
 use crate::wire::reply::Reply;
 
 impl Endpoints {
-    /// `POST /verify`
+    /// Answers `POST /verify`.
     pub(super) async fn verify(&self, arrival: &Arrival, body: &Bytes) -> Result<Reply, Refused> {
         let token = self.token(arrival, body, "token")?;
         self.issuers.verify(token.expose(), arrival.at).await?;
