@@ -1,34 +1,34 @@
-//! What is found out, how bad it is, and what it means for the gateway's configuration.
+//! The findings of the doctor: what it found, how severe that is, and what it means for the gateway's configuration.
 
 use serde_json::{Value, json};
 
 use crate::command::{CommandFailure, say};
 
-/// How much it matters.
+/// The severity of a finding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Weight {
-    /// As it should be.
+    /// It is as it should be.
     Fine,
-    /// Worth knowing.
+    /// It is worth knowing.
     Note,
-    /// It works, and something about it should be changed.
+    /// It works, but something about it should be changed.
     Warning,
     /// It will not work.
     Failure,
 }
 
-/// One finding.
+/// One finding of the doctor.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct DoctorFinding {
     pub(super) mark: Weight,
-    /// One word, to find it by.
+    /// One word by which the finding is found.
     pub(super) about: &'static str,
     pub(super) says: String,
-    /// What follows, if anything does.
+    /// What follows from the finding, if anything.
     pub(super) means: Option<String>,
 }
 
-/// All of them, and the blocks that follow from them.
+/// All findings, and the proposed configuration blocks.
 #[derive(Default, Debug)]
 pub(super) struct DoctorReport {
     findings: Vec<DoctorFinding>,
@@ -51,7 +51,7 @@ impl DoctorReport {
         self.findings.push(DoctorFinding { mark, about, says: says.into(), means: None });
     }
 
-    /// The same, with what it means.
+    /// Adds a finding, with what it means.
     pub(super) fn tell(
         &mut self,
         mark: Weight,
@@ -67,12 +67,12 @@ impl DoctorReport {
         });
     }
 
-    /// A block for `gateway.toml`.
+    /// Proposes a block for `gateway.toml`.
     pub(super) fn propose(&mut self, toml: impl Into<String>) {
         self.proposals.push(toml.into());
     }
 
-    /// Has this been said?
+    /// Whether the report has this finding already.
     pub(super) fn tells(&self, about: &str, says: &str) -> bool {
         self.findings.iter().any(|finding| finding.about == about && finding.says == says)
     }
@@ -86,7 +86,7 @@ impl DoctorReport {
         &self.findings
     }
 
-    /// Prints it, for people or for programs.
+    /// Prints the report, for people or for programs.
     pub(super) fn print(&self, as_json: bool) -> Result<(), CommandFailure> {
         if as_json { say(format_args!("{:#}", self.json())) } else { self.print_text() }
     }
@@ -120,7 +120,7 @@ impl DoctorReport {
     }
 }
 
-/// Without what steers a terminal: findings quote what a service answers.
+/// Removes control characters, which could steer a terminal: findings quote what a service answers.
 fn plain(text: &str) -> String {
     text.chars()
         .map(|one| if one.is_control() { char::REPLACEMENT_CHARACTER } else { one })

@@ -1,6 +1,6 @@
-//! `doorwarden doctor`: what stands between a service and a gateway in front of it.
+//! `doorwarden doctor`: checks what would keep a service from working behind a gateway.
 //!
-//! It finds out and says; nothing is changed at the service. Exit code 1 tells that something will not work as it is.
+//! It only examines and reports; it changes nothing at the service. Exit code 1 means that something will not work as it is.
 
 mod finding;
 mod probe;
@@ -22,16 +22,16 @@ use crate::command::{CommandFailure, load};
 pub(crate) struct DoctorArguments {
     /// A running service, http://HOST:PORT. It gets harmless requests without anybody's credential.
     url: Option<String>,
-    /// A view of the service's that answers with the request that it got: what arrives is then measured.
+    /// A view of the service that answers with the request that it received, so that what arrives can be measured.
     #[arg(long, value_name = "PATH", value_parser = target, requires = "url")]
     echo: Option<String>,
     /// A path that asks for a credential; may be repeated.
     #[arg(long = "probe-path", value_name = "PATH", value_parser = target, requires = "url")]
     protected: Vec<String>,
-    /// A configuration whose directories, keys and paths are tried as well.
+    /// A configuration whose directories, keys and paths are tested as well.
     #[arg(long)]
     config: Option<PathBuf>,
-    /// A user to ask the directories for. No password is needed.
+    /// A user to look up in the directories. No password is needed.
     #[arg(long)]
     user: Option<String>,
     /// Write a whole configuration for this Django project: its manage.py, or a settings file. Django is run to read
@@ -42,7 +42,7 @@ pub(crate) struct DoctorArguments {
     /// The password is read from standard input.
     #[arg(long = "try", value_name = "USER", requires = "settings")]
     tried: Option<String>,
-    /// End with 0 though something will not be as it was, if only a file was written.
+    /// Exit with 0 although something will not work as before, provided that a file was written.
     #[arg(long)]
     lenient: bool,
     /// The project's Python; by default that of the active environment, or of .venv, venv or env beside the project.
@@ -51,10 +51,10 @@ pub(crate) struct DoctorArguments {
     /// The folder that gateway.toml and secrets/ are written to. What is there already is left alone.
     #[arg(long, default_value = ".")]
     out: PathBuf,
-    /// Where the gateway is to listen.
+    /// The address that the gateway is to listen on.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Where its admin listener is to be.
+    /// The address of its admin listener.
     #[arg(long, default_value = "127.0.0.1:9090")]
     admin: SocketAddr,
     /// Where the service listens, unless its URL is given.
@@ -65,7 +65,7 @@ pub(crate) struct DoctorArguments {
     json: bool,
 }
 
-/// Does it.
+/// Runs the command.
 pub(crate) fn run(arguments: &DoctorArguments) -> Result<(), CommandFailure> {
     let mut report = DoctorReport::default();
     let mut config = arguments.config.as_deref().map(load).transpose()?;
@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &DoctorArguments) -> Result<(), CommandFailure> {
         }
         (None, None) => {}
     }
-    // Of a project whose settings were read it is known, and written.
+    // If a project's settings were read, it is known whether there is a blacklist, and the file says so.
     if let (Some(config), None) = (&config, &arguments.settings) {
         probe::keys::blacklist(config, &mut report);
     }
@@ -127,7 +127,7 @@ fn from_settings(
     };
     let upstream = match &arguments.url {
         Some(url) => probe::server_of(url)?,
-        // A URL there means what it says.
+        // A URL is meant as it is written.
         None if arguments.upstream.contains("://") => probe::server_of(&arguments.upstream)?,
         None => arguments.upstream.clone(),
     };
@@ -139,7 +139,7 @@ fn from_settings(
     settings::run(&project, &addresses, report)
 }
 
-/// A path that stands in a request line.
+/// Checks that a path can stand in a request line.
 fn target(text: &str) -> Result<String, String> {
     let legal = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
     if text.starts_with('/') && text.bytes().all(legal) {

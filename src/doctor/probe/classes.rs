@@ -1,12 +1,12 @@
-//! Which of the service's authentication classes answer, from how it refuses: without a credential, and with some that
-//! cannot be anybody's. No password is tried: the one for Basic is not even base64.
+//! Finds out which of the service's authentication classes answer, from how it refuses requests without a credential and
+//! with invalid ones. No password is tried: the one for Basic is not even base64.
 
 use std::io;
 
 use super::http::{ProbeAnswer, ProbeRequest, ProbedService};
 use crate::doctor::finding::{DoctorReport, Weight};
 
-/// What was found, for the proposals.
+/// The classes that were found, for the proposals.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct FoundClasses {
     pub(super) simplejwt: bool,
@@ -14,11 +14,11 @@ pub(super) struct FoundClasses {
     pub(super) basic: bool,
     pub(super) session: bool,
     pub(super) hand_made: bool,
-    /// A redirect to a page of the service's own for signing in.
+    /// Whether a path redirects to a login page of the service's own.
     pub(super) redirects: bool,
 }
 
-/// A credential that is none, and how a class says so.
+/// Invalid credentials, and how a class refuses each.
 const TRIALS: [(&str, &str, &str, &[&str]); 4] = [
     (
         "Authorization",
@@ -75,7 +75,7 @@ pub(super) fn look(
         let answer = service.send(&ProbeRequest::new("GET", path).header(header, value))?;
         let is_told =
             says.iter().any(|text| answer.body.contains(text) && !plain.body.contains(text));
-        // A class of the project's own has texts of its own: another answer than without it is all there is to see.
+        // A class of the project's own has its own texts, so it only shows in an answer that differs from the one without it.
         let is_other = says.is_empty()
             && (answer.status != plain.status || detail(&answer) != detail(&plain))
             && answer.status >= 400;
@@ -118,7 +118,7 @@ pub(super) fn is_sign_in(answer: &ProbeAnswer) -> bool {
         .is_some_and(|to| to.to_ascii_lowercase().contains("login") || to.contains("next="))
 }
 
-/// What a refusal says, shortened.
+/// Returns the detail of a refusal, shortened.
 fn detail(answer: &ProbeAnswer) -> String {
     let text = answer.member(&["detail"]).unwrap_or_default();
     text.chars().take(80).collect()

@@ -1,14 +1,14 @@
-//! Does the service answer cross-origin requests itself?
+//! Finds out whether the service answers cross-origin requests itself.
 
 use std::io;
 
 use super::http::{ProbeRequest, ProbedService};
 use crate::doctor::finding::{DoctorReport, Weight};
 
-/// Nobody's (RFC 2606), so an answer that allows it allows everybody.
+/// An origin that belongs to nobody (RFC 2606), so an answer that allows it allows everybody.
 const ORIGIN: &str = "https://doorwarden-probe.invalid";
 
-/// Whether preflights must be forwarded.
+/// Returns whether preflights must be forwarded.
 pub(super) fn look(
     service: &ProbedService,
     path: &str,
@@ -23,7 +23,7 @@ pub(super) fn look(
     let allowed = [&preflight, &plain]
         .into_iter()
         .find_map(|answer| answer.header("access-control-allow-origin"));
-    // django-cors-headers says of every answer that it varies by origin, and answers preflights without a view.
+    // django-cors-headers marks every answer as varying by origin, and answers preflights without a view.
     let varies = [&preflight, &plain].into_iter().any(|answer| {
         answer.header("vary").is_some_and(|vary| vary.to_ascii_lowercase().contains("origin"))
     });

@@ -1,8 +1,7 @@
-//! What reaches the application: measured by a view that echoes its request, else by what is known of the server.
+//! Finds out what reaches the application: measured by a view that echoes its request, or else known from the server.
 //!
-//! A header is sent with a value that nothing else has; where that value stands in the answer, the header has arrived.
-//! Each measurement has a control, so that a view that echoes no headers, or reads no body, is told from a server that
-//! drops them.
+//! A header is sent with a unique value; if that value is in the answer, the header has arrived. Each measurement has a
+//! control, so that a view that echoes no headers, or reads no body, is distinguished from a server that drops them.
 
 use std::io;
 
@@ -11,17 +10,17 @@ use super::server::{KnownServer, ServerCapability};
 use crate::doctor::finding::{DoctorReport, Weight};
 use crate::secret::random_id;
 
-/// The header that the application reads, and the spellings that a server may take for it.
+/// The header that the application reads, and the spellings that a server may accept for it.
 const PLAIN: &str = "X-User-Id";
 const SPELLINGS: [&str; 5] = ["X_User_Id", "X-User_Id", "x_user_id", "X.User.Id", "X-User-Id "];
 
-/// A length that nothing else in an answer has.
+/// A body with a length that no other number in an answer is likely to have.
 const BODY: [u8; 7919] = [b'd'; 7919];
 
 /// What was found out, for the proposals.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(super) struct EchoFacts {
-    /// Does a chunked body arrive? Not known if none.
+    /// Whether a chunked body arrives; `None` if unknown.
     pub(super) chunked: Option<bool>,
 }
 
@@ -100,7 +99,7 @@ fn by_name(known: Option<KnownServer>, report: &mut DoctorReport) {
 }
 
 fn spellings(service: &ProbedService, path: &str, report: &mut DoctorReport) -> io::Result<()> {
-    // Under which name of the application's, or none: two headers are one to it if they have the same.
+    // Returns the application's name for a header that arrives. Headers with the same name are one to the application.
     let arrives = |name: &str| -> io::Result<Option<String>> {
         let marker = marker()?;
         let answer = service.send(&ProbeRequest::new("GET", path).header(name, &marker))?;
@@ -174,7 +173,7 @@ fn chunked(
         answer.body.contains(&length) || answer.body.matches('d').count() >= BODY.len()
     };
     let control = service.send(&ProbeRequest::new("POST", path).body(&BODY))?;
-    // The header Content-Length would show it too; what counts is the body.
+    // The header Content-Length would show the length too; what counts is the body.
     let control_length = control.member(&["length", "body_length"]);
     let is_measured = control_length.as_deref() == Some(length.as_str()) || shows(&control);
     if control.status >= 400 || !is_measured {
@@ -206,7 +205,7 @@ fn chunked(
 fn forwarded(service: &ProbedService, path: &str, report: &mut DoctorReport) -> io::Result<()> {
     const SCHEME: [&str; 3] = ["wsgi.url_scheme", "url_scheme", "scheme"];
     const ADDRESS: [&str; 3] = ["REMOTE_ADDR", "remote_addr", "client"];
-    /// For documentation (RFC 5737): nobody has it.
+    /// An address for documentation (RFC 5737), which nobody has.
     const NOBODY: &str = "192.0.2.77";
     let answer = service.send(
         &ProbeRequest::new("GET", path)
@@ -240,7 +239,7 @@ fn forwarded(service: &ProbedService, path: &str, report: &mut DoctorReport) -> 
     Ok(())
 }
 
-/// A value that nothing else has.
+/// Returns a unique value.
 fn marker() -> io::Result<String> {
     random_id().map_err(io::Error::other)
 }

@@ -1,7 +1,7 @@
-//! A client that sends what no client would: headers in odd spellings, folded lines, chunked bodies.
+//! An HTTP client that sends what no usual client would: headers in odd spellings, folded lines, chunked bodies.
 //!
-//! One connection for each request, so that a server that answers and closes is heard out. What is sent is harmless: GET,
-//! HEAD, OPTIONS, and POST without a credential of anybody's.
+//! Each request has its own connection, so that a server that answers and closes is read to the end. The requests are
+//! harmless: GET, HEAD, OPTIONS, and POST without anybody's credential.
 
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
@@ -10,21 +10,21 @@ use std::time::{Duration, Instant};
 
 use crate::command::CommandFailure;
 
-/// For one request, from its first byte to the answer's last.
+/// The time limit of a request, from its first byte to the last byte of the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// No answer that is looked at is longer.
+/// The most bytes of an answer that are read.
 const MAX_ANSWER: usize = 4 << 20;
 
-/// Where the service is.
+/// The address of the service.
 #[derive(Clone, Debug)]
 pub(super) struct ProbedService {
     pub(super) address: SocketAddr,
-    /// For `Host`.
+    /// The value of `Host`.
     pub(super) host: String,
 }
 
-/// One request.
+/// A request to the service.
 #[derive(Clone, Debug)]
 pub(super) struct ProbeRequest<'a> {
     method: &'a str,
@@ -41,7 +41,7 @@ enum Body<'a> {
     Chunked(&'a [u8]),
 }
 
-/// One answer.
+/// An answer of the service.
 #[derive(Clone, Debug)]
 pub(super) struct ProbeAnswer {
     pub(super) status: u16,
@@ -50,7 +50,7 @@ pub(super) struct ProbeAnswer {
 }
 
 impl ProbedService {
-    /// Of `http://host:port`, or `host:port`.
+    /// Parses `http://host:port`, or `host:port`.
     pub(super) fn parse(url: &str) -> Result<Self, CommandFailure> {
         let usage = |why: &str| CommandFailure::Usage(format!("doorwarden: {url}: {why}"));
         let rest = match url.split_once("://") {
@@ -74,7 +74,7 @@ impl ProbedService {
         Ok(Self { address, host: host.to_owned() })
     }
 
-    /// The same port elsewhere.
+    /// Returns the same service at another address.
     pub(super) fn at(&self, address: SocketAddr) -> Self {
         Self { address, host: self.host.clone() }
     }
@@ -87,7 +87,7 @@ impl ProbedService {
         let until = Instant::now() + TIMEOUT;
         let mut stream = TcpStream::connect_timeout(&self.address, TIMEOUT)?;
         stream.set_write_timeout(Some(TIMEOUT))?;
-        // A server may answer and close before it has read everything.
+        // A server may answer and close before it has read everything, so a failed write does not end the exchange.
         let written = stream.write_all(&request.bytes(&self.host));
         let mut bytes = Vec::new();
         let read = hear_out(&mut stream, until, &mut bytes);
@@ -101,7 +101,7 @@ impl ProbedService {
     }
 }
 
-/// Reads until the other side closes, has said enough, or has had its time: one that trickles is not waited for.
+/// Reads until the other side closes, the answer is too long or the time is up, however slowly bytes arrive.
 fn hear_out(stream: &mut TcpStream, until: Instant, bytes: &mut Vec<u8>) -> io::Result<()> {
     let mut chunk = [0; 8192];
     while bytes.len() < MAX_ANSWER {
@@ -150,7 +150,7 @@ impl<'a> ProbeRequest<'a> {
         let mut head =
             format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
         for (name, value) in headers {
-            // Writing to a text cannot fail.
+            // Writing to a string cannot fail.
             let _ = write!(head, "{name}: {value}\r\n");
         }
         match body {
@@ -197,18 +197,18 @@ impl ProbeAnswer {
         Some(answer)
     }
 
-    /// The first of this name (in lower case).
+    /// Returns the first header of this name (in lower case).
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// The members of a JSON answer with one of these names, wherever they are.
+    /// Returns the first member of a JSON answer with one of these names, at any depth.
     pub(super) fn member(&self, names: &[&str]) -> Option<String> {
         let body: serde_json::Value = serde_json::from_str(&self.body).ok()?;
         find(&body, names)
     }
 
-    /// The name of the member of a JSON answer whose text has this in it.
+    /// Returns the name of the member of a JSON answer whose text contains this.
     pub(super) fn name_of(&self, text: &str) -> Option<String> {
         let body: serde_json::Value = serde_json::from_str(&self.body).ok()?;
         named(&body, text)
@@ -236,7 +236,7 @@ fn find(value: &serde_json::Value, names: &[&str]) -> Option<String> {
     }
 }
 
-/// What there is of a chunked body; a broken one ends where it breaks.
+/// Decodes a chunked body. An invalid one ends where it becomes invalid.
 fn dechunked(mut rest: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
@@ -289,7 +289,7 @@ mod tests {
         hear_out(&mut stream, until, &mut bytes).unwrap();
         assert!(bytes.len() < MAX_ANSWER + 8192, "it has said enough");
         bytes.clear();
-        // Each read finds something, and so does not time out by itself.
+        // Each read returns data, and so does not time out by itself.
         let until = Instant::now() + Duration::from_millis(2);
         let error =
             hear_out(&mut stream, until, &mut bytes).and(Err::<(), _>(io::Error::other("no end")));

@@ -1,6 +1,6 @@
-//! Whether the configuration's directories and keys work, at the service too.
+//! Tests whether the configuration's directories and keys work, at the service too.
 //!
-//! A form's header is made for the user, as at a request of theirs, and sent to a protected path: the service's answer
+//! A form's header is made for the user, as in a request of theirs, and sent to a protected path: the service's answer
 //! with it is compared with its answer without. Nothing of the header is printed.
 
 use std::io;
@@ -12,7 +12,7 @@ use crate::command::CommandFailure;
 use crate::config::{Config, FormEngine, FormKind, IssuerKind, SessionEngine};
 use crate::doctor::finding::{DoctorReport, Weight};
 
-/// Tries them here. The forms' headers are for [`at_service`].
+/// Tests them on this machine. The headers of the forms are for [`at_service`].
 pub(in crate::doctor) fn here(
     config: &Config,
     user: Option<&str>,
@@ -89,7 +89,7 @@ pub(in crate::doctor) fn here(
     Ok(examined)
 }
 
-/// What was tried of an issuer.
+/// Describes what was tested of an issuer.
 fn usable(config: &Config, name: &str) -> &'static str {
     match config.issuers.iter().find(|issuer| issuer.name == name).map(|issuer| &issuer.kind) {
         Some(IssuerKind::DjangoSession(kind)) => match kind.engine {
@@ -106,7 +106,7 @@ fn usable(config: &Config, name: &str) -> &'static str {
     }
 }
 
-/// What was tried of a form.
+/// Describes what was tested of a form.
 fn makes(config: &Config, name: &str) -> &'static str {
     match config.forms.iter().find(|form| form.name == name).map(|form| &form.kind) {
         Some(FormKind::DjangoSession(form)) => match form.engine {
@@ -118,7 +118,7 @@ fn makes(config: &Config, name: &str) -> &'static str {
     }
 }
 
-/// A refresh token that was signed out at the service must not be taken over.
+/// Reports issuers that would adopt a refresh token that was signed out at the service.
 pub(in crate::doctor) fn blacklist(config: &Config, report: &mut DoctorReport) {
     for issuer in &config.issuers {
         let IssuerKind::SimpleJwt(kind) = &issuer.kind else { continue };
@@ -134,7 +134,7 @@ pub(in crate::doctor) fn blacklist(config: &Config, report: &mut DoctorReport) {
     }
 }
 
-/// Sends what the forms give to a protected path, of which it is known what answers there.
+/// Sends the headers of the forms to a protected path, where the classes that answer are known.
 pub(super) fn at_service(
     service: &ProbedService,
     path: &str,

@@ -1,4 +1,4 @@
-//! A running service, looked at from where the gateway stands.
+//! Examines a running service from where the gateway stands.
 
 use std::io;
 
@@ -21,12 +21,12 @@ use classes::FoundClasses;
 use http::ProbedService;
 use paths::ProbedOwnPath;
 
-/// What is looked at.
+/// What is examined.
 pub(super) struct ProbeTarget<'a> {
     pub(super) url: &'a str,
     /// A view that answers with its request.
     pub(super) echo: Option<&'a str>,
-    /// Paths that ask for a credential.
+    /// Paths that require a credential.
     pub(super) protected: &'a [String],
     pub(super) config: Option<&'a Config>,
     pub(super) user: Option<&'a str>,
@@ -40,12 +40,12 @@ struct SeenService {
     classes: FoundClasses,
 }
 
-/// `host:port` of the service, for a configuration.
+/// Returns `host:port` of the service, for a configuration.
 pub(super) fn server_of(url: &str) -> Result<String, CommandFailure> {
     Ok(ProbedService::parse(url)?.address.to_string())
 }
 
-/// Looks at everything.
+/// Examines everything.
 pub(super) fn run(
     target: &ProbeTarget<'_>,
     report: &mut DoctorReport,
@@ -64,7 +64,7 @@ pub(super) fn run(
     })?
 }
 
-/// The outer error is the service's, the inner one is ours.
+/// Examines the service. The outer error is the service's, the inner one is ours.
 fn look(
     service: &ProbedService,
     target: &ProbeTarget<'_>,
@@ -112,10 +112,10 @@ fn own_paths(config: Option<&Config>) -> Vec<ProbedOwnPath> {
     let mut seen: Vec<OwnPath> = Vec::new();
     let mut all = Vec::new();
     for entry in &config.paths {
-        // The first of each is its own key of [paths], or its default.
+        // The first of each is its own key of [paths] or its default; the others are aliases.
         let is_alias = seen.contains(&entry.own);
         seen.push(entry.own);
-        // One with `*` is no path that could be asked for.
+        // A pattern with `*` is not a path that can be requested.
         if entry.path.is_literal() {
             all.push(ProbedOwnPath { path: entry.path.to_string(), own: entry.own, is_alias });
         }

@@ -1,4 +1,4 @@
-//! Paths that collide with the gateway's own, and paths that must stay public.
+//! Finds paths that collide with the gateway's own, and paths that must stay public.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use super::http::{ProbeRequest, ProbedService};
 use crate::config::OwnPath;
 use crate::doctor::finding::{DoctorReport, Weight};
 
-/// Nobody has it.
+/// A path that no service has.
 const NOWHERE: &str = "/doorwarden-probe/no/such/path";
 
-/// Where Django projects and their usual packages have what people need who are not signed in.
+/// Where Django projects and their usual packages have pages and files for people who are not signed in.
 const PUBLIC: [(&str, &str); 18] = [
     ("/static/admin/css/base.css", "/static/"),
     ("/accounts/login/", ""),
@@ -31,15 +31,15 @@ const PUBLIC: [(&str, &str); 18] = [
     ("/favicon.ico", "/favicon.ico"),
 ];
 
-/// One path that the gateway answers itself.
+/// A path that the gateway answers itself.
 pub(super) struct ProbedOwnPath {
     pub(super) path: String,
     pub(super) own: OwnPath,
-    /// Written as an alias, and so meant to hide the service's.
+    /// Whether it is written as an alias, and so meant to hide the service's path.
     pub(super) is_alias: bool,
 }
 
-/// Asks the service for each of the gateway's own paths.
+/// Requests each of the gateway's own paths from the service.
 pub(super) fn collisions(
     service: &ProbedService,
     own: &[ProbedOwnPath],
@@ -80,7 +80,7 @@ pub(super) fn collisions(
     Ok(())
 }
 
-/// What people reach without a credential; the prefixes that routes are proposed for.
+/// Finds what answers without a credential. Returns the prefixes for which routes are proposed.
 pub(super) fn public(
     service: &ProbedService,
     report: &mut DoctorReport,

@@ -1,5 +1,5 @@
-//! The blocks that follow from what was seen. What cannot be seen from outside (keys, tables) is left to be filled in, and
-//! `--settings` fills it in.
+//! Proposes the configuration blocks that follow from the findings. What cannot be seen from outside (keys, tables) is left
+//! to be filled in; `--settings` fills it in.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use super::SeenService;
 use super::server::{KnownServer, ServerCapability};
 use crate::doctor::finding::{DoctorReport, Weight};
 
-/// The three lines for services that take the caller from a header, and how a client could forge it there.
+/// Reports the three lines for services that take the caller from a header, and how a client could forge it there.
 pub(super) fn remote_user(known: Option<KnownServer>, report: &mut DoctorReport) {
     let mut ways = String::new();
     match known {

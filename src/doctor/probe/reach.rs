@@ -1,4 +1,4 @@
-//! The service's clock, its hosts and redirects, and whether it can be reached past the gateway.
+//! Examines the service's clock, its hosts and redirects, and whether it can be reached without passing the gateway.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,13 +10,13 @@ use super::http::{ProbeRequest, ProbedService};
 use crate::clock::Timestamp;
 use crate::doctor::finding::{DoctorReport, Weight};
 
-/// A host that is nobody's (RFC 2606).
+/// A host that belongs to nobody (RFC 2606).
 const STRANGER: &str = "doorwarden-probe.invalid";
 
-/// The tokens that the gateway mints are dated back by this much, for clocks that are behind.
+/// How many seconds the gateway's tokens are dated back, for clocks that are slow.
 const TOLERATED: u64 = 10;
 
-/// `now` is when the answer had come.
+/// Compares the service's clock with ours. `now` is called once the answer has arrived.
 pub(super) fn clock(
     service: &ProbedService,
     now: impl Fn() -> Timestamp,
@@ -47,7 +47,7 @@ pub(super) fn clock(
     Ok(())
 }
 
-/// Which hosts it takes, and where it redirects to.
+/// Finds out which hosts the service accepts, and where it redirects to.
 pub(super) fn hosts(
     service: &ProbedService,
     path: &str,
@@ -99,7 +99,7 @@ pub(super) fn hosts(
     Ok(())
 }
 
-/// Can others connect to it?
+/// Finds out whether others can connect to the service.
 pub(super) fn bypass(service: &ProbedService, report: &mut DoctorReport) {
     let given = service.address.ip();
     if !given.is_loopback() {
@@ -134,7 +134,7 @@ pub(super) fn bypass(service: &ProbedService, report: &mut DoctorReport) {
     }
 }
 
-/// This machine's addresses but loopback, as the kernel lists them; without such lists, the one that packets leave from.
+/// Returns this machine's addresses except loopback, from the kernel's lists, or else the address that packets leave from.
 fn own_addresses() -> Vec<IpAddr> {
     let mut all: Vec<IpAddr> = Vec::new();
     let table = std::fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
@@ -153,7 +153,7 @@ fn own_addresses() -> Vec<IpAddr> {
     all
 }
 
-/// The addresses that `fib_trie` marks as local: the line before `/32 host LOCAL`.
+/// Returns the addresses that `fib_trie` marks as local: the line before `/32 host LOCAL`.
 fn local_v4(table: &str) -> Vec<Ipv4Addr> {
     let lines: Vec<&str> = table.lines().map(str::trim).collect();
     lines
@@ -164,7 +164,7 @@ fn local_v4(table: &str) -> Vec<Ipv4Addr> {
         .collect()
 }
 
-/// The global ones of `if_inet6`: 32 hexadecimal digits, then device, prefix and scope (00).
+/// Returns the global addresses of `if_inet6`: 32 hexadecimal digits, then device, prefix and scope (00).
 fn local_v6(table: &str) -> Vec<Ipv6Addr> {
     table
         .lines()

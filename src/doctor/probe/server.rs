@@ -1,7 +1,7 @@
-//! Which server software answers, and what is known of it.
+//! Finds out which server software answers, and what is known of it.
 //!
-//! The rows are recorded answers of these servers with Django behind them; what a running one really does is measured
-//! where there is a view that echoes its request (`echo.rs`), and believed instead of this.
+//! The rows are recorded answers of these servers with Django behind them. What a running one really does is measured if
+//! there is a view that echoes its request (`echo.rs`), and then counts instead of this.
 
 use super::http::{ProbeRequest, ProbedService};
 use crate::doctor::finding::{DoctorReport, Weight};
@@ -9,24 +9,24 @@ use crate::doctor::finding::{DoctorReport, Weight};
 /// What is known of a server.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct KnownServer {
-    /// How people call it.
+    /// The server's usual name.
     pub(super) name: &'static str,
-    /// What begins its `Server` header, in lower case.
+    /// The beginning of its `Server` header, in lower case.
     sign: &'static str,
-    /// Does `X_User_Id` become the same variable as `X-User-Id`?
+    /// Whether `X_User_Id` becomes the same variable as `X-User-Id`.
     pub(super) folds: ServerCapability,
-    /// Does a chunked body reach a Django application?
+    /// Whether a chunked body reaches a Django application.
     pub(super) chunked: ServerCapability,
-    /// Does it take the scheme from `X-Forwarded-Proto`?
+    /// Whether it takes the scheme from `X-Forwarded-Proto`.
     pub(super) forwarded: ServerCapability,
 }
 
-/// An answer, as far as there is one.
+/// Whether a server does something, as far as that is known.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum ServerCapability {
     Yes,
     No,
-    /// It depends on its settings or version, which are not to be seen from outside.
+    /// It depends on settings or the version, which cannot be seen from outside.
     Depends(&'static str),
 }
 
@@ -88,10 +88,10 @@ const SERVERS: [KnownServer; 9] = [
     KnownServer { name: "uWSGI", sign: "uwsgi", folds: Yes, chunked: No, forwarded: Yes },
 ];
 
-/// Proxies, behind which the server itself is not to be seen.
+/// Proxies, behind which the server itself cannot be seen.
 const PROXIES: [&str; 6] = ["nginx", "apache", "caddy", "envoy", "traefik", "openresty"];
 
-/// Finds out what answers. `None`: nobody knows.
+/// Finds out which server answers. `None` if it is unknown.
 pub(super) fn look(
     service: &ProbedService,
     report: &mut DoctorReport,
@@ -130,7 +130,7 @@ pub(super) fn look(
     Ok(known)
 }
 
-/// Without a `Server` header: what takes a blank before the colon, and does not answer 400, is uWSGI or wsgiref.
+/// Identifies a server without a `Server` header: if it answers a blank before the colon not with 400, it is uWSGI or wsgiref.
 fn nameless(service: &ProbedService, report: &mut DoctorReport) -> Option<KnownServer> {
     let lenient = service.send(&ProbeRequest::new("GET", "/").header("X-Doorwarden-Probe ", "1"));
     let is_lenient = lenient.is_ok_and(|answer| answer.status != 400);
@@ -147,7 +147,7 @@ fn nameless(service: &ProbedService, report: &mut DoctorReport) -> Option<KnownS
     known
 }
 
-/// Versions before 22 hand folded lines on; they fold `X_User_Id` into `X-User-Id` as well.
+/// Tests for versions before 22, which forward folded lines and also fold `X_User_Id` into `X-User-Id`.
 fn gunicorn(service: &ProbedService, report: &mut DoctorReport) {
     let folded =
         service.send(&ProbeRequest::new("GET", "/").header("X-Doorwarden-Probe", "1\r\n 2"));

@@ -1,4 +1,4 @@
-//! What the program in `project/` answers. Its comments and names are the reference; here is only its shape.
+//! The shape of the answer of the program in `project/`, whose comments and names are the reference.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(super) struct ProjectFacts {
     pub(super) backends: Vec<String>,
     pub(super) sessions: Option<DjangoSessionSettings>,
     pub(super) rest_framework: Option<RestFramework>,
-    /// Does the installed PyJWT take a `sub` and a `jti` that are numbers?
+    /// Whether the installed PyJWT accepts a `sub` and a `jti` that are numbers.
     #[serde(default)]
     pub(super) numeric_ids: bool,
     pub(super) simplejwt: Option<SimpleJwtSettings>,
@@ -32,7 +32,7 @@ pub(super) struct ProjectFacts {
     pub(super) knox: Option<Knox>,
     pub(super) remote_user: Vec<RemoteUserMiddleware>,
     pub(super) urls: Urls,
-    /// Those of the gateway's own paths that lead to a view of the project's.
+    /// The gateway's own paths that lead to a view of the project.
     pub(super) taken: Vec<String>,
     pub(super) static_url: String,
     pub(super) media_url: String,
@@ -40,19 +40,19 @@ pub(super) struct ProjectFacts {
     pub(super) allowed_hosts: Vec<String>,
     pub(super) trusted_origins: Vec<String>,
     pub(super) csrf_cookie: String,
-    /// Header and value; empty for none.
+    /// Header and value; empty if unset.
     pub(super) proxy_ssl_header: Vec<String>,
     pub(super) ssl_redirect: bool,
     pub(super) use_tz: bool,
     pub(super) cors: bool,
-    /// One whole sign-in, if somebody was to be tried.
+    /// The result of one whole sign-in, if a user was to be tried.
     #[serde(default)]
     pub(super) tried: Option<AtService>,
-    /// Whether the gateway decides as Django does; none if nothing could be asked.
+    /// Whether the gateway decides as Django does; `None` if Django could not be asked.
     pub(super) proof: Option<SignInProof>,
     pub(super) wsgi: String,
     pub(super) asgi: String,
-    /// What could not be read.
+    /// The settings that could not be read.
     pub(super) problems: Vec<String>,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct DjangoDatabase {
     pub(super) sslrootcert: String,
 }
 
-/// The user model's table and columns; an empty column is not there.
+/// The user model's table and columns; a missing column is empty.
 #[derive(Debug, Deserialize)]
 pub(super) struct UserModel {
     pub(super) label: String,
@@ -101,12 +101,12 @@ pub(super) struct Groups {
     pub(super) group_column: String,
 }
 
-/// `SESSION_*`
+/// The settings `SESSION_*`.
 #[derive(Debug, Deserialize)]
 pub(super) struct DjangoSessionSettings {
     pub(super) middleware: bool,
     pub(super) authentication_middleware: bool,
-    /// The last part of a built-in engine's name, else the whole name.
+    /// The last part of a built-in engine's name, or else the whole name.
     pub(super) engine: String,
     pub(super) built_in: bool,
     pub(super) cookie: String,
@@ -117,11 +117,11 @@ pub(super) struct DjangoSessionSettings {
     pub(super) cache: Option<Cache>,
 }
 
-/// The cache that sessions are in.
+/// The cache in which sessions are stored.
 #[derive(Debug, Deserialize)]
 pub(super) struct Cache {
     pub(super) backend: String,
-    /// Without user and password; empty if it is no Redis.
+    /// The URL without user and password; empty if the cache is no Redis.
     pub(super) url: String,
     pub(super) user: String,
     #[serde(deserialize_with = "secret")]
@@ -135,10 +135,10 @@ pub(super) struct Cache {
 /// Django REST framework's defaults.
 #[derive(Debug, Deserialize)]
 pub(super) struct RestFramework {
-    /// Does the project say them itself?
+    /// Whether the project sets them itself.
     pub(super) written: bool,
     pub(super) classes: Vec<AuthenticationClass>,
-    /// The challenge of the first of them; empty where that has none, and refuses with 403.
+    /// The challenge of the first class; empty if that has none, and refuses with 403.
     #[serde(default)]
     pub(super) challenge: String,
 }
@@ -151,34 +151,34 @@ pub(super) struct AuthenticationClass {
     pub(super) kind: String,
     pub(super) header: String,
     pub(super) keyword: String,
-    /// The cookie in which it reads a token as well; empty for none.
+    /// The cookie from which the class reads a token as well; empty if none.
     #[serde(default)]
     pub(super) cookie: String,
-    /// Names of what it has otherwise than the package's class, and that decide something.
+    /// The names of what decides something and differs from the package's class.
     #[serde(default)]
     pub(super) changes: Vec<String>,
     #[serde(default)]
     pub(super) hand_made: Option<HandMadeClass>,
-    /// The paths without parameters whose views name it, if they name no other.
+    /// The paths without parameters whose views name this class and no other.
     #[serde(default)]
     pub(super) alone_at: Vec<String>,
-    /// What the views that name it are for.
+    /// The kinds of the views that name it.
     #[serde(default)]
     pub(super) kinds: Vec<String>,
 }
 
-/// `REST_KNOX`, and how it keeps tokens.
+/// `REST_KNOX`, and how it stores tokens.
 #[derive(Debug, Deserialize)]
 pub(super) struct Knox {
-    /// 0 for a way that the gateway does not know.
+    /// The version; 0 if the gateway does not know how it stores tokens.
     pub(super) version: u8,
     pub(super) table: String,
     pub(super) scheme: String,
-    /// A manager of the project's own; empty for the package's.
+    /// The project's own manager; empty for the package's.
     pub(super) manager: String,
 }
 
-/// What the source of a class of the project's own seems to say.
+/// What the source of a class of the project's own seems to do.
 #[derive(Debug, Deserialize)]
 pub(super) struct HandMadeClass {
     pub(super) header: String,
@@ -213,16 +213,16 @@ pub(super) struct SimpleJwtSettings {
     pub(super) token_types: Vec<String>,
     pub(super) check_revoke_token: bool,
     pub(super) revoke_claim: String,
-    /// Is the obtaining serializer the project's own?
+    /// Whether the obtaining serializer is the project's own.
     pub(super) custom_obtain: bool,
     #[serde(default)]
     pub(super) sliding_lifetime: u64,
     #[serde(default)]
     pub(super) sliding_refresh_lifetime: u64,
-    /// Is one of the serializers of sliding tokens the project's own?
+    /// Whether one of the serializers of sliding tokens is the project's own.
     #[serde(default)]
     pub(super) custom_sliding: bool,
-    /// Is its blacklist app installed?
+    /// Whether its blacklist app is installed.
     pub(super) blacklist: bool,
 }
 
@@ -230,7 +230,7 @@ pub(super) struct SimpleJwtSettings {
 #[derive(Debug, Deserialize)]
 pub(super) struct RemoteUserMiddleware {
     pub(super) name: String,
-    /// As `request.META` has it.
+    /// The header's name in `request.META`.
     pub(super) header: String,
     pub(super) persistent: bool,
 }
@@ -238,105 +238,105 @@ pub(super) struct RemoteUserMiddleware {
 #[derive(Debug, Deserialize)]
 pub(super) struct Urls {
     pub(super) endpoints: Vec<UrlShape>,
-    /// Where the admin is.
+    /// The paths of the admin sites.
     pub(super) admins: Vec<String>,
     pub(super) view_classes: Vec<AuthenticationClass>,
-    /// The paths of all of them.
+    /// The paths of all patterns.
     pub(super) paths: Vec<String>,
-    /// By what people sign in with allauth; empty without it.
+    /// The ways to sign in with allauth; empty without it.
     #[serde(default)]
     pub(super) sign_in_by: Vec<String>,
-    /// How many pages were asked for as a stranger.
+    /// How many pages were requested anonymously.
     #[serde(default)]
     pub(super) asked: usize,
 }
 
-/// One shape of a URL pattern, with what its view is for and what strangers get there.
+/// One shape of a URL pattern, with the purpose of its view and what anonymous callers get there.
 #[derive(Debug, Deserialize)]
 pub(super) struct UrlShape {
-    /// `*` is any one segment.
+    /// The path; `*` is any one segment.
     pub(super) path: String,
-    /// Is it one path, without a variable?
+    /// Whether it is one path, without a variable.
     pub(super) exact: bool,
-    /// Which of its segments are a number.
+    /// The indexes of its segments that are numbers.
     #[serde(default)]
     pub(super) digits: Vec<usize>,
-    /// Does it take all that is below `path`, a folder?
+    /// Whether `path` is a folder, and the pattern takes everything below it.
     #[serde(default)]
     pub(super) rest: bool,
-    /// Does each `*` take every segment, so that no pattern after this one gets such a path?
+    /// Whether each `*` takes every segment, so that no later pattern gets such a path.
     #[serde(default)]
     pub(super) total: bool,
-    /// Is it a shape that nobody seems to have meant: a pattern without a beginning or an end?
+    /// Whether the shape seems unintended: a pattern without a beginning or an end.
     #[serde(default)]
     pub(super) stray: bool,
-    /// Does Django give this path to another view, whose pattern stands before?
+    /// Whether Django gives this path to the view of an earlier pattern.
     #[serde(default)]
     pub(super) hidden: bool,
-    /// Where Django tries it.
+    /// Its place in the order in which Django tries patterns.
     #[serde(default)]
     pub(super) order: usize,
     /// A number for its view: several patterns can lead to one.
     #[serde(default)]
     pub(super) same_view: usize,
-    /// What the view is for, by its class; empty for most.
+    /// The purpose of the view, by its class; empty for most.
     pub(super) kind: String,
-    /// The methods that `kind` is about; all, if there are none.
+    /// The methods that `kind` concerns; empty for all.
     #[serde(default)]
     pub(super) about: Vec<String>,
-    /// Is `kind` only what the source of a view of the project's own seems to do?
+    /// Whether `kind` is only what the source of a view of the project's own seems to do.
     #[serde(default)]
     pub(super) guessed: bool,
     pub(super) view: String,
-    /// Is it a subclass of the project's own, or with a serializer of its own?
+    /// Whether it is a subclass of the project's own, or has a serializer of its own.
     pub(super) custom: bool,
-    /// The methods that strangers are served here, with what shows it.
+    /// The methods that anonymous callers are served here, with what shows it.
     #[serde(default)]
     pub(super) served: BTreeMap<String, String>,
-    /// The form for a name and a password that it gives to strangers.
+    /// The form for a name and a password that anonymous callers get.
     #[serde(default)]
     pub(super) form: Option<SignInForm>,
-    /// Is it a view of REST framework's whose classes do not look at Django's session?
+    /// Whether it is a view of REST framework whose classes ignore Django's session.
     #[serde(default)]
     pub(super) without_session: bool,
-    /// The classes that judge its callers, if it is a view of REST framework's.
+    /// The classes that authenticate its callers, if it is a view of REST framework.
     #[serde(default)]
     pub(super) judged_by: Vec<String>,
-    /// The challenge of the first of them; empty where that has none.
+    /// The challenge of the first class; empty if that has none.
     #[serde(default)]
     pub(super) challenge: String,
-    /// What else was answered to a stranger, where it is neither served nor asked to sign in.
+    /// The other answers to anonymous callers, where they are neither served nor asked to sign in.
     #[serde(default)]
     pub(super) answers: Vec<String>,
-    /// The paths that were asked for.
+    /// The paths that were requested.
     #[serde(default)]
     pub(super) asked: Vec<String>,
-    /// The pages to which strangers were sent from there to sign in.
+    /// The pages to which anonymous callers were redirected from there to sign in.
     #[serde(default)]
     pub(super) sent_to: Vec<String>,
-    /// Was a stranger sent to sign in and to come back?
+    /// Whether an anonymous caller was redirected to sign in and to come back.
     #[serde(default)]
     pub(super) asks_sign_in: bool,
-    /// Without its final slash, is it a redirect to itself?
+    /// Whether the path without its final slash redirects to it.
     #[serde(default)]
     pub(super) redirects_to_slash: bool,
 }
 
-/// What the inputs of a form are called.
+/// The names of a form's inputs.
 #[derive(Debug, Deserialize)]
 pub(super) struct SignInForm {
     pub(super) username: String,
 }
 
 impl SimpleJwtSettings {
-    /// Do the service's own views take tokens of this type?
+    /// Whether the service's own views accept tokens of this type.
     pub(super) fn takes(&self, token_type: &str) -> bool {
         self.token_types.iter().any(|one| one == token_type)
     }
 }
 
 impl AuthenticationClass {
-    /// The word before a token.
+    /// Returns the word before a token.
     pub(super) fn keyword(&self) -> &str {
         if self.keyword.is_empty() { "Token" } else { &self.keyword }
     }
@@ -347,7 +347,7 @@ impl ProjectFacts {
         self.databases.iter().flatten().find(|database| database.alias == alias)
     }
 
-    /// The classes that views use: the default ones first.
+    /// Returns the classes that views use, the default ones first.
     pub(super) fn classes(&self) -> impl Iterator<Item = &AuthenticationClass> {
         let defaults = self.rest_framework.iter().flat_map(|rest| &rest.classes);
         defaults.chain(&self.urls.view_classes)
@@ -357,7 +357,7 @@ impl ProjectFacts {
         self.classes().any(|class| class.kind == kind)
     }
 
-    /// Are there views whose callers a class of one kind judges, and none of another kind?
+    /// Whether there are views whose callers a class of one kind authenticates, and none of another kind.
     pub(super) fn has_views_of(&self, kind: &str, other: &str) -> bool {
         let is_of = |name: &String, kind: &str| {
             self.classes().any(|class| class.name == *name && class.kind == kind)
@@ -368,7 +368,7 @@ impl ProjectFacts {
         })
     }
 
-    /// A class of that kind which decides otherwise than the package's own. `like` tells which ones read the same tokens.
+    /// Returns a class of this kind that decides otherwise than the package's own. `like` selects those that read the tokens.
     pub(super) fn changed_class(
         &self,
         kind: &str,

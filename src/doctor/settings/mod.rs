@@ -1,6 +1,6 @@
 //! `doorwarden doctor --settings`: one command from a Django project to a gateway.
 //!
-//! Settings are read by running Django, because nothing else knows what is in effect: they are Python, they read the
+//! Settings are read by running Django, because nothing else knows which are in effect: they are Python, they read the
 //! environment, and half of what matters is in the defaults of installed packages.
 
 use std::path::{Path, PathBuf};
@@ -18,23 +18,23 @@ mod write;
 
 pub(super) use trying::Trial;
 
-/// Addresses, which no setting of Django's knows.
+/// The addresses, which no setting of Django contains.
 pub(super) struct ServiceAddresses {
     pub(super) listen: String,
     pub(super) admin: String,
     pub(super) upstream: String,
 }
 
-/// What is read, and where the answer goes.
+/// The project that is read, and where the files are written.
 pub(super) struct Project<'a> {
     pub(super) settings: &'a Path,
     pub(super) python: Option<&'a Path>,
     pub(super) out: &'a Path,
-    /// Whose sign-in is tried.
+    /// The user whose sign-in is tried.
     pub(super) trial: Option<&'a Trial>,
 }
 
-/// Reads the project, writes the configuration; its path, and the configuration if it is one.
+/// Reads the project and writes the configuration. Returns its path, and the configuration if it is valid.
 pub(super) fn run(
     project: &Project<'_>,
     addresses: &ServiceAddresses,
@@ -51,7 +51,7 @@ pub(super) fn run(
     });
     let config = match Config::load(&path) {
         Ok((config, warnings)) => {
-            // What it says of a weak key has been told, with what to do about it.
+            // The report already says of a weak key what to do about it.
             let told = |key: &str| key.ends_with("danger_weak_key");
             for problem in warnings.problems().iter().filter(|problem| !told(&problem.key)) {
                 report.add(

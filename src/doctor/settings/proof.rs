@@ -1,10 +1,10 @@
-//! What `project/proof.py` answers: does the gateway decide as Django does?
+//! The answer of `project/proof.py`: whether the gateway decides as Django does.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// All that was asked, and what came of it.
+/// Everything that Django was asked, and the results.
 #[derive(Debug, Deserialize)]
 pub(super) struct SignInProof {
     pub(super) obstacles: Vec<Obstacle>,
@@ -13,12 +13,12 @@ pub(super) struct SignInProof {
     /// `exact` or `fold`.
     pub(super) username_case: String,
     pub(super) second_factors: Vec<SecondFactor>,
-    /// Users of the sample, and all that there are.
+    /// The users of the sample, and all users.
     pub(super) asked: u64,
     pub(super) users: u64,
     /// The first backend that finds users again.
     pub(super) session_backend: String,
-    /// Where the open connection finds the user's tables; empty where a database has no schemas.
+    /// The schema in which the open connection finds the user's tables; empty if the database has no schemas.
     pub(super) schema: String,
     /// Each table's schema and name.
     pub(super) tables: BTreeMap<String, Option<(String, String)>>,
@@ -27,7 +27,7 @@ pub(super) struct SignInProof {
     pub(super) address_readers: Vec<AddressReader>,
 }
 
-/// Something that the service decides and the gateway would decide otherwise, or cannot be shown to decide alike.
+/// Something that the gateway would decide otherwise than the service, or that cannot be shown to be decided alike.
 #[derive(Debug, Deserialize)]
 pub(super) struct Obstacle {
     pub(super) effect: ObstacleEffect,
@@ -36,17 +36,17 @@ pub(super) struct Obstacle {
     pub(super) means: String,
 }
 
-/// What follows from an obstacle.
+/// The consequence of an obstacle.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ObstacleEffect {
-    /// The service goes on signing people in.
+    /// The service continues to sign people in.
     Follow,
-    /// Even then it is judged otherwise.
+    /// Even then the gateway decides otherwise.
     Fail,
 }
 
-/// `column` is null, is not null, or has a value.
+/// A condition on `column`: it is null, is not null, or has a value.
 #[derive(Debug, Deserialize)]
 pub(super) struct ColumnCondition {
     pub(super) column: String,
@@ -62,9 +62,9 @@ pub(super) struct SecondFactor {
     pub(super) model: String,
     pub(super) table: String,
     pub(super) user_column: String,
-    /// `id` or `username`: what that column has.
+    /// What the column contains: `id` or `username`.
     pub(super) user_key: String,
-    /// Is it a model whose rows are known to be devices?
+    /// Whether the model's rows are known to be devices.
     pub(super) known: bool,
     pub(super) conditions: Vec<ColumnCondition>,
 }
@@ -73,9 +73,9 @@ pub(super) struct SecondFactor {
 #[derive(Debug, Deserialize)]
 pub(super) struct AddressReader {
     pub(super) package: String,
-    /// What it takes for the address behind the gateway.
+    /// What the package takes for the client's address behind the gateway.
     pub(super) seen: String,
     pub(super) is_right: bool,
-    /// The setting that makes it right.
+    /// The setting that corrects it.
     pub(super) line: String,
 }

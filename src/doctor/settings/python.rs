@@ -1,9 +1,9 @@
-//! The project's own Python, and what it says.
+//! Runs the project's own Python, and reads its answer.
 //!
-//! Only the project's interpreter has the project's packages, so it is looked for where people keep it: the environment
-//! that is active, then `.venv`, `venv` and `env` beside the project or above it. Secrets come through a pipe, never
-//! through a file, an argument or the environment. The program itself goes through a pipe as well: one argument of a command
-//! has 128 KiB at most, and a file would be one more folder in which modules are looked for.
+//! Only the project's interpreter has the project's packages, so it is looked for where people put it: the active
+//! environment, then `.venv`, `venv` and `env` beside the project or above it. Secrets come through a pipe, never through a
+//! file, an argument or the environment. The program itself goes through a pipe as well: one argument of a command has at
+//! most 128 KiB, and a file would add a folder in which modules are looked for.
 
 use std::ffi::OsStr;
 use std::io::{self, Write as _};
@@ -17,7 +17,7 @@ use super::facts::ProjectFacts;
 use super::trying::Trial;
 use crate::command::CommandFailure;
 
-/// One program, in one name space: `start` first, since it says where modules are looked for, and `answer` last.
+/// One program in one namespace: `start` first, since it says where modules are looked for, and `answer` last.
 const PROGRAM: &str = concat!(
     include_str!("project/start.py"),
     include_str!("project/values.py"),
@@ -46,14 +46,14 @@ const PROGRAM: &str = concat!(
     include_str!("project/answer.py"),
 );
 
-/// Runs what standard input has, as many bytes as the first argument says, and leaves the rest of it to that program.
+/// Runs as many bytes of standard input as the first argument says, and leaves the rest to that program.
 const READ_AND_RUN: &str =
     "import sys; exec(compile(sys.stdin.buffer.read(int(sys.argv.pop(1))), 'doctor', 'exec'))";
 
-/// Where an environment is looked for, from the project's folder upwards.
+/// How many folders are searched for an environment, from the project's folder upwards.
 const LEVELS: usize = 3;
 
-/// Runs Django and reads what is in effect. `own_paths` are the gateway's, to learn which the project has too.
+/// Runs Django and reads what is in effect. `own_paths` are the gateway's, to learn which of them the project has too.
 pub(super) fn read(
     settings: &Path,
     python: Option<&Path>,
@@ -77,7 +77,7 @@ pub(super) fn read(
         .arg(&settings)
         .args(trial.map(|_| "--try"))
         .args(own_paths)
-        // Its compiled files would be written beside the project's sources, as somebody else perhaps.
+        // Compiled files would be written beside the project's sources, perhaps as another user.
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("PYTHONIOENCODING", "utf-8")
         .stdout(Stdio::piped())
@@ -101,7 +101,7 @@ pub(super) fn read(
     })
 }
 
-/// Runs it. The program goes through the pipe, and after it the name and the password that are tried.
+/// Runs the command. The pipe carries the program, and after it the name and the password that are tried.
 fn answered(command: &mut Command, trial: Option<&Trial>) -> io::Result<Output> {
     let mut child = command.stdin(Stdio::piped()).spawn()?;
     if let Some(mut pipe) = child.stdin.take() {
@@ -109,7 +109,7 @@ fn answered(command: &mut Command, trial: Option<&Trial>) -> io::Result<Output> 
             json!({"name": trial.name, "password": trial.password.expose()}).to_string()
         });
         let given = Zeroizing::new(given.unwrap_or_default());
-        // Who ends without reading says why, or answers without it.
+        // A program that ends without reading says why, or answers without it.
         let _ = pipe.write_all(PROGRAM.as_bytes()).and_then(|()| pipe.write_all(given.as_bytes()));
     }
     child.wait_with_output()
@@ -135,7 +135,7 @@ mod tests {
 
     use super::PROGRAM;
 
-    /// A name that two parts define would be the later one's for both.
+    /// If two parts defined the same name, the later definition would apply to both.
     #[test]
     fn no_two_parts_define_the_same_name() {
         let mut names = HashSet::new();

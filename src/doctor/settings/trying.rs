@@ -1,8 +1,8 @@
-//! `--try USER`: one sign-in both ways, at the service and at the gateway's directory.
+//! `--try USER`: signs a user in both ways, at the service and at the gateway's directory.
 //!
 //! The service's half ran in the project's own Python, in transactions that were rolled back. The gateway's half is what
-//! its page would ask: the user's row and password. Both must say the same, and the service's sign-in must leave nothing in
-//! the session that one of the gateway's making would lack.
+//! its page would ask: the user's row and password. Both must agree, and the service's sign-in must leave nothing in the
+//! session that a session of the gateway would lack.
 
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::doctor::finding::{DoctorReport, Weight};
 use crate::secret::Secret;
 
-/// Who is tried.
+/// The user whose sign-in is tried.
 pub(in crate::doctor) struct Trial {
     pub(in crate::doctor) name: String,
     pub(in crate::doctor) password: Secret,
@@ -21,17 +21,17 @@ pub(in crate::doctor) struct Trial {
 /// What the service did.
 #[derive(Debug, Deserialize)]
 pub(super) struct AtService {
-    /// The primary key of who was signed in; empty for nobody.
+    /// The primary key of the user who was signed in; empty if nobody was.
     user: String,
     backend: String,
-    /// What the session holds besides who it is.
+    /// The keys of the session besides those that identify the user.
     keys: Vec<String>,
-    /// Whom the next request with that session found.
+    /// The user that the next request with that session found.
     again: String,
     error: String,
 }
 
-/// Compares them.
+/// Compares the results of both.
 pub(super) fn compare(
     config: &Config,
     trial: &Trial,

@@ -1,4 +1,4 @@
-//! The plan's files: all of them or, where one is there already, none.
+//! Writes the plan's files: all of them, or none if one exists already.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use super::plan::{Plan, SECRETS};
 use crate::command::CommandFailure;
 use crate::private_file;
 
-/// Writes the configuration and its secrets below a folder; the path of the configuration.
+/// Writes the configuration and its secrets below a folder. Returns the path of the configuration.
 pub(super) fn write(plan: &Plan, folder: &Path) -> Result<PathBuf, CommandFailure> {
     let config = folder.join("gateway.toml");
     let secrets = folder.join(SECRETS);
@@ -33,7 +33,7 @@ pub(super) fn write(plan: &Plan, folder: &Path) -> Result<PathBuf, CommandFailur
         make(&secrets, 0o700)?;
     }
     for (path, content) in files {
-        // Readers take one final newline away, so a secret that ends in one keeps it.
+        // Readers remove one final newline, so a secret that ends in one keeps it.
         let mut bytes = Zeroizing::new(Vec::with_capacity(content.expose().len() + 1));
         bytes.extend_from_slice(content.expose().as_bytes());
         bytes.push(b'\n');

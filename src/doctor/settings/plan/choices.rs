@@ -1,4 +1,4 @@
-//! What the blocks depend on together, decided once.
+//! Decides once what several blocks depend on together.
 
 use super::super::facts::{AuthenticationClass, DjangoDatabase, ProjectFacts, SimpleJwtSettings};
 use super::sign_in;
@@ -7,19 +7,19 @@ use crate::jose::{Algorithm, SigningKey, VerifyingKey};
 
 /// What is written.
 pub(super) struct Choices {
-    /// Can its users be asked?
+    /// Whether the service's users can be looked up.
     pub(super) directory: bool,
-    /// Does the service go on signing people in?
+    /// Whether the service continues to sign people in.
     pub(super) follows: bool,
     /// The algorithm of SimpleJWT's tokens, if they are accepted.
     pub(super) simplejwt: Option<Algorithm>,
-    /// Are its tokens made by a view or serializer of the project's own?
+    /// Whether its tokens are made by a view or serializer of the project's own.
     pub(super) custom_tokens: bool,
-    /// Can tokens for SimpleJWT be minted?
+    /// Whether tokens for SimpleJWT can be minted.
     pub(super) mints: bool,
-    /// Can Django sessions be made?
+    /// Whether Django sessions can be made.
     pub(super) sessions: bool,
-    /// Do REST framework's views find callers by tokens of its own, and not by SimpleJWT's?
+    /// Whether REST framework's views identify callers by its own tokens, and not by SimpleJWT's.
     pub(super) drf_tokens: bool,
     /// The header of a `remote-user` form, as a client would send it.
     pub(super) remote_user: Option<String>,
@@ -36,7 +36,7 @@ impl Choices {
                 || facts.urls.endpoints.iter().any(|one| one.kind.starts_with("simplejwt"))
         });
         let algorithm = simplejwt.and_then(|jwt| verifies(facts, jwt, report));
-        // Where the service signs people in, it is the one to know them by what it gave them.
+        // If the service signs people in, it recognises them by what it gave them.
         let mints = !follows
             && algorithm.zip(simplejwt).is_some_and(|(algorithm, jwt)| {
                 facts.has_class("simplejwt") && signs(algorithm, jwt, report)
@@ -78,7 +78,7 @@ fn users(facts: &ProjectFacts, report: &mut DoctorReport) -> bool {
     true
 }
 
-/// Can its tokens be verified here?
+/// Returns the algorithm if the service's tokens can be verified here.
 fn verifies(
     facts: &ProjectFacts,
     jwt: &SimpleJwtSettings,
@@ -93,7 +93,7 @@ fn verifies(
         );
         None
     };
-    // What becomes of those tokens is said where it is known.
+    // What happens to those tokens is reported where it is known.
     if facts.changed_class("simplejwt", |_| true).is_some() {
         return None;
     }
@@ -148,7 +148,7 @@ fn custom_tokens(facts: &ProjectFacts, report: &mut DoctorReport) -> bool {
     true
 }
 
-/// Can tokens be made that it accepts?
+/// Whether tokens can be made that the service accepts.
 fn signs(algorithm: Algorithm, jwt: &SimpleJwtSettings, report: &mut DoctorReport) -> bool {
     match SigningKey::read(algorithm, jwt.signing_key.expose().as_bytes()) {
         Ok(_) => true,
@@ -164,7 +164,7 @@ fn signs(algorithm: Algorithm, jwt: &SimpleJwtSettings, report: &mut DoctorRepor
     }
 }
 
-/// Do views want a Django session, and can the gateway make one?
+/// Whether views need a Django session, and the gateway can make one.
 fn makes_sessions(facts: &ProjectFacts, report: &mut DoctorReport) -> bool {
     let Some(sessions) = &facts.sessions else { return false };
     let is_used = !facts.urls.admins.is_empty()
@@ -188,7 +188,7 @@ fn makes_sessions(facts: &ProjectFacts, report: &mut DoctorReport) -> bool {
 }
 
 impl ProjectFacts {
-    /// The class whose tokens are taken over: the package's own, if no other one reads the same with rules of its own.
+    /// Returns the class whose tokens are accepted: the package's own, if no other reads the same tokens with rules of its own.
     pub(super) fn drf_token_class(&self) -> Option<&AuthenticationClass> {
         self.classes().find(|class| {
             let reads_the_same =
@@ -199,7 +199,7 @@ impl ProjectFacts {
 }
 
 impl AuthenticationClass {
-    /// Why its tokens are not taken over.
+    /// Returns why the tokens of this class are not accepted.
     pub(super) fn decides_itself(&self) -> String {
         format!("{} has its own {}", self.name, self.changes.join(", "))
     }

@@ -1,4 +1,4 @@
-//! `[[directory]]`: the service's users, where they are.
+//! `[[directory]]`: where the service's users are.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -8,14 +8,14 @@ use super::toml::quoted;
 use crate::django::hashers::PasswordHasher;
 use crate::doctor::finding::Weight;
 
-/// What stays readable in an address.
+/// The characters that are percent-encoded in an address.
 const ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
-/// What stays readable in a file's name.
+/// The characters that are percent-encoded in a file name.
 const IN_A_NAME: &AsciiSet = &ENCODED.add(b'/');
 
-/// Where PostgreSQL's client looks for a server that nobody named.
+/// Where PostgreSQL's client looks for a server if none is named.
 const POSTGRES_SOCKETS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
 impl Planner<'_> {
@@ -40,7 +40,7 @@ impl Planner<'_> {
         self.database(database);
         let proof = facts.proof.as_ref();
         let place = |table: &str| proof.and_then(|proof| proof.tables.get(table)?.clone());
-        // A schema can be in `db_table`: Django quotes it, and the database says what that is.
+        // `db_table` can contain a schema: Django quotes it, and the database knows what it means.
         let table = place(&user.table).map_or_else(|| user.table.clone(), |(_, table)| table);
         self.toml.string("user_table", &table, &format!("AUTH_USER_MODEL, {}", user.label));
         if let Some(proof) = proof {
@@ -74,7 +74,7 @@ impl Planner<'_> {
         );
     }
 
-    /// `database`, and the keys beside it.
+    /// Writes `database`, and the keys that belong to it.
     pub(super) fn database(&mut self, database: &DjangoDatabase) {
         let from = format!("DATABASES[{:?}]", database.alias);
         let address = self.address(database);
@@ -86,7 +86,7 @@ impl Planner<'_> {
         if !password.expose().is_empty() {
             let name = match database.alias.as_str() {
                 "default" => "database-password".to_owned(),
-                // One name of a file, whatever the project calls its database.
+                // This is a valid file name, whatever the project calls its database.
                 alias => {
                     format!("database-password-{}", utf8_percent_encode(alias, IN_A_NAME))
                 }

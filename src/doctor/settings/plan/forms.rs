@@ -1,4 +1,4 @@
-//! `[[identity.form]]`: how the service's views learn who is calling.
+//! `[[identity.form]]`: how the service's views learn who calls.
 
 use super::super::facts::SimpleJwtSettings;
 use super::Planner;
@@ -7,7 +7,7 @@ use crate::doctor::finding::Weight;
 use crate::jose::Algorithm;
 use crate::wire::forward::fold;
 
-/// A request header that `[identity]` sets by default, by its key.
+/// The request headers that `[identity]` sets by default, with their keys.
 const IDENTITY: [(&str, &str); 5] = [
     ("user_id", "X-User-Id"),
     ("user_name", "X-User-Name"),
@@ -16,14 +16,14 @@ const IDENTITY: [(&str, &str); 5] = [
     ("auth_methods", "X-Auth-Methods"),
 ];
 
-/// The names that routes use.
+/// The names of the forms, for routes.
 pub(super) const DRF: &str = "drf";
 pub(super) const TOKEN: &str = "token";
 pub(super) const SESSION: &str = "session";
 const SERVER: &str = "server";
 
 impl Planner<'_> {
-    /// The forms of callers with a token, and of those with a cookie.
+    /// Returns the form for callers with a token, and the one for callers with a cookie.
     pub(super) fn form_names(&self) -> (Option<&'static str>, Option<&'static str>) {
         let choices = &self.choices;
         if choices.follows && choices.remote_user.is_none() {
@@ -39,7 +39,7 @@ impl Planner<'_> {
         (bearer, session.or(drf))
     }
 
-    /// All forms of callers with a cookie: REST framework's views that have no `SessionAuthentication` find them by a token.
+    /// Returns all forms for callers with a cookie: REST framework's views without `SessionAuthentication` need a token.
     pub(super) fn cookie_forms(&self) -> Vec<&'static str> {
         let (_, cookie) = self.form_names();
         let mut forms: Vec<&'static str> = cookie.into_iter().collect();
@@ -50,12 +50,12 @@ impl Planner<'_> {
         forms
     }
 
-    /// Are there callers with `Authorization` of the service's own, besides SimpleJWT's?
+    /// Whether there are callers with an `Authorization` of the service's own, besides SimpleJWT's.
     fn has_token_issuer(&self) -> bool {
         self.has_lost_callers() || self.facts.takes_knox()
     }
 
-    /// Are there some of which nothing goes on to the service by itself?
+    /// Whether there are callers of whose credential nothing is forwarded to the service by itself.
     fn has_lost_callers(&self) -> bool {
         let facts = self.facts;
         let tokens = facts.drf_token_class().is_some() && !facts.authtoken_table.is_empty();
@@ -149,7 +149,7 @@ impl Planner<'_> {
         self.claims_hint("what the service's own code reads in the token");
     }
 
-    /// The one way to be known to `TokenAuthentication` is the token that its table has.
+    /// Writes the form for `TokenAuthentication`, which only recognises the token in its table.
     fn drf_token(&mut self) {
         let facts = self.facts;
         let Some(class) = facts.drf_token_class() else { return };
@@ -171,12 +171,12 @@ impl Planner<'_> {
     }
 }
 
-/// What a form refuses without a word from the operator.
+/// Returns the weakness for which a form needs the operator's consent.
 fn weakness(jwt: &SimpleJwtSettings) -> Option<&'static str> {
     weak_secret(jwt.signing_key.expose())
 }
 
-/// Why a secret can be guessed.
+/// Returns why a secret can be guessed.
 pub(super) fn weak_secret(key: &str) -> Option<&'static str> {
     let mut different: Vec<u8> = key.bytes().collect();
     different.sort_unstable();

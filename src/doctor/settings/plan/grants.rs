@@ -1,21 +1,21 @@
-//! What a database user of the gateway's own must be granted, word for word.
+//! The statements that grant a database user of the gateway's own what it needs.
 //!
-//! The gateway signs in as the service's user, with the password that `DATABASES` has, so that nothing has to be granted
-//! before it starts. Whoever wants it to have less finds the statements in the file, with the project's own tables.
+//! The gateway signs in as the service's user, with the password in `DATABASES`, so that nothing has to be granted before it
+//! starts. An operator who wants it to have less finds the statements in the file, with the project's own tables.
 
 use super::super::facts::{DjangoDatabase, DjangoSessionSettings};
 use super::Planner;
 
-/// Whom `docs/databases.md` creates.
+/// The users that `docs/databases.md` creates.
 const ROLE: &str = "doorwarden";
 const WRITING_ROLE: &str = "doorwarden_sessions";
 
-/// `rest_framework_simplejwt.token_blacklist`; they are what Django calls them, since no setting does.
+/// The tables of `rest_framework_simplejwt.token_blacklist`, with the names that Django gives them; no setting changes them.
 const BLACKLIST: [&str; 2] =
     ["token_blacklist_outstandingtoken", "token_blacklist_blacklistedtoken"];
 
 impl Planner<'_> {
-    /// All that the gateway reads in the database of the users, and the sessions that it writes there.
+    /// Returns the grants for all that the gateway reads in the users' database, and for the sessions that it writes there.
     pub(super) fn grants(&self, database: &DjangoDatabase) -> Vec<String> {
         let facts = self.facts;
         let Some(user) = &facts.user else { return Vec::new() };
@@ -58,7 +58,7 @@ impl Planner<'_> {
         all
     }
 
-    /// What writing sessions takes: of the directory's user, or of one where the sessions alone are.
+    /// Returns the grants for writing sessions: for the directory's user, or for one of a database that has only the sessions.
     pub(super) fn grants_of_sessions(
         &self,
         database: &DjangoDatabase,
@@ -96,7 +96,7 @@ fn grant(
     format!("GRANT {rights}{columns} ON {table} TO {role};")
 }
 
-/// An identifier, quoted where it is none without. `key` is a word of MySQL's.
+/// Returns an identifier, quoted where it must be. `key` is a reserved word of MySQL.
 fn name(kind: &str, text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     let is_plain =

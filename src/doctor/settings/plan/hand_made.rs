@@ -1,7 +1,7 @@
-//! Tokens that the project makes and reads by hand: what its source seems to say, as comments.
+//! Tokens that the project makes and reads by hand: writes what its source seems to say, as comments.
 //!
-//! A class that calls `jwt.decode` can do anything besides, so that nothing of this is switched on. Whoever finds it right
-//! takes the "#" away, of one block after the other or of all at once: each is whole as it stands.
+//! A class that calls `jwt.decode` can do anything else as well, so nothing of this is switched on. An operator who finds it
+//! right removes the "#", from one block after the other or from all at once: each is complete by itself.
 
 use super::super::facts::{AuthenticationClass, HandMadeClass};
 use super::forms::weak_secret;
@@ -12,7 +12,7 @@ use super::{Planner, SECRETS, UPSTREAM};
 use crate::doctor::finding::Weight;
 use crate::jose::Algorithm;
 
-/// Both the issuer's name and the form's.
+/// The name of both the issuer and the form.
 const NAME: &str = "by-hand";
 
 impl Planner<'_> {
@@ -29,7 +29,7 @@ impl Planner<'_> {
                 .find(|one| made.algorithms.iter().any(|name| name == one.name()))
                 .filter(|one| one.is_shared());
             let Some(algorithm) = algorithm else { continue };
-            // Only the first stands in for the view that makes them: which of several it is for cannot be seen.
+            // Only the first stands in for the view that makes the tokens: which of several that view is for cannot be seen.
             self.hand_made(class, made, algorithm, seen.len());
             seen.push(&class.name);
         }
@@ -145,7 +145,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Where such tokens are given out.
+    /// Returns the aliases for the paths where such tokens are issued.
     fn hand_made_alias(&self, name: &str) -> Toml {
         let mut block = Toml::default();
         let is_one = |kind: &str| kind == "hand-made-obtain";

@@ -1,4 +1,4 @@
-//! `[[issuer]]`: what the service has issued stays good.
+//! `[[issuer]]`: keeps what the service has issued valid.
 
 use super::super::facts::SimpleJwtSettings;
 use super::Planner;
@@ -8,7 +8,7 @@ use crate::doctor::finding::Weight;
 use crate::jose::Algorithm;
 use crate::secret::Secret;
 
-/// A shorter one is not taken without `danger_weak_key`.
+/// The fewest bytes of a secret; a shorter one is not accepted without `danger_weak_key`.
 pub(super) const MIN_SECRET: usize = 32;
 
 impl Planner<'_> {
@@ -106,7 +106,7 @@ impl Planner<'_> {
         }
     }
 
-    /// `TokenAuthentication`, with the keyword that its class has.
+    /// Writes `TokenAuthentication`, with the keyword of its class.
     fn drf_token_issuer(&mut self) {
         let facts = self.facts;
         for class in facts.classes().filter(|class| class.kind == "drf-token") {
@@ -127,7 +127,7 @@ impl Planner<'_> {
         self.toml.string("kind", "drf-token", &class.name);
         self.toml.list("schemes", &[keyword.to_owned()], "keyword of the class");
         self.toml.string("table", &facts.authtoken_table, "rest_framework.authtoken");
-        // Views that take these tokens and no JWT must get theirs, and no token that the gateway makes.
+        // Views that accept these tokens and no JWT must get the caller's own token, not one that the gateway makes.
         let is_alone = facts.has_views_of("drf-token", "simplejwt");
         if self.choices.mints && (is_taken || is_alone) {
             self.toml.flag("forward", true, "some of the service's views take no other token");
@@ -139,7 +139,7 @@ impl Planner<'_> {
         );
     }
 
-    /// `BasicAuthentication`, where the project asked for it: it is among REST framework's defaults as well.
+    /// Writes `BasicAuthentication`, if the project asked for it: it is among REST framework's defaults as well.
     fn basic_issuer(&mut self) {
         let facts = self.facts;
         if !facts.takes_basic() {
@@ -178,7 +178,7 @@ impl Planner<'_> {
         );
     }
 
-    /// Are a name and a password in each request checked at the gateway?
+    /// Whether a name and a password in each request are checked at the gateway.
     pub(super) fn writes_basic(&self) -> bool {
         let facts = self.facts;
         let is_written = facts.rest_framework.as_ref().is_some_and(|rest| rest.written);
@@ -190,13 +190,13 @@ impl Planner<'_> {
             && !self.choices.follows
     }
 
-    /// Are tokens looked for among those that the service took back? Access and sliding tokens can be there, too.
+    /// Whether tokens are looked up among those that the service revoked. Access and sliding tokens can be there, too.
     pub(super) fn asks_blacklist(&self) -> bool {
         self.choices.simplejwt.is_some()
             && self.facts.simplejwt.as_ref().is_some_and(|jwt| jwt.blacklist)
     }
 
-    /// Does the gateway answer where refresh tokens are presented?
+    /// Whether the gateway answers where refresh tokens are presented.
     fn refreshes(&self) -> bool {
         let mut endpoints = self.facts.urls.endpoints.iter();
         endpoints.any(|one| {
@@ -204,13 +204,13 @@ impl Planner<'_> {
         })
     }
 
-    /// Does it make sliding tokens, which takes the service's own key?
+    /// Whether the gateway makes sliding tokens, which requires the service's own key.
     fn gives_sliding(&self) -> bool {
         let mut endpoints = self.facts.urls.endpoints.iter();
         endpoints.any(|one| one.kind.starts_with("sliding") && self.alias_of(one).is_some())
     }
 
-    /// The file that a shared or private key is in.
+    /// Returns the file that contains a shared or private key.
     pub(super) fn signing_key(&mut self, jwt: &SimpleJwtSettings) -> String {
         if jwt.signing_key == self.facts.secret_key {
             self.secret_key()
@@ -219,7 +219,7 @@ impl Planner<'_> {
         }
     }
 
-    /// `danger_weak_key = true`, which is never set without a word.
+    /// Writes `danger_weak_key = true`, which is never set without a warning.
     pub(super) fn weak(&mut self, why: &str) {
         self.toml.flag("danger_weak_key", true, why);
         let told = self.report.tells("key", why);

@@ -1,17 +1,17 @@
-//! `[[issuer]] kind = "knox"`: the tokens of django-rest-knox, and HTTP Basic where it only gets one.
+//! `[[issuer]] kind = "knox"`: the tokens of django-rest-knox, and HTTP Basic where it only serves to get one.
 //!
-//! The service's own views give tokens out and take them back, and every view of it knows callers by them: so a good token
-//! goes on as it came, in both modes.
+//! The service's own views issue and revoke the tokens, and all its views identify callers by them: so a valid token is
+//! forwarded unchanged, in both modes.
 
 use super::super::facts::{AuthenticationClass, ProjectFacts};
 use super::Planner;
 use crate::doctor::finding::Weight;
 
-/// Kinds of view that give a token out for whatever their classes take.
+/// Kinds of view that issue a token for any credential that their classes accept.
 const OBTAINS: [&str; 1] = ["knox-obtain"];
 
 impl ProjectFacts {
-    /// The class whose tokens are accepted, if they can be.
+    /// Returns the class whose tokens are accepted, if they can be.
     fn knox_class(&self) -> Option<&AuthenticationClass> {
         let class =
             self.classes().find(|class| class.kind == "knox" && class.changes.is_empty())?;
@@ -19,12 +19,12 @@ impl ProjectFacts {
         self.knox.as_ref().filter(|knox| known(knox)).map(|_| class)
     }
 
-    /// Are tokens of django-rest-knox accepted?
+    /// Whether tokens of django-rest-knox are accepted.
     pub(super) fn takes_knox(&self) -> bool {
         self.knox_class().is_some() && self.changed_class("knox", |_| true).is_none()
     }
 
-    /// Is HTTP Basic taken anywhere but where it gets a token?
+    /// Whether HTTP Basic is accepted anywhere but where it gets a token.
     pub(super) fn takes_basic(&self) -> bool {
         let only_obtains = |class: &AuthenticationClass| {
             !class.kinds.is_empty() && class.kinds.iter().all(|one| obtains(one))
@@ -33,7 +33,7 @@ impl ProjectFacts {
     }
 }
 
-/// Does a view of this kind give out a token for whatever its classes take, HTTP Basic say?
+/// Whether a view of this kind issues a token for any credential that its classes accept, for example HTTP Basic.
 pub(super) fn obtains(kind: &str) -> bool {
     OBTAINS.contains(&kind)
 }

@@ -1,17 +1,17 @@
-//! Credentials that the service goes on judging, since a class of the project's own decides about them.
+//! Credentials that the service continues to check, because a class of the project's own decides about them.
 //!
-//! The gateway takes over what a package's own class takes. One with rules of its own (an expiry, an organisation that is
-//! switched off) would refuse some of it, so the views that use it get a route on which such a credential goes on as it
-//! came: open to strangers, whom that class judges as it does today, and with everything else looked at (`credentials`).
-//! It proves nothing at the gateway, and nothing is made of it. Where such a pattern cannot be opened without opening more,
-//! that is a failure.
+//! The gateway takes over what a package's own class accepts. A class with rules of its own (an expiry, an organisation that
+//! is switched off) would refuse some of it, so the views that use it get a route on which such a credential is forwarded
+//! unchanged: open to anonymous callers, whom that class checks as it does today, while all other credentials are read
+//! (`credentials`). Such a credential proves nothing at the gateway and is exchanged for nothing. If such a pattern cannot
+//! be opened without opening more, that is a failure.
 
 use super::super::facts::{AuthenticationClass, ProjectFacts, UrlShape};
 use super::toml::Toml;
 use super::{Choices, Planner};
 use crate::doctor::finding::{DoctorReport, Weight};
 
-/// What the gateway reads as a credential, as the names of `route.credentials`.
+/// A credential that the gateway reads, by its name in `route.credentials`.
 struct ReadCredentials {
     name: String,
     header: String,
@@ -19,7 +19,7 @@ struct ReadCredentials {
 }
 
 impl ProjectFacts {
-    /// Does the service go on judging what this class reads?
+    /// Whether the service continues to check what this class reads.
     fn is_left(&self, class: &AuthenticationClass) -> bool {
         match class.kind.as_str() {
             "simplejwt" | "basic" => self.changed_class(&class.kind, |_| true).is_some(),
@@ -33,7 +33,7 @@ impl ProjectFacts {
         }
     }
 
-    /// The header and the words before what a class reads.
+    /// Returns the header that a class reads, and the words before the credential in it.
     fn read_by(&self, class: &AuthenticationClass) -> (String, Vec<String>) {
         match class.kind.as_str() {
             "simplejwt" => self.simplejwt.as_ref().map_or_else(
@@ -47,7 +47,7 @@ impl ProjectFacts {
 }
 
 impl<'f> Planner<'f> {
-    /// The classes that judge callers there, and that the gateway does not stand in for.
+    /// Returns the classes that authenticate callers there and that the gateway does not replace.
     pub(super) fn judges(&self, endpoint: &UrlShape) -> Vec<&'f AuthenticationClass> {
         let facts: &'f ProjectFacts = self.facts;
         let is_one = |class: &&AuthenticationClass| {
@@ -62,7 +62,7 @@ impl<'f> Planner<'f> {
         all
     }
 
-    /// `route.credentials`, where what such a class reads would be looked at here.
+    /// Returns `route.credentials`, if the gateway would otherwise read what such a class reads.
     pub(super) fn credentials(&self, endpoint: &UrlShape) -> Vec<String> {
         let judges = self.judges(endpoint);
         if judges.is_empty() {
@@ -83,9 +83,9 @@ impl<'f> Planner<'f> {
         all.into_iter().filter(|read| !is_theirs(read)).map(|read| read.name).collect()
     }
 
-    /// All that the file will have the gateway look at.
+    /// Returns all credentials that the gateway will read with this file.
     fn read_here(&self) -> Vec<ReadCredentials> {
-        // The same blocks, written once more and thrown away.
+        // The same blocks are written once more, and discarded.
         let mut report = DoctorReport::default();
         let mut again = Planner {
             choices: Choices::of(self.facts, &mut report),
@@ -130,7 +130,7 @@ impl<'f> Planner<'f> {
         all
     }
 
-    /// Says of a class with rules of its own what becomes of its credentials: each pattern that it judges is open, or not.
+    /// Reports what happens to the credentials of a class with rules of its own: each of its patterns is open, or not.
     pub(super) fn tell_left(
         &mut self,
         about: &'static str,

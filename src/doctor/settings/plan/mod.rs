@@ -1,8 +1,8 @@
-//! From Django's settings to a whole `gateway.toml`.
+//! Makes a whole `gateway.toml` from Django's settings.
 //!
-//! The rule for every block: what the service does today goes on, for the people who are signed in and for the front
-//! ends that know its URLs, and nothing is let through that the service would refuse. Where that cannot be had, the
-//! path is left to the service and a finding says so. What is only guessed (a hand-made class, read from its source) is
+//! The rule for every block: what the service does today continues, for the people who are signed in and for the front
+//! ends that know its URLs, and nothing is let through that the service would refuse. Where that is impossible, the path
+//! is left to the service and a finding says so. What is only guessed (a hand-made class, read from its source) is
 //! written as a comment and never switched on.
 
 use super::ServiceAddresses;
@@ -39,33 +39,33 @@ mod toml;
 use choices::Choices;
 use toml::Toml;
 
-/// The folder of the secrets' files, below that of the configuration.
+/// The folder of the secrets' files, below the configuration's folder.
 pub(super) const SECRETS: &str = "secrets";
 
 /// The name of the one upstream.
 const UPSTREAM: &str = "django";
 
-/// What is to be written.
+/// The files to write.
 pub(super) struct Plan {
     pub(super) toml: String,
-    /// Names below [`SECRETS`], with their content.
+    /// File names below [`SECRETS`], with their contents.
     pub(super) files: Vec<(String, Secret)>,
 }
 
-/// Everything that the parts of the plan share.
+/// The state that the parts of the plan share.
 struct Planner<'f> {
     facts: &'f ProjectFacts,
     choices: Choices,
     toml: Toml,
     files: Vec<(String, Secret)>,
-    /// The routes so far: path, whether it is exact, and methods (none are all).
+    /// The routes so far: path, whether it is exact, and methods (empty for all).
     written: Vec<(String, bool, Vec<String>)>,
-    /// The patterns where the service judges credentials itself.
+    /// The patterns where the service checks credentials itself.
     left: Vec<String>,
     report: &'f mut DoctorReport,
 }
 
-/// Plans it; `report` learns what the operator should know.
+/// Makes the plan. `report` receives what the operator should know.
 pub(super) fn plan(
     facts: &ProjectFacts,
     addresses: &ServiceAddresses,
@@ -107,7 +107,7 @@ impl Planner<'_> {
         ));
     }
 
-    /// Keeps a secret for a file; its path for the configuration.
+    /// Stores a secret for a file. Returns its path for the configuration.
     fn file(&mut self, name: &str, content: &Secret) -> String {
         if !self.files.iter().any(|(taken, _)| *taken == name) {
             self.files.push((name.to_owned(), content.clone()));
@@ -115,7 +115,7 @@ impl Planner<'_> {
         format!("{SECRETS}/{name}")
     }
 
-    /// The file of `SECRET_KEY`.
+    /// Returns the file of `SECRET_KEY`.
     fn secret_key(&mut self) -> String {
         let key = self.facts.secret_key.clone();
         self.file("django-secret-key", &key)

@@ -1,10 +1,10 @@
-//! Which URL patterns strangers may use, and what must be closed so that nobody gets more.
+//! Decides which URL patterns are open to anonymous callers, and what must be closed so that nobody gets more.
 //!
-//! A pattern is open where the class of its view says so (a sign-in page, a password reset), or for the methods that the
-//! service was seen to serve to a stranger. The gateway's patterns are wider than Django's: `*` is any segment, where
-//! `<int:id>` is a number, and what is below a path is all of it. So each open pattern is held against all others of the
-//! project. Of one that strangers are not served and that would be reached through it, the gateway must either see that
-//! it is the more special one, and then it gets a route of its own that is closed; or the open one stays closed.
+//! A pattern is open if the class of its view says so (a sign-in page, a password reset), or for the methods that the
+//! service was seen to serve anonymously. The gateway's patterns are wider than Django's: `*` is any segment, where
+//! `<int:id>` is a number, and a folder is everything below its path. So each open pattern is compared with all others of
+//! the project. If it also matches one that anonymous callers are not served, then either the gateway sees that the other
+//! is more specific, and the other gets a closed route of its own; or the open pattern stays closed.
 
 use super::super::facts::UrlShape;
 
@@ -13,46 +13,46 @@ use super::super::facts::UrlShape;
 pub(super) struct Pattern<'f> {
     segments: Vec<&'f str>,
     rest: bool,
-    /// Which of the segments Django takes for a number alone. The gateway's `*` knows no such thing.
+    /// The segments that Django accepts only as numbers. The gateway's `*` has no such restriction.
     digits: &'f [usize],
 }
 
-/// What strangers may do at a pattern.
+/// What anonymous callers may do at a pattern.
 #[derive(Clone, Debug)]
 pub(super) struct OpenAccess<'f> {
     pub(super) endpoint: &'f UrlShape,
-    /// None for all of them.
+    /// The methods; `None` for all.
     pub(super) methods: Option<Vec<&'f str>>,
     pub(super) access: &'static str,
-    /// Why, for the file and the report.
+    /// The reason, for the file and the report.
     pub(super) why: String,
     pattern: Pattern<'f>,
 }
 
-/// What is to be written.
+/// The routes to write.
 pub(super) struct OpenedPattern<'f> {
     pub(super) open: Vec<OpenAccess<'f>>,
-    /// Patterns that need a closed route of their own, since an open one is wider.
+    /// Patterns that need a closed route of their own, because an open pattern is wider.
     pub(super) closed: Vec<&'f UrlShape>,
     pub(super) given_up: Vec<UnopenedPattern>,
 }
 
-/// What stays closed although strangers are served there.
+/// A pattern that stays closed although anonymous callers are served there.
 pub(super) struct UnopenedPattern {
     /// Methods and path.
     pub(super) what: String,
     /// The path that would be opened with it.
     pub(super) because: String,
-    /// Is it the class of the view that says it is for strangers?
+    /// Whether the class of its view says that it is for anonymous callers.
     pub(super) is_public: bool,
 }
 
-/// What an open pattern would do to another one.
+/// The effect of an open pattern on another one.
 enum PatternEffect {
     None,
-    /// The other one needs a route.
+    /// The other pattern needs a route of its own.
     Guard,
-    /// The other one would be open too.
+    /// The other pattern would be open too.
     Leak,
 }
 
@@ -69,7 +69,7 @@ impl<'f> Pattern<'f> {
         !self.rest && self.segments.iter().all(|segment| *segment != ANY)
     }
 
-    /// Is there a path that both take, this one as a route of the gateway's and the other one as Django reads it?
+    /// Whether some path matches both: this one as a route of the gateway, and the other one as Django reads it.
     fn meets(&self, other: &Self) -> bool {
         let pairs = self.segments.iter().zip(&other.segments).enumerate();
         let fits = pairs.into_iter().all(|(at, (ours, theirs))| {
@@ -87,7 +87,7 @@ impl<'f> Pattern<'f> {
         }
     }
 
-    /// Does the gateway prefer it to the other one, of a path that both take?
+    /// Whether the gateway prefers this pattern to the other one, for a path that matches both.
     fn is_before(&self, other: &Self) -> bool {
         for (ours, theirs) in self.segments.iter().zip(&other.segments) {
             if ours != theirs {
@@ -101,7 +101,7 @@ impl<'f> Pattern<'f> {
 
 const ANY: &str = "*";
 
-/// `\d` takes digits of every script, and those are percent-encoded here.
+/// Whether a segment may be a number. `\d` accepts digits of every script, and those are percent-encoded here.
 fn may_be_a_number(segment: &str) -> bool {
     segment.contains('%') || segment.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -120,14 +120,14 @@ impl<'f> OpenAccess<'f> {
         self.methods.as_ref().is_none_or(|methods| methods.contains(&method))
     }
 
-    /// What opening it for strangers does to a pattern that is not open to them.
+    /// Returns the effect of opening this pattern on a pattern that is not open.
     fn effect_on(&self, other: &UrlShape, theirs: &Pattern<'_>) -> PatternEffect {
         let is_its_own = other.same_view == self.endpoint.same_view;
-        // Django was asked who gets a path without a variable.
+        // Django was asked which view gets a path without a variable.
         if is_its_own || other.hidden || self.pattern.is_literal() || !self.pattern.meets(theirs) {
             return PatternEffect::None;
         }
-        // Django gives all of it to this one.
+        // Django gives every such path to this pattern.
         let comes_first = self.endpoint.total && self.endpoint.order < other.order;
         match theirs.is_before(&self.pattern) {
             _ if comes_first => PatternEffect::None,
@@ -137,7 +137,7 @@ impl<'f> OpenAccess<'f> {
     }
 }
 
-/// Takes from the candidates what would open more than them. `answered` tells which patterns the gateway answers itself.
+/// Removes the candidates that would open more than themselves. `answered` says which patterns the gateway answers itself.
 pub(super) fn opened<'f>(
     endpoints: &'f [UrlShape],
     mut open: Vec<OpenAccess<'f>>,
@@ -149,7 +149,7 @@ pub(super) fn opened<'f>(
         .map(|endpoint| (endpoint, Pattern::of(endpoint)))
         .collect();
     let mut given_up = Vec::new();
-    // What is given up is no longer open to others.
+    // A pattern that is given up no longer counts as open for the others.
     loop {
         let before = open.clone();
         let admits = |other: &UrlShape, method: &str| {
@@ -198,14 +198,14 @@ pub(super) fn opened<'f>(
     OpenedPattern { open, closed, given_up }
 }
 
-/// The patterns that lie within an open one and are not open themselves.
+/// Returns the patterns that lie within an open one and are not open themselves.
 fn guards<'f>(
     patterns: &[(&'f UrlShape, Pattern<'f>)],
     open: &[OpenAccess<'f>],
 ) -> Vec<&'f UrlShape> {
     let mut found: Vec<(&'f UrlShape, &Pattern<'f>)> = Vec::new();
     for (other, theirs) in patterns {
-        // The admin has a route in any case, and one that is open for some methods is closed for the others.
+        // The admin has a route in any case, and a pattern that is open for some methods is closed for the others.
         let has_a_route = matches!(other.kind.as_str(), "admin" | "files")
             || open.iter().any(|one| std::ptr::eq(one.endpoint, *other));
         let is_within =
@@ -215,7 +215,7 @@ fn guards<'f>(
             found.push((other, theirs));
         }
     }
-    // Below a folder that is closed nothing else need be.
+    // Below a closed folder, no other pattern needs to be closed.
     let covered = |theirs: &Pattern<'_>| {
         found.iter().any(|(_, folder)| {
             folder.rest
@@ -228,5 +228,5 @@ fn guards<'f>(
     found.iter().filter(|(_, theirs)| !covered(theirs)).map(|(one, _)| *one).collect()
 }
 
-/// What a route takes without `methods`.
+/// The methods of a route without `methods`.
 pub(super) const ALL: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];

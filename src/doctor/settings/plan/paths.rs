@@ -6,7 +6,7 @@ use super::toml::Toml;
 use crate::config::OwnPath;
 use crate::doctor::finding::Weight;
 
-/// What a view of Django REST framework's answers that signs in with a session, for the reader to change.
+/// The answers of a Django REST framework view that signs in with a session, for the operator to change.
 const ANSWERS: [(&str, &str); 3] = [
     ("answers.success", r#"{ status = 200, body = '{"message":"success"}' }"#),
     ("answers.missing", r#"{ status = 400, body = '{"detail":"Malformed request."}' }"#),
@@ -20,10 +20,10 @@ const LOGOUT_ANSWERS: [(&str, &str); 2] = [
     ),
 ];
 
-/// What serializers of projects' own add most often.
+/// The members that projects' own serializers add most often.
 const EXAMPLE: &str = r#"{ username = "{user.name}" }"#;
 
-/// Where an own path goes whose default the project has itself.
+/// The prefix for an own path whose default path the project uses itself.
 const ELSEWHERE: &str = "/doorwarden";
 
 /// The issuer of SimpleJWT's tokens, by its kind.
@@ -31,7 +31,7 @@ const SIMPLEJWT: &str = "simplejwt";
 
 impl Planner<'_> {
     pub(super) fn paths(&mut self) {
-        // Own paths are off then, unless they are written.
+        // In this mode own paths are off, unless the file contains them.
         if self.choices.follows {
             self.toml.section("What the gateway answers itself");
             self.toml.table("[paths]");
@@ -84,7 +84,7 @@ impl Planner<'_> {
         self.tokens(jwt);
     }
 
-    /// Views that make tokens of the project's own: what they add is not to be seen, so that the blocks are comments.
+    /// Writes the views that make the project's own tokens, as comments: what they add cannot be seen.
     fn custom_aliases(&mut self, jwt: &SimpleJwtSettings) {
         let mut block = Toml::default();
         for endpoint in self.facts.urls.endpoints.iter().filter(|one| one.exact) {
@@ -109,7 +109,7 @@ impl Planner<'_> {
         self.toml.commented(&block);
     }
 
-    /// `claims`, as a comment, where tokens have some of the project's own.
+    /// Writes `claims` as a comment, if the tokens have claims of the project's own.
     pub(super) fn claims_hint(&mut self, why: &str) {
         if self.choices.custom_tokens {
             let mut hint = Toml::default();
@@ -136,12 +136,12 @@ impl Planner<'_> {
         }
     }
 
-    /// What the gateway answers at a path of the project's, if it can answer what the view there would.
+    /// Returns what the gateway answers at a path of the project, if it can answer as the view there would.
     ///
-    /// Where the project makes the tokens itself, their claims are its own: whoever makes them refreshes them.
+    /// If the project makes the tokens itself, it also refreshes them, because their claims are its own.
     pub(super) fn alias_of(&self, endpoint: &UrlShape) -> Option<OwnPath> {
         self.choices.simplejwt?;
-        // Where the service goes on signing people in, it is the one that gives out tokens.
+        // If the service continues to sign people in, it issues the tokens.
         let is_other = !endpoint.exact || endpoint.custom || endpoint.hidden || endpoint.stray;
         if self.choices.follows || is_other {
             return None;
@@ -159,8 +159,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Views of the project's own that sign in with a session: what they answer is not to be seen in settings, so that the
-    /// blocks are comments, and the paths stay the service's.
+    /// Writes the project's own views that sign in with a session, as comments: settings do not show what they answer. The
+    /// paths stay the service's.
     fn session_aliases(&mut self) {
         let facts = self.facts;
         let Some(sessions) = &facts.sessions else { return };
@@ -207,7 +207,7 @@ impl Planner<'_> {
         self.tell_what_lies_below(&endpoint.path);
     }
 
-    /// An own path is exact: what lies below it goes on to the service, as a signed-in route.
+    /// Reports the paths below an own path, which is exact: they are forwarded to the service, by a signed-in route.
     fn tell_what_lies_below(&mut self, path: &str) {
         let below: Vec<&str> = self
             .facts
@@ -237,7 +237,7 @@ impl Planner<'_> {
     }
 }
 
-/// Can the gateway give out the service's sliding tokens?
+/// Whether the gateway can issue the service's sliding tokens.
 fn slides(jwt: &SimpleJwtSettings) -> bool {
     jwt.takes("sliding") && !jwt.custom_sliding
 }

@@ -1,4 +1,4 @@
-//! What is taken over only by proof, and what is written where there is none.
+//! Tests what is taken over only with proof, and what is written without it.
 
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ fn one_obstacle_leaves_the_sign_in_to_the_service() {
         says(&said, mark, words);
         assert!(plan.toml.contains("[sign_in]\nmode = \"follow\""), "{}", plan.toml);
         assert_eq!(config.sign_in.mode, SignInMode::Follow);
-        // Nothing of the gateway's own stands for what the service gives.
+        // Nothing of the gateway's own replaces what the service gives.
         for absent in [
             "[[paths.alias]]",
             "[[identity.form]]",
@@ -79,10 +79,10 @@ fn the_services_own_sign_ins_are_observed() {
         endpoint("/api/token/", "simplejwt-obtain"),
         endpoint("/api/token/refresh/", "simplejwt-refresh"),
         endpoint("/accounts/password_reset/", "password-reset"),
-        // What it calls is known of its page.
+        // The names of the inputs are known from its page.
         {"path": "/member/*/in/", "exact": false, "kind": "login", "view": "shop.views.In", "custom": true,
          "form": {"username": "nick", "password": "secret"}},
-        // They call `login` and are not for strangers, or are not where they seem to be.
+        // These call `login` but are not for anonymous callers, or are not where they seem to be.
         {"path": "/checkout/", "exact": true, "kind": "login", "guessed": true, "view": "shop.Checkout", "custom": false},
         {"path": "/old/in/", "exact": true, "kind": "login", "hidden": true, "view": "shop.views.In", "custom": false},
         {"path": "/all/", "exact": false, "rest": true, "kind": "login", "view": "shop.views.In", "custom": false},
@@ -108,7 +108,7 @@ fn the_services_own_sign_ins_are_observed() {
     );
 }
 
-/// Kind, path, name's field, what success looks like, and whose tokens the answer has.
+/// Returns kind, path, the name's field, what success looks like, and whose tokens the answer has.
 fn value_of(block: &str) -> String {
     let block = block.split("\n[").next().unwrap_or_default();
     let value = |key: &str| {
@@ -180,7 +180,7 @@ fn what_a_manager_adds_and_who_has_a_second_factor_is_written() {
     says(&said, Weight::Failure, "shop.own_fido may hold second factors");
 }
 
-/// django CMS takes the password of its toolbar's form at a path of its own, which nobody can open.
+/// django CMS accepts the password of its toolbar's form at a path of its own, which nobody can open.
 #[test]
 fn what_cannot_be_opened_is_no_login_page() {
     for (answers, page) in
@@ -209,12 +209,12 @@ fn tokens_of_a_class_with_rules_of_its_own_are_not_taken_over() {
     assert_eq!(kinds(&config), ["simplejwt", "django-session"]);
     says(&said, Weight::Failure, "shop.Expiring has its own authenticate_credentials");
 
-    // The stock class beside it reads the same header: the gateway cannot tell for which view a token is.
+    // The stock class beside it reads the same header: the gateway cannot know for which view a token is.
     let stock = class("rest_framework.authentication.TokenAuthentication", "drf-token", json!([]));
     let (_, config, _) = of(json!([stock, class("shop.Expiring", "drf-token", own.clone())]));
     assert_eq!(kinds(&config), ["simplejwt", "django-session"]);
 
-    // One with another word before the token is in nobody's way.
+    // A class with another word before the token does not interfere.
     let mut other = class("shop.Expiring", "drf-token", own.clone());
     other["keyword"] = json!("Partner");
     let (_, config, _) = of(json!([stock, other]));
@@ -249,7 +249,7 @@ fn a_service_with_several_login_pages_says_itself_where_one_signs_in() {
             endpoint("/accounts/login/", "login"),
             asks("/account/", "/accounts/login/"),
             asks("/dashboard/", "/dashboard/login/"),
-            // Only where it was asked.
+            // The service was seen to redirect from one path of this pattern only.
             asks("/dashboard/*/edit/", "/dashboard/login/"),
         ]);
         let (plan, config, _) = planned(project);

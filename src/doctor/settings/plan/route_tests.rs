@@ -1,4 +1,4 @@
-//! What strangers may do behind the routes that are planned: never more than they were served, and never less.
+//! Tests what anonymous callers may do behind the planned routes: never more than they were served, and never less.
 
 use http::Method;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use crate::gate::{RouteMatch, RouteTable};
 use crate::wire::host::Host;
 use crate::wire::path::CanonicalPath;
 
-/// URL patterns in Django's order: shape, kind, the methods that strangers are served, and marks.
+/// Returns URL patterns in Django's order: shape, kind, the methods that anonymous callers are served, and marks.
 fn urls(patterns: &[(&str, &str, &[&str], &str)]) -> Value {
     let one = |(at, (path, kind, served, marks)): (usize, &(&str, &str, &[&str], &str))| {
         let has = |mark: &str| marks.contains(mark);
@@ -37,7 +37,7 @@ fn config_of(patterns: &[(&str, &str, &[&str], &str)]) -> (Config, Vec<(Weight, 
     (config, said)
 }
 
-/// What a request meets: the access of its route.
+/// Returns the access of the route that a request meets.
 fn access(config: &Config, method: &str, path: &str) -> Access {
     let host = Host::parse("shop.example").unwrap();
     let path = CanonicalPath::parse(path).unwrap();
@@ -108,21 +108,21 @@ fn strangers_are_served_what_they_were_served_and_nothing_else() {
 
 #[test]
 fn what_a_wider_route_would_open_too_stays_closed() {
-    // Patterns, and whether strangers are served /x/7/ in the end.
+    // Each case has patterns, and whether anonymous callers are served /x/7/ in the end.
     for (patterns, expected) in [
-        // Django tries numbers first, and other words are another view's.
+        // Django tries numbers first, and gives other words to another view.
         (&[("/x/*/", "", GET, ""), ("/x/*/", "", NONE, "")][..], Access::SignedIn),
         (&[("/x/*/", "", GET, ""), ("/x/*/", "", GET, "")], Access::Optional),
-        // The first takes every segment: nothing is left for the second.
+        // The first pattern takes every segment, so nothing is left for the second.
         (&[("/x/*/", "", GET, "total"), ("/x/*/", "", NONE, "")], Access::Optional),
         (&[("/x/*/", "", NONE, "total"), ("/x/*/", "", GET, "total")], Access::SignedIn),
-        // The same view by another name.
+        // The second pattern leads to the same view.
         (&[("/x/*/", "", GET, "same"), ("/x/*/", "", NONE, "same")], Access::Optional),
-        // A catch-all that is not for strangers gets what the number leaves.
+        // A catch-all that is not for anonymous callers gets what the number leaves.
         (&[("/x/*/", "", GET, ""), ("/", "", NONE, "rest")], Access::SignedIn),
         (&[("/x/*/", "", GET, ""), ("/", "", GET, "rest")], Access::Optional),
         (&[("/x/*/", "", GET, ""), ("/*/7/", "", NONE, "")], Access::SignedIn),
-        // Shapes that nobody meant open nothing, and close what they take.
+        // Unintended shapes open nothing, and close what they take.
         (&[("/x/", "", GET, "rest stray")], Access::SignedIn),
         (&[("/x/*/", "", GET, ""), ("/x/", "", NONE, "rest stray")], Access::SignedIn),
         (&[("/x/7/", "", GET, "hidden")], Access::SignedIn),
@@ -181,10 +181,10 @@ fn a_sign_in_that_cannot_be_opened_alone_is_a_failure() {
     assert_eq!(access(&config, "POST", "/x/login/"), Access::SignedIn);
 }
 
-/// Django's `<int:id>` takes no word, so that a word beside it is nobody else's.
+/// Django's `<int:id>` takes no word, so a word beside it belongs to no other view.
 #[test]
 fn a_number_is_no_word() {
-    // The segments that are numbers, counted from the first.
+    // The indexes of the segments that are numbers.
     for (digits, said_so) in [(json!([1]), false), (json!([]), true)] {
         let mut project = project();
         let mut document = endpoint("/documents/*/*", "");
@@ -204,7 +204,7 @@ fn a_number_is_no_word() {
     }
 }
 
-/// A front end of REST framework's looks for the status that the service gives, 403 where its first class has no challenge.
+/// A front end of REST framework expects the status that the service gives, 403 where its first class has no challenge.
 #[test]
 fn scripts_are_refused_as_the_service_would() {
     let mut project = project();
@@ -260,7 +260,7 @@ fn words_in_a_path_open_nothing() {
             assert_eq!(access(&config, method, path), Access::SignedIn, "{method} {path}");
         }
     }
-    // Nor does a source that mentions `login`, where strangers are not served.
+    // A source that mentions `login` opens nothing either, if anonymous callers are not served.
     let (config, _) = config_of(&[("/checkout/", "login", NONE, "guessed")]);
     assert_eq!(access(&config, "POST", "/checkout/"), Access::SignedIn);
     let (config, _) = config_of(&[("/api/sign-in", "login", POST, "guessed")]);

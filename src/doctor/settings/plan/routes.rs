@@ -1,7 +1,7 @@
-//! `[[route]]`: what strangers may use, what asks for a sign-in, and what each is told.
+//! `[[route]]`: what anonymous callers may use, what requires a sign-in, and which identity each route forwards.
 //!
-//! Nothing is open by a word in its path. What is open is so by the class of its view, or because a stranger was served
-//! there: see [`open`](super::open).
+//! Nothing is open because of a word in its path. A pattern is open because of the class of its view, or because an
+//! anonymous caller was served there: see [`open`](super::open).
 
 use super::super::facts::{ProjectFacts, UrlShape};
 use super::forms::TOKEN;
@@ -13,7 +13,7 @@ use crate::config::OwnPath;
 use crate::doctor::finding::Weight;
 use crate::wire::path::CanonicalPath;
 
-/// What people reach before they are signed in, whatever the method.
+/// Kinds of view that people reach before they are signed in, whatever the method.
 const PUBLIC: [(&str, &str); 23] = [
     ("login", "the service's own sign-in"),
     ("sign-in-step", "part of the service's own sign-in"),
@@ -49,7 +49,7 @@ impl Planner<'_> {
         let facts = self.facts;
         let (bearer, own) = self.form_names();
         let cookie = &*self.cookie_forms();
-        // Who has no token yet must reach where it is given out.
+        // A caller without a token must be able to reach the place where it is issued.
         let unless_token = |form: Option<&'static str>| form.filter(|form| *form != TOKEN);
         let cookie_unless_token: Vec<&str> =
             cookie.iter().copied().filter(|form| *form != TOKEN).collect();
@@ -58,7 +58,7 @@ impl Planner<'_> {
             let Some(path) = route_path(admin) else { continue };
             if self.choices.sessions || self.choices.remote_user.is_some() {
                 let bearer = bearer.filter(|_| self.choices.remote_user.is_some());
-                // It reads the session alone.
+                // The admin reads only the session.
                 let cookie = own.as_slice();
                 self.route(
                     &Written::folder(&path, "signed-in", "the Django admin"),
@@ -81,11 +81,11 @@ impl Planner<'_> {
                 (&other.endpoint.path, other.endpoint.rest)
                     == (&one.endpoint.path, one.endpoint.rest)
             };
-            // Two patterns of the project's can be one of the gateway's.
+            // Two patterns of the project can be the same pattern of the gateway.
             if opened.open.iter().position(is_first) != Some(at) {
                 continue;
             }
-            // Its view takes a name and a password as the gateway would.
+            // Its view accepts a name and a password as the gateway would.
             let leaves_all = obtains(&one.endpoint.kind) && self.writes_basic();
             let credentials = self.credentials(one.endpoint);
             if !self.judges(one.endpoint).is_empty() {
@@ -95,7 +95,7 @@ impl Planner<'_> {
             let is_public = one.access == "public";
             let sets_session = SESSIONS.contains(&one.endpoint.kind.as_str());
             let (its_bearer, its_cookie) = match is_public {
-                // A caller with a cookie is left the one that the view is about to give them.
+                // A caller with a cookie keeps the one that the view is about to set.
                 true if sets_session => (unless_token(bearer), &[][..]),
                 true => (unless_token(bearer), &*cookie_unless_token),
                 false => (bearer, cookie),
@@ -139,7 +139,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Pages from which the service sends strangers to another page than the one to which the gateway would.
+    /// Writes pages from which the service redirects anonymous callers to another login page than the gateway would.
     fn other_login_pages(&mut self, bearer: Option<&str>, cookie: &[&str]) {
         let Some(login_path) = self.login_path().filter(|_| self.choices.follows) else { return };
         let facts = self.facts;
@@ -154,11 +154,11 @@ impl Planner<'_> {
         }
     }
 
-    /// Views of REST framework's that refuse strangers otherwise than the project's default does.
+    /// Writes views of REST framework that refuse anonymous callers otherwise than the project's default does.
     fn other_refusals(&mut self, bearer: Option<&str>, cookie: &[&str]) {
         let facts = self.facts;
         let default = default_challenge(facts);
-        // The blocks for a hand-made token have routes of their own to the views that read it alone.
+        // The blocks for a hand-made token have routes of their own to the views that read only that token.
         let by_hand = |path: &String| {
             let mut classes = facts.classes().filter(|class| class.hand_made.is_some());
             classes.any(|class| class.alone_at.contains(path))
@@ -173,7 +173,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Static files and uploads: by their settings, and wherever Django's own view for files is, with nothing around it.
+    /// Writes static files and uploads: from their settings, and wherever Django's own view for files is, unwrapped.
     fn files(&mut self) {
         let facts = self.facts;
         let mut public: Vec<(String, &str)> = Vec::new();
@@ -207,7 +207,7 @@ impl Planner<'_> {
         self.report.add(Weight::Fine, "public", format!("{path} ({why})"));
     }
 
-    /// What was asked for as a stranger, and what came of it.
+    /// Reports what was requested anonymously, and the results.
     fn tell_asked(&mut self, open: &[String], given_up: &[UnopenedPattern]) {
         let urls = &self.facts.urls;
         if !open.is_empty() {
@@ -298,7 +298,7 @@ impl Planner<'_> {
         }
     }
 
-    /// What strangers may do there: by the class of the view, else by what was answered to one.
+    /// Returns what anonymous callers may do there: by the class of the view, or else by the answers that one got.
     fn candidate<'e>(&self, endpoint: &'e UrlShape) -> Option<OpenAccess<'e>> {
         if endpoint.stray || endpoint.hidden || self.alias_of(endpoint).is_some() {
             return None;
@@ -323,7 +323,7 @@ impl Planner<'_> {
         }
         let methods: Vec<&str> = endpoint.served.keys().map(String::as_str).collect();
         let shown = endpoint.served.values().next()?;
-        // It signs people in, and strangers may: the cookie that it sets must not be taken for another.
+        // The view signs people in, and anonymous callers may do so: the cookie that it sets must not be replaced by another.
         let signs_in = endpoint.guessed
             && matches!(endpoint.kind.as_str(), "login" | "hand-made-obtain")
             && endpoint.served.contains_key("POST");
@@ -342,7 +342,7 @@ impl Planner<'_> {
     }
 
     fn route(&mut self, written: &Written<'_>, bearer: Option<&str>, cookie: &[&str]) {
-        // Two settings can say the same place.
+        // Two settings can name the same place.
         if self.written.iter().any(|(path, exact, methods)| {
             let same = *path == written.path && *exact == written.exact;
             same && (methods.is_empty()
@@ -408,7 +408,7 @@ impl Planner<'_> {
         }
     }
 
-    /// From its path; each has its own.
+    /// Returns a unique name for the route, from its path.
     fn route_name(&mut self, path: &str) -> String {
         let words = path
             .split(|letter: char| !letter.is_ascii_alphanumeric())
@@ -424,20 +424,20 @@ impl Planner<'_> {
     }
 }
 
-/// How the project's views of REST framework's refuse a stranger, if it says so itself: that is for all that no view is
-/// known of. A browser that meets `Basic` there would ask for a name and a password for an image.
+/// Returns how the project's REST framework views refuse anonymous callers, if the project sets it: for all paths without a
+/// known view. A browser that gets `Basic` there would ask for a name and a password for an image.
 fn default_challenge(facts: &ProjectFacts) -> Option<&str> {
     let rest = facts.rest_framework.as_ref().filter(|rest| rest.written)?;
     let is_basic = rest.challenge.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("basic"));
     (!is_basic).then_some(rest.challenge.as_str())
 }
 
-/// How a view of REST framework's refuses a stranger; none for other views.
+/// Returns how a REST framework view refuses an anonymous caller; `None` for other views.
 fn challenge_of(endpoint: &UrlShape) -> Option<&str> {
     (!endpoint.judged_by.is_empty()).then_some(endpoint.challenge.as_str())
 }
 
-/// The first of them, a line each.
+/// Returns the first lines of a list, one below the other.
 fn some_of(lines: &[&str]) -> String {
     let mut some = lines.iter().take(LINES).copied().collect::<Vec<_>>().join("\n");
     if lines.len() > LINES {
@@ -446,25 +446,25 @@ fn some_of(lines: &[&str]) -> String {
     some
 }
 
-/// So many lines of a list are told.
+/// The most lines of a list that are reported.
 const LINES: usize = 15;
 
-/// A route in the making.
+/// A route to write.
 #[derive(Clone)]
 struct Written<'w> {
     path: String,
     exact: bool,
-    /// All, if there are none.
+    /// The methods; empty for all.
     methods: Vec<&'w str>,
     access: &'w str,
     why: &'w str,
-    /// Does the gateway look at no credential there?
+    /// Whether the gateway reads no credential there.
     leaves_all: bool,
-    /// What it looks at; all that there is, if there are none.
+    /// The credentials that the gateway reads; empty for all.
     credentials: Vec<String>,
-    /// Does the service say where one signs in for it?
+    /// Whether the service decides where users sign in for it.
     redirects: bool,
-    /// How a view of REST framework's refuses a stranger; none for the project's default.
+    /// How a REST framework view refuses an anonymous caller; `None` for the project's default.
     challenge: Option<&'w str>,
 }
 
@@ -497,7 +497,7 @@ impl<'w> Written<'w> {
         }
     }
 
-    /// Where Django redirects to the path itself.
+    /// Creates the route on which Django redirects to the path itself.
     fn without_slash(one: &'w OpenAccess<'w>) -> Self {
         let path = one.endpoint.path.trim_end_matches('/').to_owned();
         let why = "APPEND_SLASH: a redirect";
@@ -507,7 +507,7 @@ impl<'w> Written<'w> {
 
     fn closed(endpoint: &'w UrlShape) -> Self {
         let path = match endpoint.rest {
-            // A folder whose last segment is a variable is closed from there on.
+            // A folder whose last segment is a variable is closed from the folder above it.
             true => endpoint.path.trim_end_matches("*/").to_owned(),
             false => endpoint.path.clone(),
         };
@@ -516,7 +516,7 @@ impl<'w> Written<'w> {
         Self { path, exact: !endpoint.rest, challenge, ..Self::folder("", "signed-in", why) }
     }
 
-    /// The methods that it leaves out.
+    /// Returns the methods that the route leaves out.
     fn others(&self) -> Option<Vec<&'w str>> {
         let left = || ALL.into_iter().filter(|one| !self.methods.contains(one)).collect();
         (!self.methods.is_empty()).then(left)
@@ -534,7 +534,7 @@ impl std::fmt::Display for Written<'_> {
     }
 }
 
-/// A URL that is a path of this host, and not all of it.
+/// Returns the path of a URL on this host, unless it is the root.
 fn local(url: &str) -> Option<String> {
     if url.starts_with("//") || url.contains("://") {
         return None;
@@ -542,7 +542,7 @@ fn local(url: &str) -> Option<String> {
     route_path(url)
 }
 
-/// A path that a route can have: canonical, and cut to whole segments.
+/// Returns a path that a route can have: canonical, and cut to whole segments.
 pub(super) fn route_path(path: &str) -> Option<String> {
     let path = CanonicalPath::parse(path).ok()?;
     (path.as_str() != "/").then(|| path.as_str().to_owned())

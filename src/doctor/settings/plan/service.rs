@@ -6,11 +6,11 @@ use super::toml::quoted;
 use super::{Planner, UPSTREAM};
 use crate::doctor::finding::Weight;
 
-/// What people without a password look for on a page that asks for one.
+/// The links that people without a password need on a page that asks for one.
 const LINKS: [(&str, &str); 2] =
     [("password-reset", "Forgot your password?"), ("sign-up", "Create an account")];
 
-/// `session.absolute_timeout`, which an idle one must not exceed.
+/// The seconds of `session.absolute_timeout`, which an idle timeout must not exceed.
 const ABSOLUTE: u64 = 30 * 86_400;
 
 impl Planner<'_> {
@@ -50,7 +50,7 @@ impl Planner<'_> {
         }
     }
 
-    /// How the service learns that a request came over TLS.
+    /// Reports how the service learns that a request came over TLS.
     fn scheme(&mut self, addresses: &ServiceAddresses) {
         let facts = self.facts;
         let header = facts.proxy_ssl_header.first().map(String::as_str);
@@ -92,7 +92,7 @@ impl Planner<'_> {
         self.client_addresses();
     }
 
-    /// Django answers 400, without a word, to a host that it does not know.
+    /// Reports the hosts. Django answers 400 to an unknown one, without an explanation.
     fn hosts(&mut self, addresses: &ServiceAddresses) {
         let facts = self.facts;
         let allowed = &facts.allowed_hosts;
@@ -107,7 +107,7 @@ impl Planner<'_> {
                     })
             })
         };
-        // With DEBUG and without names, this machine's own are allowed.
+        // With DEBUG and without names, this machine's own names are allowed.
         if is_open(listens) || (facts.debug && allowed.is_empty()) {
             return;
         }
@@ -134,7 +134,7 @@ impl Planner<'_> {
         );
     }
 
-    /// What counts by address: behind a proxy, everybody has the proxy's.
+    /// Reports what counts by address: behind a proxy, all clients have the proxy's.
     fn client_addresses(&mut self) {
         for one in self.facts.proof.iter().flat_map(|proof| &proof.address_readers) {
             if one.is_right {
@@ -162,7 +162,7 @@ impl Planner<'_> {
         let toml = &mut self.toml;
         toml.section("Sessions of the gateway");
         toml.table("[session]");
-        // Where the service signs people in, its sessions end when it says.
+        // If the service signs people in, it decides when its sessions end.
         if let (Some(sessions), false) = (&facts.sessions, self.choices.follows) {
             let idle = sessions.age.clamp(60, ABSOLUTE);
             toml.duration("idle_timeout", idle, "SESSION_COOKIE_AGE");
@@ -183,7 +183,7 @@ impl Planner<'_> {
         }
     }
 
-    /// The gateway's page leads to what it does not have itself.
+    /// Writes the links from the gateway's page to what the gateway does not have itself.
     pub(super) fn login(&mut self) {
         let methods = &self.facts.urls.sign_in_by;
         if !methods.is_empty() && *methods != ["username"] {

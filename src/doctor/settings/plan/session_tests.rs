@@ -1,4 +1,4 @@
-//! Sessions that the gateway makes, wherever the service keeps them; and what custom tokens are told.
+//! Tests the sessions that the gateway makes, wherever the service stores them; and the hints about custom tokens.
 
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ fn sessions_are_made_where_the_service_keeps_them() {
         matches!(form(&config).engine, FormEngine::SignedCookies { max_age } if max_age == two_weeks)
     );
 
-    // Without rows, no date is without its zone.
+    // Without rows, no date lacks its time zone.
     let mut cached = in_redis("cache", REDIS);
     cached["use_tz"] = json!(false);
     let (plan, config, _) = planned(cached);
@@ -113,7 +113,7 @@ fn tokens_of_the_projects_own_are_told_of_extra_and_claims() {
     project["simplejwt"]["blacklist"] = json!(true);
     let (plan, config, said) = planned(project);
     says(&said, Weight::Warning, "obtaining and refreshing is left to the service");
-    // What the service took back is taken back, although no refresh token comes here.
+    // What the service revoked is refused, although no refresh token comes here.
     let IssuerKind::SimpleJwt(jwt) = &config.issuers[0].kind else { panic!("{}", plan.toml) };
     assert!(jwt.blacklist.is_some() && !jwt.adopt_refresh_tokens, "{}", plan.toml);
     let at = |config: &Config, path: &str| config.paths.iter().any(|entry| entry.path == path);

@@ -1,4 +1,4 @@
-//! Django's sessions: those that there are, as credentials, and those that the gateway makes.
+//! Django's sessions: the existing ones, as credentials, and those that the gateway makes.
 
 use super::super::facts::{Cache, DjangoDatabase, DjangoSessionSettings, ProjectFacts};
 use super::Planner;
@@ -6,24 +6,24 @@ use super::forms::SESSION;
 use super::toml::duration;
 use crate::doctor::finding::Weight;
 
-/// The built-in serializer that is no pickle.
+/// The built-in serializer that does not use pickle.
 const JSON: &str = "django.contrib.sessions.serializers.JSONSerializer";
-/// The cache whose entries have the form that the gateway knows.
+/// The cache whose entries have the format that the gateway knows.
 const REDIS: &str = "django.core.cache.backends.redis.RedisCache";
 const MODEL_BACKEND: &str = "django.contrib.auth.backends.ModelBackend";
 
-/// A session that the gateway makes is good for no longer: it is renewed at half of it.
+/// The longest validity, in seconds, of a session that the gateway makes; it is renewed at half of it.
 const LONGEST: u64 = 3600;
 
 const DAY: u64 = 86_400;
 
 impl DjangoSessionSettings {
-    /// Are they rows of a table?
+    /// Whether the sessions are rows of a table.
     pub(super) fn has_rows(&self) -> bool {
         matches!(self.engine.as_str(), "db" | "cached_db")
     }
 
-    /// Why the gateway cannot read or make them.
+    /// Returns why the gateway cannot read or make them.
     pub(super) fn problem(&self, facts: &ProjectFacts) -> Option<String> {
         if !self.built_in {
             return Some(format!("SESSION_ENGINE is {:?}", self.engine));
@@ -38,7 +38,7 @@ impl DjangoSessionSettings {
                     None | Some("") => {
                         Some("their database is none that the gateway knows".to_owned())
                     }
-                    // There, dates are without a zone.
+                    // In these databases, dates have no time zone.
                     Some("sqlite" | "mysql") if !facts.use_tz => Some("USE_TZ is off".to_owned()),
                     Some(_) => None,
                 }
@@ -70,7 +70,7 @@ impl Cache {
 }
 
 impl<'f> Planner<'f> {
-    /// The sessions that people have now.
+    /// Writes the issuer of the sessions that people have now.
     pub(super) fn session_issuer(&mut self) {
         let facts = self.facts;
         let Some(sessions) = facts.sessions.as_ref().filter(|sessions| sessions.middleware) else {
@@ -106,7 +106,7 @@ impl<'f> Planner<'f> {
         } else if let ("cache", Some(cache)) = (sessions.engine.as_str(), &sessions.cache) {
             self.session_cache(cache);
         }
-        // What is left of a session's time tells when it was saved, and how long a denied one could come back.
+        // A session's remaining time shows when it was saved, and how long a denied one could come back.
         let age = sessions.age.clamp(60, 3660 * DAY);
         self.toml.duration("max_age", age, "SESSION_COOKIE_AGE");
         self.report.add(
@@ -119,7 +119,7 @@ impl<'f> Planner<'f> {
         );
     }
 
-    /// The sessions that views and the admin get.
+    /// Writes the form of the sessions that views and the admin get.
     pub(super) fn session_form(&mut self, sessions: &DjangoSessionSettings) {
         let facts = self.facts;
         self.toml.note("Views and an admin that want a Django session get one of the gateway's making, kept where the service keeps its own.");
@@ -178,7 +178,7 @@ impl<'f> Planner<'f> {
         self.report.tell(Weight::Note, "sessions", what, says);
     }
 
-    /// What it takes to write rows.
+    /// Describes what it takes to write rows.
     fn says_of_rows(&self, sessions: &DjangoSessionSettings) -> String {
         let table = &sessions.table;
         match self.session_server(sessions) {
@@ -192,7 +192,7 @@ impl<'f> Planner<'f> {
         }
     }
 
-    /// The cache that the service reads before the table: there, a session that ended must go too.
+    /// Writes the cache that the service reads before the table: a session that ended must be removed there too.
     fn copies(&mut self, cache: Option<&Cache>) {
         let why = match cache.map(Cache::problem) {
             Some(None) => {
@@ -212,13 +212,13 @@ impl<'f> Planner<'f> {
         );
     }
 
-    /// The database server that sessions are written to.
+    /// Returns the database server to which sessions are written.
     fn session_server(&self, sessions: &DjangoSessionSettings) -> Option<&'f DjangoDatabase> {
         let database = self.facts.database(&sessions.database)?;
         (sessions.has_rows() && database.kind != "sqlite").then_some(database)
     }
 
-    /// Where the sessions' table is, if that is not where the users are.
+    /// Writes the database of the sessions' table, if it is not the users'.
     fn session_database(&mut self, sessions: &DjangoSessionSettings) {
         let facts = self.facts;
         let users = facts.user.as_ref().map(|user| user.database.as_str());

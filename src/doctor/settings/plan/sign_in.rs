@@ -1,8 +1,8 @@
-//! Who signs people in: the gateway in the service's place, or the service, and the gateway follows.
+//! Decides who signs people in: the gateway in the service's place, or the service, and the gateway follows.
 //!
-//! The gateway takes the sign-in over only where Django was asked and every answer was the same. One obstacle is enough
-//! for `[sign_in] mode = "follow"`, and each has a line in the report and in the file: whoever removes them all can let
-//! the gateway sign in.
+//! The gateway takes the sign-in over only if Django was asked and every answer was the same. One obstacle is enough for
+//! `[sign_in] mode = "follow"`, and each has a line in the report and in the file: an operator who removes them all can
+//! let the gateway sign in.
 
 use super::super::facts::{ProjectFacts, UrlShape};
 use super::super::proof::{ColumnCondition, ObstacleEffect, SignInProof};
@@ -12,7 +12,7 @@ use crate::django::hashers::PasswordHasher;
 use crate::doctor::finding::{DoctorReport, Weight};
 use crate::wire::path::CanonicalPath;
 
-/// Kinds of view that sign people in, up and out, each with what right credentials are answered with.
+/// Kinds of view that sign people in, up and out, each with the answer to valid credentials.
 const OBSERVED: [(&str, &str, Success); 15] = [
     ("login", "sign-in", Success::Session),
     ("dj-rest-auth-login", "sign-in", Success::Status),
@@ -31,7 +31,7 @@ const OBSERVED: [(&str, &str, Success); 15] = [
     ("simplejwt-blacklist", "sign-out", Success::None),
 ];
 
-/// What the name is called in a package's own form.
+/// The name of the user name's field in a package's own form.
 const FIELDS: [(&str, &str); 4] = [
     ("allauth.account.", "login"),
     ("two_factor.", "auth-username"),
@@ -42,18 +42,18 @@ const FIELDS: [(&str, &str); 4] = [
 /// How an answer shows that somebody was signed in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Success {
-    /// It sets a session that has a user, which the gateway sees by itself.
+    /// The answer sets a session that has a user, which the gateway sees by itself.
     Session,
-    /// 200 or 201: there is no session, and tokens are in the body.
+    /// The status is 200 or 201: there is no session, and tokens are in the body.
     Status,
-    /// 200, and SimpleJWT's tokens are in the body, which the gateway can read.
+    /// The status is 200, and SimpleJWT's tokens are in the body, which the gateway can read.
     Tokens,
-    /// The same, for a refresh token.
+    /// As [`Success::Tokens`], for a refresh token.
     Refreshed,
     None,
 }
 
-/// Does the service go on signing people in? Says why.
+/// Whether the service continues to sign people in. Reports why.
 pub(super) fn follows(facts: &ProjectFacts, report: &mut DoctorReport) -> bool {
     let Some(proof) = &facts.proof else {
         report.tell(
@@ -114,7 +114,7 @@ fn unknown_hashes(proof: &SignInProof) -> impl Iterator<Item = (&str, u64)> {
 }
 
 impl<'f> Planner<'f> {
-    /// `[sign_in]`, where the service goes on doing it.
+    /// Writes `[sign_in]`, if the service continues to sign people in.
     pub(super) fn sign_in(&mut self) {
         if !self.choices.follows {
             self.login_page();
@@ -145,10 +145,10 @@ impl<'f> Planner<'f> {
                 continue;
             };
             let here = (*kind, endpoint.path.clone());
-            // Who calls Django's `login` may be a checkout, or a page for staff: strangers must be let in.
+            // A view that calls Django's `login` may be a checkout, or a page for staff: anonymous callers must be let in.
             let is_for_others =
                 endpoint.guessed && *kind == "sign-in" && !endpoint.served.contains_key("POST");
-            // Without an issuer nothing of it could be read.
+            // Without an issuer, nothing of the answer could be read.
             let is_unread = *success == Success::Refreshed && self.choices.simplejwt.is_none();
             if is_for_others || is_unread || !is_whole(endpoint) || seen.contains(&here) {
                 continue;
@@ -164,8 +164,8 @@ impl<'f> Planner<'f> {
         }
     }
 
-    /// Where the gateway signs people in, its page is at the address of the service's, if that is the admin's: links and
-    /// bookmarks lead there. Another page may have more to it than a name and a password, and stays.
+    /// Writes the address of the login page if the gateway signs people in: the service's, if that is the admin's, where links
+    /// and bookmarks lead. Another page may have more than a name and a password, and stays.
     fn login_page(&mut self) {
         let Some(path) = self.login_path().filter(|path| self.admin_login_paths().contains(path))
         else {
@@ -176,7 +176,7 @@ impl<'f> Planner<'f> {
         self.toml.string("login_path", &path, "the admin's own; the gateway answers there");
     }
 
-    /// The login pages of admins, where they are the gateway's.
+    /// Returns the login pages of admins, if the gateway replaces them.
     pub(super) fn admin_login_paths(&self) -> Vec<String> {
         let is_replaced =
             !self.choices.follows && self.choices.sessions && self.choices.remote_user.is_none();
@@ -204,8 +204,8 @@ impl<'f> Planner<'f> {
         }
     }
 
-    /// Where a browser goes that has to sign in: the project's own page, else the admin's. A view that takes a name and a
-    /// password and cannot be opened (django CMS has one) is no page.
+    /// Returns where a browser goes to sign in: the project's own page, or else the admin's. A view that accepts a name and a
+    /// password and cannot be opened (django CMS has one) is not a page.
     pub(super) fn login_path(&self) -> Option<String> {
         let urls = &self.facts.urls;
         let cannot_be_opened =
@@ -217,9 +217,9 @@ impl<'f> Planner<'f> {
         page.or_else(|| urls.admins.first().map(|admin| format!("{admin}login/")))
     }
 
-    /// What the name is called there.
+    /// Returns the name of the user name's field there.
     fn name_field(&self, endpoint: &'f UrlShape) -> &'f str {
-        // The page itself says it, where it has one.
+        // If there is a page, it says so itself.
         let own = endpoint.form.as_ref().map(|form| form.username.as_str());
         if let Some(field) = own.filter(|field| !field.is_empty()) {
             return field;
@@ -234,7 +234,7 @@ impl<'f> Planner<'f> {
         }
     }
 
-    /// What `[[directory]]` asks besides: conditions, and who has a second factor.
+    /// Writes what else `[[directory]]` asks for: conditions, and who has a second factor.
     pub(super) fn what_else_is_asked(&mut self) {
         let Some(proof) = &self.facts.proof else { return };
         for condition in &proof.conditions {
@@ -282,7 +282,7 @@ impl<'f> Planner<'f> {
     }
 }
 
-/// Is it a path, or one of any segments, and not all that lies below one?
+/// Whether it is a path, possibly with variable segments, and not everything below one.
 fn is_whole(endpoint: &UrlShape) -> bool {
     !endpoint.rest && !endpoint.stray && !endpoint.hidden
 }

@@ -15,7 +15,7 @@ use crate::wire::path::CanonicalPath;
 
 const KEY: &str = "a-random-key-that-somebody-made-for-a-service-of-theirs";
 
-/// A project with Django's own user, the admin and REST framework with SimpleJWT.
+/// Returns a project with Django's own user, the admin and REST framework with SimpleJWT.
 pub(super) fn project() -> Value {
     let class =
         |name: &str, kind: &str| json!({"name": name, "kind": kind, "header": "", "keyword": ""});
@@ -67,7 +67,7 @@ pub(super) fn project() -> Value {
     })
 }
 
-/// Django was asked, and decides as the gateway does.
+/// Returns a proof that Django decides as the gateway does.
 fn proof() -> Value {
     json!({
         "obstacles": [], "conditions": [], "username_case": "exact", "second_factors": [], "asked": 11, "users": 11,
@@ -80,7 +80,7 @@ pub(super) fn endpoint(path: &str, kind: &str) -> Value {
     json!({"path": path, "exact": true, "kind": kind, "view": "shop.views.View", "custom": false})
 }
 
-/// A view of the project's own that does what `kind` says, as far as its source tells, and lets strangers POST.
+/// Returns a view of the project's own that seems to do what `kind` says, and lets anonymous callers POST.
 fn guessed(path: &str, kind: &str) -> Value {
     let mut endpoint = endpoint(path, kind);
     endpoint["guessed"] = json!(true);
@@ -88,14 +88,14 @@ fn guessed(path: &str, kind: &str) -> Value {
     endpoint
 }
 
-/// The project with one value at a path of keys changed.
+/// Returns the project with one value at a path of keys changed.
 pub(super) fn with(pointer: &str, value: Value) -> Value {
     let mut project = project();
     *project.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}")) = value;
     project
 }
 
-/// The plan, the configuration that it is, and what was said.
+/// Returns the plan, its configuration, and the findings.
 pub(super) fn planned(project: Value) -> (Plan, Config, Vec<(Weight, String)>) {
     let (plan, said) = written(project);
     let config = Config::parse(&plan.toml, Path::new("/etc/doorwarden"), "gateway.toml");
@@ -103,7 +103,7 @@ pub(super) fn planned(project: Value) -> (Plan, Config, Vec<(Weight, String)>) {
     (plan, config.0, said)
 }
 
-/// The plan and what was said.
+/// Returns the plan and the findings.
 pub(super) fn written(project: Value) -> (Plan, Vec<(Weight, String)>) {
     let facts: ProjectFacts = serde_json::from_value(project).unwrap();
     let addresses = ServiceAddresses {
@@ -130,10 +130,10 @@ fn aliases(config: &Config) -> Vec<(&str, OwnPath, RotationPolicy)> {
     all.map(|entry| (entry.path.as_str(), entry.own, entry.rotation)).collect()
 }
 
-/// The gateway's page is where the admin's was, and nothing else of the gateway's stands for a view.
+/// The gateway's page replaces the admin's; nothing else of the gateway's own replaces a view.
 const ADMIN_PAGE: &str = "/admin/login/";
 
-/// What is commented, without its "#": blocks as any others. Words for the reader stand after "# ".
+/// Returns the configuration with its comments as blocks, without their "#". Words for the operator follow "# ".
 pub(super) fn uncommented(plan: &Plan) -> Config {
     let lines = plan.toml.lines().map(|line| match line.strip_prefix('#') {
         Some(rest) if !rest.starts_with(' ') => rest,
@@ -144,7 +144,7 @@ pub(super) fn uncommented(plan: &Plan) -> Config {
     config.unwrap_or_else(|errors| panic!("{}\n{toml}", errors.render(false))).0
 }
 
-/// How many issuers of JWTs there are.
+/// Returns how many issuers of JWTs there are.
 fn of_jwts(config: &Config) -> usize {
     let is_jwt =
         |kind: &IssuerKind| matches!(kind, IssuerKind::SimpleJwt(_) | IssuerKind::Jwt { .. });
@@ -481,7 +481,7 @@ fn tokens_and_basic_stay_good_where_the_project_asks_for_them() {
     assert_eq!(kinds(&config), ["simplejwt", "django-session", "drf-token"]);
     assert_eq!(config.issuers[2].forward, Some(true), "its views take no token of the gateway's");
     assert!(said.iter().all(|(mark, _)| *mark != Weight::Failure), "{said:#?}");
-    // Nothing would end a Django session of theirs, so that none is made: they get their token.
+    // Nothing would end a Django session for these callers, so none is made: the service gets their token.
     let (_, config, said) =
         planned(project(json!([class("drf-token", "Key"), class("session", "")]), true));
     let app = &route(&config, "/").identity;

@@ -1,4 +1,4 @@
-//! Tokens of packages: django-rest-knox, dj-rest-auth's cookie, and what a name is called.
+//! Tests the tokens of packages: django-rest-knox, dj-rest-auth's cookie, and the names of fields.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ fn class(name: &str, kind: &str) -> Value {
     json!({"name": name, "kind": kind, "header": "", "keyword": ""})
 }
 
-/// django-rest-knox as its documentation sets it up, with SimpleJWT nowhere.
+/// Returns a project with django-rest-knox as its documentation sets it up, and without SimpleJWT.
 fn with_knox() -> Value {
     let mut project = project();
     project["simplejwt"] = Value::Null;
@@ -76,7 +76,7 @@ fn tokens_of_knox_that_are_judged_otherwise_are_left_to_the_service() {
     }
 }
 
-/// A caller with one kind of token must not get the other kind instead: a view may take one of them alone.
+/// A caller with one kind of token must not get the other kind instead: a view may accept only one of them.
 #[test]
 fn opaque_tokens_beside_simplejwts_go_on_themselves() {
     let jwt = class("rest_framework_simplejwt.authentication.JWTAuthentication", "simplejwt");
@@ -105,7 +105,7 @@ fn opaque_tokens_beside_simplejwts_go_on_themselves() {
     assert_eq!(judged(json!([token["name"], jwt["name"]])), None, "one of the gateway's will do");
 }
 
-/// Where the gateway takes Basic itself, the view that gives tokens out for it must still see it.
+/// If the gateway accepts Basic itself, the view that issues tokens for it must still see it.
 #[test]
 fn basic_reaches_the_view_that_gives_tokens_out() {
     let mut project = with_knox();

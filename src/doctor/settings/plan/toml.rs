@@ -1,26 +1,26 @@
-//! Writes TOML with comments: tables, keys with the setting that each value came from, and notes of their own.
+//! Writes TOML with comments: tables, keys with the setting that each value came from, and separate notes.
 
 use std::fmt::Write as _;
 
 const WIDTH: usize = 118;
 
-/// A text in the making.
+/// A text that is being written.
 #[derive(Default)]
 pub(super) struct Toml {
     text: String,
-    /// Does the next block belong to the comment before it?
+    /// Whether the next block belongs to the comment before it.
     is_attached: bool,
 }
 
 impl Toml {
-    /// A heading between rules, as in the sample file.
+    /// Writes a heading between rules, as in the sample file.
     pub(super) fn section(&mut self, title: &str) {
         let rule = "-".repeat(WIDTH.saturating_sub(title.len() + 8));
         self.is_attached = false;
         self.line(&format!("\n\n# --- {title} {rule}"));
     }
 
-    /// Words for the reader, broken into lines.
+    /// Writes words for the reader, broken into lines.
     pub(super) fn comment(&mut self, words: &str) {
         let mut line = String::from("#");
         for word in words.split_whitespace() {
@@ -34,23 +34,23 @@ impl Toml {
         self.line(&line);
     }
 
-    /// A comment about the block that follows.
+    /// Writes a comment about the block that follows.
     pub(super) fn note(&mut self, words: &str) {
         self.line("");
         self.comment(words);
         self.is_attached = true;
     }
 
-    /// Lines to copy, each as it is, as comments.
+    /// Writes lines to copy as comments, each unchanged.
     pub(super) fn lines(&mut self, lines: &[String]) {
         for line in lines {
-            // A name with a line break in it would end the comment.
+            // A line break in a name would end the comment.
             self.line(&format!("#   {}", line.replace(char::is_control, " ")));
         }
         self.is_attached = true;
     }
 
-    /// `[name]` or `[[name]]`.
+    /// Writes `[name]` or `[[name]]`.
     pub(super) fn table(&mut self, header: &str) {
         let before = if std::mem::take(&mut self.is_attached) { "" } else { "\n" };
         self.line(&format!("{before}{header}"));
@@ -73,7 +73,7 @@ impl Toml {
         self.string(key, &duration(seconds), from);
     }
 
-    /// A value that is TOML already.
+    /// Writes a value that is TOML already.
     pub(super) fn raw(&mut self, key: &str, value: &str, from: &str) {
         self.is_attached = false;
         let line = format!("{key} = {value}");
@@ -83,7 +83,7 @@ impl Toml {
         }
     }
 
-    /// What was written into another text, as a comment: for whoever wants it.
+    /// Writes the content of another text as comments, for operators who want it.
     pub(super) fn commented(&mut self, other: &Self) {
         self.is_attached = false;
         for line in other.text.trim().lines() {
@@ -104,12 +104,12 @@ impl Toml {
     }
 
     fn line(&mut self, line: &str) {
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(self.text, "{line}");
     }
 }
 
-/// A basic string of TOML.
+/// Returns a basic string of TOML.
 pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {
@@ -128,7 +128,7 @@ pub(super) fn quoted(text: &str) -> String {
     quoted
 }
 
-/// With the largest unit that says it exactly.
+/// Returns a duration in the largest unit that expresses it exactly.
 pub(super) fn duration(seconds: u64) -> String {
     for (unit, length) in [("d", 86_400), ("h", 3600), ("m", 60)] {
         if seconds != 0 && seconds.is_multiple_of(length) {
