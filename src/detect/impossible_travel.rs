@@ -22,7 +22,7 @@ use crate::caller::SessionId;
 use crate::clock::Timestamp;
 use crate::event::EventKind;
 use crate::geo::{Country, Location};
-use crate::store::counters::{CounterEntry, CounterKey, CounterScope, changed};
+use crate::store::counters::{CounterEntry, CounterKey, CounterScope, changed_one};
 
 /// The last places of sessions: some 25 000 sessions that have been in several places.
 const TRAILS: CounterScope = CounterScope { name: "impossible_travel places", most_bytes: 8 << 20 };
@@ -104,9 +104,8 @@ impl TravelTrail {
         mut change: impl FnMut(&mut Option<Self>) -> R + Send,
     ) -> Option<R> {
         let at = scene.event.at;
-        let keys = [CounterKey::of(session.as_str())];
-        let change = |entries: &mut [CounterEntry]| {
-            let entry = entries.first_mut()?;
+        let key = CounterKey::of(session.as_str());
+        let change = |entry: &mut CounterEntry| {
             let before = Self::read(&entry.value);
             let mut after = before.clone();
             let made = change(&mut after);
@@ -114,9 +113,9 @@ impl TravelTrail {
                 let value = after.map(|trail| trail.written()).unwrap_or_default();
                 *entry = CounterEntry { value, until: at.plus(TRAIL_LASTS) };
             }
-            Some(made)
+            made
         };
-        told(changed(scene.around.counters, TRAILS, &keys, at, change).await).flatten()
+        told(changed_one(scene.around.counters, TRAILS, key, at, change).await)
     }
 
     fn written(&self) -> Vec<u8> {

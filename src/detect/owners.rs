@@ -3,6 +3,9 @@
 //! A finding about an account takes its owner from this map, so that the owner is notified. No directory is asked for this
 //! purpose: an additional look-up for names that exist would show in the response time. The map holds only names that exist, so
 //! guessing cannot fill it.
+//!
+//! The map is no counter and so is not behind the port of counters: it is a cache that each gateway fills from its own events,
+//! and a gateway that knows less only leaves an owner without a notice.
 
 use std::sync::Arc;
 

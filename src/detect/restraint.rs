@@ -1,25 +1,46 @@
 //! How often something is done: not again about the same subject within the cool-down, and in an hour no more often than the
 //! bound says. A detector that goes wrong ends the sessions of some, and never of all.
+//!
+//! Both are counted in the store's [`Counters`], so gateways that share a store share them: about what one has acted on, the others
+//! do nothing. A cool-down is looked at and begun in one step. Cool-downs and hours have a scope each, so no number of subjects
+//! pushes out the count of an hour.
+//!
+//! **Where the store cannot count, something is done all the same, and this process counts it by itself**, by the same rules. To do
+//! nothing would leave an attack alone for a store that failed once, and its finding comes again only when its window has passed;
+//! to act on twice what need be acted on once does little harm. To act without any count is no choice: a detector that goes wrong
+//! would end everybody's sessions for as long as the store fails. So each process may do as much again as the bound says, and no
+//! more. Each finding that is counted in this way is a warning in the log.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use super::{DetectorName, Finding};
-use crate::clock::Timestamp;
 use crate::config;
+use crate::store::StoreError;
+use crate::store::counters::memory::CountersInMemory;
+use crate::store::counters::span::CountInSpan;
+use crate::store::counters::{
+    CounterEntry, CounterKey, CounterScope, Counters, ENTRY_BYTES, changed_one,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Subjects about which something was done lately. Beyond it, cool-downs are not remembered.
+/// Subjects about which something was done lately. Beyond it, the one that has cooled down for longest gives way.
 const SUBJECTS: usize = 10_000;
 
-/// What was done lately.
-#[derive(Debug, Default)]
+/// Until when nothing is done about a subject again. A value is one byte.
+const COOL_DOWNS: CounterScope =
+    CounterScope { name: "actions' cool-downs", most_bytes: SUBJECTS * (ENTRY_BYTES + 1) };
+
+/// How often each detector has done something within the hour.
+const HOURS: CounterScope = CounterScope {
+    name: "actions of an hour",
+    most_bytes: DetectorName::ALL.len() * (ENTRY_BYTES + CountInSpan::BYTES),
+};
+
+/// What was done lately and the store did not count.
+#[derive(Default)]
 pub(super) struct Restraint {
-    /// The hour that is counted, and how often something was done in it.
-    hours: HashMap<DetectorName, (Timestamp, u32)>,
-    /// Until when nothing is done about a subject again.
-    cooling: HashMap<(DetectorName, String), Timestamp>,
+    uncounted: CountersInMemory,
 }
 
 /// May something be done?
@@ -35,42 +56,75 @@ pub(super) enum RestraintVerdict {
 
 impl Restraint {
     /// Judges a finding, and counts it if something may be done about it.
-    pub(super) fn judge(
-        &mut self,
+    pub(super) async fn judge(
+        &self,
+        counters: &dyn Counters,
         finding: &Finding,
         settings: &config::DetectorSettings,
         most: u32,
     ) -> RestraintVerdict {
-        let (at, name) = (finding.at, finding.detector);
-        let subject = (name, finding.subject.to_string());
-        if self.cooling.get(&subject).is_some_and(|until| at < *until) {
-            return RestraintVerdict::Cooling;
-        }
-        let hour = self.hours.entry(name).or_insert((at, 0));
-        if at.since(hour.0) >= HOUR {
-            *hour = (at, 0);
-        }
-        if hour.1 >= most {
-            return RestraintVerdict::Bounded;
-        }
-        hour.1 += 1;
-        if self.cooling.len() >= SUBJECTS {
-            self.cooling.retain(|_, until| at < *until);
-        }
-        if !settings.cooldown.is_zero() && self.cooling.len() < SUBJECTS {
-            self.cooling.insert(subject, at.plus(settings.cooldown));
-        }
-        RestraintVerdict::Act
+        let error = match judged(counters, finding, settings, most).await {
+            Ok(verdict) => return verdict,
+            Err(error) => error,
+        };
+        let detector = finding.detector.name();
+        tracing::warn!(%error, detector, "an action could not be counted: this process counts it alone");
+        // Memory always counts. If it did not, nothing would be done.
+        let own = judged(&self.uncounted, finding, settings, most).await;
+        own.unwrap_or(RestraintVerdict::Bounded)
     }
+}
+
+async fn judged(
+    counters: &dyn Counters,
+    finding: &Finding,
+    settings: &config::DetectorSettings,
+    most: u32,
+) -> Result<RestraintVerdict, StoreError> {
+    let (at, name) = (finding.at, finding.detector.name());
+    let subject = CounterKey::of(&format!("{name}\0{}", finding.subject));
+    let begin = |entry: &mut CounterEntry| {
+        let is_cooling = !entry.value.is_empty();
+        if !is_cooling && !settings.cooldown.is_zero() {
+            *entry = CounterEntry { value: vec![1], until: at.plus(settings.cooldown) };
+        }
+        is_cooling
+    };
+    if changed_one(counters, COOL_DOWNS, subject, at, begin).await? {
+        return Ok(RestraintVerdict::Cooling);
+    }
+    let count = |entry: &mut CounterEntry| {
+        let hour = CountInSpan::read(entry, HOUR, at);
+        let is_within = hour.count < most;
+        if is_within {
+            *entry = hour.with_one_more(HOUR);
+        }
+        is_within
+    };
+    if changed_one(counters, HOURS, CounterKey::of(name), at, count).await? {
+        return Ok(RestraintVerdict::Act);
+    }
+    // Nothing is done about this subject, so it does not cool down. Where that is not taken back, it only does so for nothing.
+    let take_back = |entry: &mut CounterEntry| *entry = CounterEntry::default();
+    if let Err(error) = changed_one(counters, COOL_DOWNS, subject, at, take_back).await {
+        tracing::warn!(%error, detector = name, "a cool-down without an action stays");
+    }
+    Ok(RestraintVerdict::Bounded)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
+
     use super::super::testing::{at, detector, event};
     use super::super::{Evidence, Subject};
+    use super::RestraintVerdict::{Act, Bounded, Cooling};
     use super::*;
     use crate::event::EventKind;
     use crate::refusal::Refusal;
+    use crate::store::counters::testing::FailingCounters;
 
     fn finding(secs: u64, account: &str) -> Finding {
         let what = EventKind::Refused { refusal: Refusal::NoRoute, user: None };
@@ -80,45 +134,103 @@ mod tests {
         Finding::new(DetectorName::PasswordGuessing, &event, subject, evidence)
     }
 
+    fn cooling(secs: u64) -> config::DetectorSettings {
+        config::DetectorSettings { cooldown: Duration::from_secs(secs), ..detector(1) }
+    }
+
+    /// One gateway with these counters, which answer at once.
+    struct Gateway(Restraint, Arc<dyn Counters>);
+
+    impl Gateway {
+        fn new(counters: Arc<dyn Counters>) -> Self {
+            Self(Restraint::default(), counters)
+        }
+
+        fn judge(
+            &self,
+            finding: &Finding,
+            settings: &config::DetectorSettings,
+            most: u32,
+        ) -> RestraintVerdict {
+            let judged = self.0.judge(&*self.1, finding, settings, most);
+            judged.now_or_never().expect("it waits for nothing")
+        }
+    }
+
     #[test]
     fn a_subject_cools_down_and_another_does_not_wait_for_it() {
-        let settings =
-            config::DetectorSettings { cooldown: Duration::from_secs(60), ..detector(1) };
-        let mut restraint = Restraint::default();
-        for (secs, account, judged) in [
-            (0, "ada", RestraintVerdict::Act),
-            (59, "ada", RestraintVerdict::Cooling),
-            (59, "bob", RestraintVerdict::Act),
-            (60, "ada", RestraintVerdict::Act),
-        ] {
-            assert_eq!(restraint.judge(&finding(secs, account), &settings, 9), judged, "{secs}");
+        let gateway = Gateway::new(CountersInMemory::new());
+        for (secs, account, judged) in
+            [(0, "ada", Act), (59, "ada", Cooling), (59, "bob", Act), (60, "ada", Act)]
+        {
+            assert_eq!(gateway.judge(&finding(secs, account), &cooling(60), 9), judged, "{secs}");
         }
     }
 
     #[test]
     fn within_an_hour_there_is_a_bound() {
-        let settings = config::DetectorSettings { cooldown: Duration::ZERO, ..detector(1) };
-        let mut restraint = Restraint::default();
-        let judged =
-            |restraint: &mut Restraint, secs| restraint.judge(&finding(secs, "ada"), &settings, 2);
-        for (secs, expected) in [
-            (0, RestraintVerdict::Act),
-            (1, RestraintVerdict::Act),
-            (3599, RestraintVerdict::Bounded),
-            (3600, RestraintVerdict::Act),
-        ] {
-            assert_eq!(judged(&mut restraint, secs), expected, "{secs}");
+        let counters = CountersInMemory::new();
+        let gateway = Gateway::new(Arc::<CountersInMemory>::clone(&counters));
+        for (secs, expected) in [(0, Act), (1, Act), (3599, Bounded), (3600, Act)] {
+            assert_eq!(gateway.judge(&finding(secs, "ada"), &cooling(0), 2), expected, "{secs}");
         }
-        assert!(restraint.cooling.is_empty());
+        assert_eq!(counters.held(COOL_DOWNS), (0, 0));
+    }
+
+    #[test]
+    fn nothing_cools_down_about_which_nothing_was_done() {
+        let gateway = Gateway::new(CountersInMemory::new());
+        for (secs, account, judged) in
+            [(0, "ada", Act), (3599, "bob", Bounded), (3599, "bob", Bounded), (3600, "bob", Act)]
+        {
+            assert_eq!(gateway.judge(&finding(secs, account), &cooling(60), 1), judged, "{secs}");
+        }
+    }
+
+    #[test]
+    fn gateways_with_one_store_count_together() {
+        let counters = CountersInMemory::new();
+        let [one, other] =
+            [(); 2].map(|()| Gateway::new(Arc::<CountersInMemory>::clone(&counters)));
+        for (gateway, account, judged) in [
+            (&one, "ada", Act),
+            (&other, "ada", Cooling),
+            (&other, "bob", Act),
+            (&one, "eve", Bounded),
+        ] {
+            assert_eq!(gateway.judge(&finding(0, account), &cooling(60), 2), judged, "{account}");
+        }
+    }
+
+    /// All of it, or one half: it is acted on, once, and no more often in an hour than the bound says.
+    #[test]
+    fn a_store_that_cannot_count_stops_no_action_and_lifts_no_bound() {
+        let fails: [fn(CounterScope) -> bool; 3] =
+            [|_| true, |scope| scope == HOURS, |scope| scope == COOL_DOWNS];
+        for fails in fails {
+            let gateway = Gateway::new(FailingCounters::where_it(fails));
+            for (secs, account, judged) in [
+                (0, "ada", Act),
+                (1, "ada", Cooling),
+                (1, "bob", Act),
+                (2, "eve", Bounded),
+                (3600, "eve", Act),
+            ] {
+                let settings = cooling(60);
+                assert_eq!(gateway.judge(&finding(secs, account), &settings, 2), judged, "{secs}");
+            }
+        }
     }
 
     #[test]
     fn however_many_subjects_there_are_few_are_remembered() {
+        let counters = CountersInMemory::new();
+        let gateway = Gateway::new(Arc::<CountersInMemory>::clone(&counters));
         let settings = config::DetectorSettings { cooldown: HOUR, ..detector(1) };
-        let mut restraint = Restraint::default();
         for n in 0..2 * SUBJECTS {
-            restraint.judge(&finding(0, &n.to_string()), &settings, u32::MAX);
+            gateway.judge(&finding(0, &n.to_string()), &settings, u32::MAX);
         }
-        assert_eq!(restraint.cooling.len(), SUBJECTS);
+        assert_eq!(counters.held(COOL_DOWNS).0, SUBJECTS);
+        assert_eq!(counters.held(HOURS).0, 1);
     }
 }

@@ -106,7 +106,7 @@ pub struct DetectionParts {
     pub silences: Arc<Silences>,
     /// The history of users, which outlives a restart.
     pub history: Arc<History>,
-    /// The counters of the detectors.
+    /// The counters of the detectors, and of how often each of them acts.
     pub counters: Arc<dyn Counters>,
     /// Performs the actions.
     pub respond: Arc<dyn Respond>,
@@ -158,7 +158,7 @@ impl Detection {
         let counters = &*self.watch.counters;
         let around = Surroundings { places, history, counters, sessions: &sessions };
         for finding in self.detectors.observe(event, &around, &rules.settings).await {
-            self.watch.handle(&finding, &rules, &mut self.restraint).await;
+            self.watch.handle(&finding, &rules, &self.restraint).await;
         }
         if let Err(error) = history.keep().await {
             tracing::warn!(%error, "what was seen of users could not be written yet");
@@ -175,7 +175,7 @@ impl DetectionParts {
         }
     }
 
-    async fn handle(&self, finding: &Finding, rules: &DetectorRules, restraint: &mut Restraint) {
+    async fn handle(&self, finding: &Finding, rules: &DetectorRules, restraint: &Restraint) {
         let settings = finding.detector.settings(&rules.settings);
         let mut steps = steps(finding, settings, &rules.trusted);
         let mut taken = Vec::with_capacity(steps.len());
@@ -188,7 +188,8 @@ impl DetectionParts {
             (taken, steps) = (vec![TakenAction::DryRun], Vec::new());
         } else if steps.iter().any(|step| *step != ResponseStep::Notify) {
             // The channels, not the restraint, prevent that a recipient is notified of the same thing again.
-            match restraint.judge(finding, settings, rules.settings.actions_per_hour) {
+            let most = rules.settings.actions_per_hour;
+            match restraint.judge(&*self.counters, finding, settings, most).await {
                 RestraintVerdict::Act => {}
                 RestraintVerdict::Cooling => steps.retain(|step| *step == ResponseStep::Notify),
                 RestraintVerdict::Bounded => {
@@ -325,6 +326,8 @@ mod tests {
     use super::*;
     use crate::config::{Action, Exempt};
     use crate::event::EventKind;
+    use crate::store::counters::memory::CountersInMemory;
+    use crate::store::counters::testing::FailingCounters;
 
     /// Records the actions and findings in one list, in order.
     #[derive(Default)]
@@ -415,7 +418,17 @@ mod tests {
         set: impl FnOnce(&mut config::DetectorSettings),
         events: &[Event],
     ) -> Vec<String> {
+        counted(CountersInMemory::new(), outside, set, events).await
+    }
+
+    async fn counted(
+        counters: Arc<dyn Counters>,
+        outside: Outside,
+        set: impl FnOnce(&mut config::DetectorSettings),
+        events: &[Event],
+    ) -> Vec<String> {
         let mut settings = settings(1);
+        settings.actions_per_hour = 3;
         set(&mut settings.refresh_reuse);
         let outside = Arc::new(outside);
         let (sink, queue) = queue(settings.queue);
@@ -429,7 +442,7 @@ mod tests {
             })),
             silences: Arc::default(),
             history: Arc::new(history()),
-            counters: crate::store::counters::memory::CountersInMemory::new(),
+            counters,
             respond: outside.clone(),
             report: outside.clone(),
         };
@@ -548,6 +561,20 @@ mod tests {
         let told = played(Outside::default(), set, &events).await;
         let (end, observe) = ("refresh_reuse end_session", "refresh_reuse observe");
         assert_eq!(told, ["end a", end, "end b", end, observe]);
+    }
+
+    #[tokio::test]
+    async fn where_actions_cannot_be_counted_each_is_taken_once_and_not_all_are() {
+        let set = |detector: &mut config::DetectorSettings| {
+            detector.actions = vec![Action::EndSession];
+            detector.cooldown = Duration::from_secs(60);
+        };
+        let cannot = FailingCounters::where_it(|scope| scope.name.starts_with("actions"));
+        let events = ["a", "b", "a", "c", "d"].map(reuse);
+        let told = counted(cannot, Outside::default(), set, &events).await;
+        let (end, observe) = ("refresh_reuse end_session", "refresh_reuse observe");
+        let bounded = "refresh_reuse bounded";
+        assert_eq!(told, ["end a", end, "end b", end, observe, "end c", end, bounded]);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::Scene;
 use crate::clock::Timestamp;
 use crate::store::StoreError;
-use crate::store::counters::{CounterEntry, CounterKey, CounterScope, changed};
+use crate::store::counters::{CounterEntry, CounterKey, CounterScope, changed_one};
 
 /// The most bytes that one window may take: some 55 000 keys with one mark.
 const MOST_BYTES: usize = if cfg!(test) { 1 << 20 } else { 8 << 20 };
@@ -217,11 +217,10 @@ impl<V: MarkValue> Windows<V> {
         &self,
         scene: Scene<'_>,
         key: &str,
-        mut change: impl FnMut(&mut CounterEntry) -> R + Send,
+        change: impl FnMut(&mut CounterEntry) -> R + Send,
     ) -> Option<R> {
-        let (counters, keys) = (scene.around.counters, [CounterKey::of(key)]);
-        let one = |entries: &mut [CounterEntry]| entries.first_mut().map(&mut change);
-        told(changed(counters, self.scope, &keys, scene.event.at, one).await).flatten()
+        let (counters, key) = (scene.around.counters, CounterKey::of(key));
+        told(changed_one(counters, self.scope, key, scene.event.at, change).await)
     }
 }
 

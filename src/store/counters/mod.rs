@@ -1,9 +1,12 @@
-//! The port for temporary counters: failed attempts, and what detectors have seen recently.
+//! The port for temporary counters: failed attempts, tries of links, and what detectors have seen and done recently.
 //!
 //! The port has one operation: it passes the entries under some keys to the caller's function, and stores them as the function
-//! leaves them. Their meaning belongs to the callers (`session::lockout`, `detect::window`), so a store shared by several
-//! gateways needs to know nothing of it: it reads the keys, calls `change`, and writes if nobody else wrote in the meantime, or
-//! else starts again.
+//! leaves them. Their meaning belongs to the callers (`session::lockout`, `detect::window`, `detect::restraint`,
+//! `notify::tries_by_address`), so a store shared by several gateways needs to know nothing of it: it reads the keys, calls
+//! `change`, and writes if nobody else wrote in the meantime, or else starts again.
+//!
+//! The callers also decide what happens while the store cannot count: nobody may try a password or a link, a detector sees
+//! nothing, and the actions of detectors are counted in the process instead.
 //!
 //! **Keys are hashes.** Names and addresses can be guessed from a plain hash, so a store that others can read hashes the keys
 //! once more under a secret key of its own.
@@ -22,6 +25,10 @@ use crate::clock::Timestamp;
 use crate::secret::Digest;
 
 pub mod memory;
+pub mod span;
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// The bytes that an entry takes in addition to its value: two times, its key, and its place in two tables.
 pub const ENTRY_BYTES: usize = 128;
@@ -79,6 +86,22 @@ pub async fn changed<R: Send>(
     let mut made = None;
     counters.change(scope, keys, at, &mut |entries| made = Some(change(entries))).await?;
     made.ok_or_else(|| StoreError("the counters were not asked".to_owned()))
+}
+
+/// The same for what is kept under one key.
+///
+/// # Errors
+/// The store's.
+pub async fn changed_one<R: Send>(
+    counters: &dyn Counters,
+    scope: CounterScope,
+    key: CounterKey,
+    at: Timestamp,
+    mut change: impl FnMut(&mut CounterEntry) -> R + Send,
+) -> Result<R, StoreError> {
+    let one = |entries: &mut [CounterEntry]| entries.first_mut().map(&mut change);
+    let made = changed(counters, scope, &[key], at, one).await?;
+    made.ok_or_else(|| StoreError("the counters showed nothing".to_owned()))
 }
 
 impl CounterKey {
