@@ -124,11 +124,16 @@ impl State {
         let (account_notes, account_queue) = account_notes();
         let account_queue = Mutex::new(Some(account_queue));
         let (news, queue) = notify::queue();
-        let answers = IncidentQuestions::new(Arc::clone(&store.questions), news.clone());
+        let answers = IncidentQuestions::new(
+            Arc::clone(&store.questions),
+            news.clone(),
+            Arc::clone(&store.counters),
+        );
         let letters = RequestedLetters::new(
             &store.outbox,
             Arc::clone(&store.questions),
             Arc::clone(&metrics) as Arc<_>,
+            Arc::clone(&store.counters),
         );
         let news_queue = Mutex::new(Some(queue));
         Ok(Self {

@@ -5,7 +5,8 @@
 //! ends every session of the user, and with them every refresh token, and forgets the browsers that the account knows,
 //! before the question counts as answered: if the store fails, the link still works. "This was me" is only reported.
 //!
-//! Links that are invalid or were used are counted by address: above a limit each gets 429, until some minutes have passed.
+//! Links that are invalid or were used are counted by address: above a limit each gets 429, until some minutes have passed. While
+//! they cannot be counted, every link gets 503.
 //!
 //! The answer signs nobody in, and says nothing that the mail did not say. The page has no link to another site while its
 //! URL contains the token.
@@ -22,6 +23,7 @@ use crate::event::{EndReason, EventKind};
 use crate::notify::{IncidentQuestions, IncidentReply, IncidentText, Question, describe};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
+use crate::session::store_failed;
 use crate::store::{SessionSelection, StoreError};
 use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
@@ -209,16 +211,14 @@ impl Endpoints {
         arrival: &Arrival,
     ) -> Result<Option<Question>, Refused> {
         let (answers, client) = (&self.incidents.answers, arrival.client_ip());
-        if let Err(wait) = answers.admit(client, arrival.at) {
-            return Err(Refused { retry_after: Some(wait), ..Refusal::TooManyAttempts.into() });
-        }
+        answers.admit(client, arrival.at).await?;
         let is_one = !token.expose().is_empty() && token.expose().len() <= LONGEST_TOKEN;
         let question = match is_one {
             true => answers.question(token, arrival.at).await.map_err(failed)?,
             false => None,
         };
         if question.is_none() {
-            answers.note_wrong(client, arrival.at);
+            answers.note_wrong(client, arrival.at).await.map_err(store_failed)?;
         }
         Ok(question)
     }

@@ -9,7 +9,7 @@
 //!
 //! **A request reveals nothing**: not whether there is such an account, whether it has an address, or whether a mail is sent.
 //! The answer is the same, and no user is looked up for it (`notify::links`). Too many requests of a client are refused as
-//! such, whatever it asks for.
+//! such, whatever it asks for. While the store cannot count, nobody may request or open a link (503).
 //!
 //! **The browser that asked** has a cookie of its own for it; elsewhere the link does nothing and is not used up. So a person
 //! who is talked into opening a link that somebody else asked for lets nobody in. A program stores that cookie like any other.
@@ -38,7 +38,7 @@ use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::lockout::folded;
 use crate::session::mailed_link::{ADMISSION, LinkOwner};
-use crate::session::{PendingStep, SignInTicket};
+use crate::session::{PendingStep, SignInTicket, store_failed};
 use crate::store::StoreError;
 use crate::wire::accept::Language;
 use crate::wire::arrival::Arrival;
@@ -186,9 +186,7 @@ impl Endpoints {
             return Err(Refused::field("username", FieldProblem::Required));
         }
         let client = arrival.client_ip();
-        if let Err(wait) = self.mailing.links.admit_asking(client, arrival.at) {
-            return Err(Refused { retry_after: Some(wait), ..Refusal::TooManyAttempts.into() });
-        }
+        self.mailing.links.admit_asking(client, arrival.at).await?;
         let sessions = self.issuers.sessions();
         let brought = sessions.cookie_names().link_of(&arrival.headers);
         let cookie = match brought {
@@ -306,11 +304,9 @@ impl Endpoints {
 
     async fn looked_up(&self, arrival: &Arrival, token: &Secret) -> Result<PresentedLink, Refused> {
         let (links, client) = (&self.mailing.links, arrival.client_ip());
-        if let Err(wait) = links.admit(client, arrival.at) {
-            return Err(Refused { retry_after: Some(wait), ..Refusal::TooManyAttempts.into() });
-        }
+        links.admit(client, arrival.at).await?;
         let Some(link) = links.look(token, arrival.at).await.map_err(failed)? else {
-            links.note_wrong(client, arrival.at);
+            links.note_wrong(client, arrival.at).await.map_err(store_failed)?;
             return Err(Refusal::LinkNotValid.into());
         };
         let user = link.user.key();

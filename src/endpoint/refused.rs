@@ -8,8 +8,9 @@ use http::header::{ALLOW, RETRY_AFTER};
 use serde_json::{Map, Value, json};
 
 use crate::factor::OfferedFactors;
+use crate::notify::TryRefused;
 use crate::refusal::Refusal;
-use crate::session::{PendingStep, SignInRefused, SignInTicket};
+use crate::session::{PendingStep, SignInRefused, SignInTicket, store_failed};
 use crate::wire::body::{BodyProblem, FieldProblem};
 use crate::wire::reply::Reply;
 
@@ -154,6 +155,17 @@ impl From<SignInRefused> for Refused {
     }
 }
 
+impl From<TryRefused> for Refused {
+    fn from(refused: TryRefused) -> Self {
+        match refused {
+            TryRefused::Wait(wait) => {
+                Self { retry_after: Some(wait), ..Refusal::TooManyAttempts.into() }
+            }
+            TryRefused::NotCounted(error) => store_failed(error).into(),
+        }
+    }
+}
+
 /// Returns what a program needs to go on with a sign-in.
 fn goes_on(refusal: Refusal, ticket: &SignInTicket) -> Map<String, Value> {
     let mut members = Map::new();
@@ -204,10 +216,32 @@ impl FieldErrors {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreError;
 
     fn body(refused: Refused) -> (u16, Value) {
         let reply = refused.reply("r1");
         (reply.status.as_u16(), serde_json::from_slice(&reply.body).unwrap())
+    }
+
+    #[test]
+    fn who_may_not_try_waits_and_where_tries_cannot_be_counted_nobody_may() {
+        for (refused, status, code, retry_after) in [
+            (TryRefused::Wait(Duration::from_millis(1500)), 429, "too_many_attempts", Some("2")),
+            (
+                TryRefused::NotCounted(StoreError("down".into())),
+                503,
+                "store_unavailable",
+                Some("1"),
+            ),
+        ] {
+            let reply = Refused::from(refused).reply("r1");
+            assert_eq!(
+                reply.headers.get(RETRY_AFTER).map(|wait| wait.to_str().unwrap()),
+                retry_after
+            );
+            let body: Value = serde_json::from_slice(&reply.body).unwrap();
+            assert_eq!((reply.status.as_u16(), &body["code"]), (status, &json!(code)));
+        }
     }
 
     #[test]

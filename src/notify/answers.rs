@@ -2,15 +2,15 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::mail::Question;
 use super::news::IncidentReply;
 use super::queue::NewsSink;
-use super::tries_by_address::TriesByAddress;
+use super::tries_by_address::{TriesByAddress, TryRefused};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 use crate::store::StoreError;
+use crate::store::counters::Counters;
 use crate::store::outbox::Questions;
 
 /// Looks up questions, takes their answers, and reports them.
@@ -18,26 +18,30 @@ use crate::store::outbox::Questions;
 pub struct IncidentQuestions {
     questions: Arc<dyn Questions>,
     news: NewsSink,
-    wrong: Arc<TriesByAddress>,
+    wrong: TriesByAddress,
 }
 
 impl IncidentQuestions {
-    /// Creates it with these questions; answers are reported to `news`.
-    pub fn new(questions: Arc<dyn Questions>, news: NewsSink) -> Self {
-        Self { questions, news, wrong: Arc::default() }
+    /// Creates it with these questions; answers are reported to `news`, and tries of links are counted in `counters`.
+    pub fn new(questions: Arc<dyn Questions>, news: NewsSink, counters: Arc<dyn Counters>) -> Self {
+        let wrong = TriesByAddress::of_wrong_links(counters, "wrong links of letters");
+        Self { questions, news, wrong }
     }
 
     /// Checks whether this client may try a link.
     ///
     /// # Errors
-    /// The time to wait, after too many invalid links.
-    pub fn admit(&self, client: IpAddr, now: Timestamp) -> Result<(), Duration> {
-        self.wrong.admit(client, now)
+    /// [`TryRefused`] after too many invalid links, or if they cannot be counted.
+    pub async fn admit(&self, client: IpAddr, now: Timestamp) -> Result<(), TryRefused> {
+        self.wrong.admit(client, now).await
     }
 
     /// Records that this client tried an invalid link.
-    pub fn note_wrong(&self, client: IpAddr, now: Timestamp) {
-        self.wrong.note(client, now);
+    ///
+    /// # Errors
+    /// If it cannot be counted.
+    pub async fn note_wrong(&self, client: IpAddr, now: Timestamp) -> Result<(), StoreError> {
+        self.wrong.note(client, now).await
     }
 
     /// Returns the question for the holder of this secret; `None` if the secret belongs to no letter, has expired, or was used

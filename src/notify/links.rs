@@ -3,8 +3,8 @@
 //! **A request reveals nothing.** It is answered before any user is looked up: the request goes into the outbox, and the worker
 //! finds out whether there is such an account, with an address of its own. So neither the answer nor its time depends on it.
 //!
-//! **Three an hour for one name** ([`requested`](super::requested)). The requests of each address are limited as well, in
-//! memory.
+//! **Three an hour for one name** ([`requested`](super::requested)). The requests of each address are limited as well
+//! ([`tries_by_address`](super::tries_by_address)).
 //!
 //! **The link** is valid only in the browser that requested it. The store holds only the hashes of its secret and of that
 //! browser's cookie. Showing its page changes nothing; it is used once, together with all others of the same account and
@@ -20,12 +20,13 @@ use serde::{Deserialize, Serialize};
 
 use super::news::{News, Person};
 use super::requested::{HOUR, RequestedMail};
-use super::tries_by_address::TriesByAddress;
+use super::tries_by_address::{TriesByAddress, TryRefused};
 use super::worker::Counting;
 use crate::clock::Timestamp;
 use crate::config::MAILED_LINKS;
 use crate::secret::{Digest, Secret};
 use crate::store::StoreError;
+use crate::store::counters::Counters;
 use crate::store::outbox::{Outbox, Questions};
 
 /// How long a link is valid after its request.
@@ -84,8 +85,8 @@ pub struct MailedLink {
 pub struct MailedLinks {
     requested: RequestedMail,
     questions: Arc<dyn Questions>,
-    asking: Arc<TriesByAddress>,
-    wrong: Arc<TriesByAddress>,
+    asking: TriesByAddress,
+    wrong: TriesByAddress,
 }
 
 impl LinkAsked {
@@ -115,38 +116,42 @@ impl MailedLink {
 }
 
 impl MailedLinks {
-    /// Creates it with the outbox for requests and the store of links.
+    /// Creates it with the outbox for requests, the store of links, and the counters of tries.
     pub fn new(
         outbox: Arc<dyn Outbox>,
         questions: Arc<dyn Questions>,
         counting: Arc<dyn Counting>,
+        counters: Arc<dyn Counters>,
     ) -> Self {
-        let asking = Arc::new(TriesByAddress::new(PER_ADDRESS, HOUR));
+        let (of_asking, of_wrong) = ("wishes for mailed links", "wrong mailed links");
+        let asking = TriesByAddress::new(Arc::clone(&counters), of_asking, PER_ADDRESS, HOUR);
+        let wrong = TriesByAddress::of_wrong_links(counters, of_wrong);
         let requested = RequestedMail::new(MAILED_LINKS, outbox, counting);
-        Self { requested, questions, asking, wrong: Arc::default() }
+        Self { requested, questions, asking, wrong }
     }
 
     /// Checks whether this client may request a link, and counts a request that is allowed.
     ///
     /// # Errors
-    /// The time to wait.
-    pub fn admit_asking(&self, client: IpAddr, now: Timestamp) -> Result<(), Duration> {
-        self.asking.admit(client, now)?;
-        self.asking.note(client, now);
-        Ok(())
+    /// [`TryRefused`].
+    pub async fn admit_asking(&self, client: IpAddr, now: Timestamp) -> Result<(), TryRefused> {
+        self.asking.take(client, now).await
     }
 
     /// Checks whether this client may open a link.
     ///
     /// # Errors
-    /// The time to wait, after too many invalid links.
-    pub fn admit(&self, client: IpAddr, now: Timestamp) -> Result<(), Duration> {
-        self.wrong.admit(client, now)
+    /// [`TryRefused`] after too many invalid links, or if they cannot be counted.
+    pub async fn admit(&self, client: IpAddr, now: Timestamp) -> Result<(), TryRefused> {
+        self.wrong.admit(client, now).await
     }
 
     /// Records that this client tried an invalid link.
-    pub fn note_wrong(&self, client: IpAddr, now: Timestamp) {
-        self.wrong.note(client, now);
+    ///
+    /// # Errors
+    /// If it cannot be counted.
+    pub async fn note_wrong(&self, client: IpAddr, now: Timestamp) -> Result<(), StoreError> {
+        self.wrong.note(client, now).await
     }
 
     /// Requests a link, durably when this returns. `bound`: the most requests that wait. Returns false after three within an
@@ -199,6 +204,7 @@ pub fn hash_text(digest: &Digest) -> String {
 mod tests {
     use super::*;
     use crate::notify::DeliveryOutcome;
+    use crate::store::counters::memory::CountersInMemory;
     use crate::store::memory::Memory;
     use crate::store::outbox::{Claim, NewQuestion};
 
@@ -218,6 +224,7 @@ mod tests {
             Arc::clone(store) as Arc<dyn Outbox>,
             Arc::clone(store) as Arc<dyn Questions>,
             Arc::new(NoCounting),
+            CountersInMemory::new(),
         )
     }
 
@@ -266,18 +273,19 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_address_asks_ten_times_an_hour() {
+    #[tokio::test]
+    async fn an_address_asks_ten_times_an_hour() {
         let links = links(&Memory::new());
         let (one, other): (IpAddr, IpAddr) =
             ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
         for n in 0..10 {
-            assert_eq!(links.admit_asking(one, at(n)), Ok(()), "{n}");
+            assert_eq!(links.admit_asking(one, at(n)).await, Ok(()), "{n}");
         }
-        assert_eq!(links.admit_asking(one, at(100)), Err(Duration::from_secs(3500)));
-        assert_eq!(links.admit_asking(other, at(100)), Ok(()));
-        assert_eq!(links.admit(one, at(100)), Ok(()), "opening is another matter");
-        assert_eq!(links.admit_asking(one, at(3600)), Ok(()));
+        let wait = TryRefused::Wait(Duration::from_secs(3500));
+        assert_eq!(links.admit_asking(one, at(100)).await, Err(wait));
+        assert_eq!(links.admit_asking(other, at(100)).await, Ok(()));
+        assert_eq!(links.admit(one, at(100)).await, Ok(()), "opening is another matter");
+        assert_eq!(links.admit_asking(one, at(3600)).await, Ok(()));
     }
 
     #[tokio::test]

@@ -37,6 +37,7 @@ pub use self::news::{
 pub use self::queue::{NewsQueue, NewsSink, queue};
 pub use self::requested::RequestedLetters;
 pub use self::security_event::{SecurityEvents, SignEvents};
+pub use self::tries_by_address::TryRefused;
 pub use self::webhook::Webhook;
 pub use self::worker::{Counting, DeliveryOutcome, Worker};
 use crate::caller::{SessionId, UserKey};

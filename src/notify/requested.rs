@@ -13,6 +13,7 @@ use super::worker::{Counting, DeliveryOutcome};
 use crate::clock::Timestamp;
 use crate::secret::{Digest, random_id};
 use crate::store::StoreError;
+use crate::store::counters::Counters;
 use crate::store::outbox::{NewMessage, Outbox, Questions, Queued};
 
 /// The most letters for one user in [`HOUR`].
@@ -31,13 +32,15 @@ pub struct RequestedLetters {
 }
 
 impl RequestedLetters {
-    /// Creates both with the outbox for requests and the store of links.
+    /// Creates both with the outbox for requests, the store of links, and the counters of tries.
     pub fn new(
         outbox: &Arc<dyn Outbox>,
         questions: Arc<dyn Questions>,
         counting: Arc<dyn Counting>,
+        counters: Arc<dyn Counters>,
     ) -> Self {
-        let links = MailedLinks::new(Arc::clone(outbox), questions, Arc::clone(&counting));
+        let links =
+            MailedLinks::new(Arc::clone(outbox), questions, Arc::clone(&counting), counters);
         Self { links, codes: MailedCodes::new(Arc::clone(outbox), counting) }
     }
 }
