@@ -19,6 +19,7 @@
 //! It stands below `session`, which asks it what is due before it begins a session, so that every way of signing in ends in
 //! the same question.
 
+mod administration;
 mod at_service;
 mod enrolment;
 mod key;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+pub use self::administration::INVITATION;
 pub use self::enrolment::{Confirmed, Enrolment, QrCode};
 pub use self::key::FactorKey;
 pub use self::mailed_code::{MAILED_CODE, MailedCodeAttempt};
@@ -53,7 +55,7 @@ use crate::store::factors::{
     FactorAttempt, FactorChange, FactorChanged, FactorStore, FactorUse, StoredFactor,
     StoredFactors, UsedCode,
 };
-use crate::store::outbox::{NewQuestion, Questions};
+use crate::store::outbox::Questions;
 use crate::store::passkeys::PasskeyStore;
 
 /// The stable name of the kind in the store.
@@ -77,9 +79,6 @@ const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 const REMEMBERED: Duration = Duration::from_secs(86_400);
-
-/// How long the code works with which an operator lets somebody set up a factor.
-pub const INVITATION: Duration = Duration::from_secs(86_400);
 
 /// The most bytes of a code that are looked at.
 const LONGEST_CODE: usize = 64;
@@ -304,6 +303,17 @@ impl Factors {
         }
     }
 
+    /// By what a user may prove more than a password, besides recovery codes.
+    pub fn offered(&self, all: &AllFactors) -> OfferedFactors {
+        let own = &all.own.factors;
+        let is_at_service = !all.at_service.usable.is_empty();
+        OfferedFactors {
+            app: is_at_service || own.iter().any(|factor| factor.kind == TOTP),
+            passkey: own.iter().any(|factor| self.works_here(factor)),
+            mail: false,
+        }
+    }
+
     /// Uses a code, if it is the user's and was not used.
     ///
     /// # Errors
@@ -395,75 +405,6 @@ impl Factors {
     ) -> Result<bool, CodeRefused> {
         let used = FactorUse { user: user.clone(), what, source, at };
         self.store.use_factor(used).await.map_err(refused)
-    }
-
-    /// A factor goes. False: it was not there.
-    ///
-    /// # Errors
-    /// [`Refusal::StoreUnavailable`]
-    pub async fn remove(&self, user: &UserKey, id: &str) -> Result<bool, Refusal> {
-        let changed = self.change(user, FactorChange::Remove { id: id.to_owned() }).await?;
-        Ok(changed != FactorChanged::Not)
-    }
-
-    /// A factor is called otherwise. False: it is not there.
-    ///
-    /// # Errors
-    /// [`Refusal::StoreUnavailable`]
-    pub async fn rename(&self, user: &UserKey, id: &str, name: &str) -> Result<bool, Refusal> {
-        let name = name_of(name, FIRST_APP);
-        let change = FactorChange::Rename { id: id.to_owned(), name };
-        Ok(self.change(user, change).await? != FactorChanged::Not)
-    }
-
-    /// New recovery codes in place of those that were there.
-    ///
-    /// # Errors
-    /// [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
-    pub async fn renew_recovery(&self, user: &UserKey) -> Result<Vec<Secret>, Refusal> {
-        let codes = recovery_codes()?;
-        self.change(user, FactorChange::Recovery(self.recovery_hashes(user, &codes))).await?;
-        Ok(codes)
-    }
-
-    /// An operator takes away what a user has. They set up another one at their next sign-in.
-    ///
-    /// # Errors
-    /// [`Refusal::StoreUnavailable`]
-    pub async fn reset(&self, user: &UserKey, at: Timestamp) -> Result<(), Refusal> {
-        self.change(user, FactorChange::Reset(at)).await.map(drop)
-    }
-
-    /// A code with which a user may set up their first factor where no device of theirs is known. It works once, for
-    /// [`INVITATION`].
-    ///
-    /// # Errors
-    /// [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
-    pub async fn invite(&self, user: &UserKey, at: Timestamp) -> Result<Secret, Refusal> {
-        let code = written::random().map_err(|_| Refusal::Internal)?;
-        let read = written::read(code.expose()).ok_or(Refusal::Internal)?;
-        let owner = user.to_string();
-        let new = NewQuestion {
-            digest: self.key.hash("invitation", &owner, read.expose().as_bytes()),
-            // One that is used takes the others with it.
-            about: self.key.hash("invitations", &owner, b""),
-            body: Vec::new(),
-            expires_at: at.plus(INVITATION),
-        };
-        self.questions.ask(new).await.map_err(failed)?;
-        Ok(code)
-    }
-
-    /// Uses the code of an operator. False: it is none, or was used.
-    async fn take_invitation(
-        &self,
-        user: &UserKey,
-        code: &Secret,
-        at: Timestamp,
-    ) -> Result<bool, Refusal> {
-        let Some(read) = written::read(code.expose()) else { return Ok(false) };
-        let digest = self.key.hash("invitation", &user.to_string(), read.expose().as_bytes());
-        Ok(self.questions.answer(&digest, at).await.map_err(failed)?.is_some())
     }
 
     async fn change(&self, user: &UserKey, change: FactorChange) -> Result<FactorChanged, Refusal> {

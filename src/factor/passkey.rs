@@ -28,7 +28,7 @@ use webauthn_rs::prelude::{
     PublicKeyCredential, RegisterPublicKeyCredential, Url, Uuid, Webauthn, WebauthnBuilder,
 };
 
-use super::{AllFactors, CodeRefused, Factors, PASSKEY, failed, name_of, recovery_codes, refused};
+use super::{CodeRefused, Factors, PASSKEY, failed, name_of, recovery_codes, refused};
 use crate::caller::{AuthMethod, UserKey};
 use crate::clock::Timestamp;
 use crate::config::PasskeySettings;
@@ -198,19 +198,8 @@ impl Factors {
         self.passkey_store.passkeys_elsewhere(rp_id).await.map_err(failed)
     }
 
-    /// By what a user may prove more than a password, besides recovery codes.
-    pub fn offered(&self, all: &AllFactors) -> OfferedFactors {
-        let own = &all.own.factors;
-        let is_at_service = !all.at_service.usable.is_empty();
-        OfferedFactors {
-            app: is_at_service || own.iter().any(|factor| factor.kind == super::TOTP),
-            passkey: own.iter().any(|factor| self.works_here(factor)),
-            mail: false,
-        }
-    }
-
     /// Is it a passkey of this RP ID?
-    pub fn works_here(&self, factor: &StoredFactor) -> bool {
+    pub(super) fn works_here(&self, factor: &StoredFactor) -> bool {
         let (Some(passkeys), Some(stored)) = (&self.passkeys, &factor.passkey) else {
             return false;
         };
