@@ -6,7 +6,7 @@ use super::{OperatorRequest, user_key};
 use crate::caller::UserKey;
 use crate::endpoint::factors::listed;
 use crate::event::{EndReason, EventKind, FactorEvent};
-use crate::factor::{Factors, INVITATION};
+use crate::factor::{FactorAdministration, INVITATION};
 use crate::issuer::Issuers;
 use crate::refusal::Refusal;
 use crate::secret::Secret;
@@ -33,7 +33,7 @@ pub(super) async fn change(
     let body: Value = serde_json::from_slice(request.body).map_err(|_| Refusal::BadBody)?;
     let user = body.get("user").and_then(Value::as_str).ok_or(Refusal::BadBody)?;
     let user = user_key(user)?;
-    let factors = issuers.sessions().factors();
+    let factors = issuers.sessions().factors().administration();
     if change != FactorEvent::Reset {
         return invite(factors, user, request).await;
     }
@@ -52,7 +52,7 @@ pub(super) async fn change(
 }
 
 async fn invite(
-    factors: &Factors,
+    factors: FactorAdministration<'_>,
     user: UserKey,
     request: &OperatorRequest<'_>,
 ) -> Result<Value, Refusal> {

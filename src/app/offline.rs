@@ -202,9 +202,10 @@ fn with_factors(config: &Config, user: &str, resets: bool) -> Result<Value, Stri
             label: config.login.title.clone(),
             at_services: Vec::new(),
         });
+        let administration = factors.administration();
         let (now, failed) = (SystemClock.now(), |refusal: Refusal| refusal.detail().to_owned());
         if resets {
-            factors.reset(&user, now).await.map_err(failed)?;
+            administration.reset(&user, now).await.map_err(failed)?;
             void_links(&store.stamps, &user, now).await.map_err(|error| error.to_string())?;
             // A running gateway ends the same sessions.
             let which = SessionSelection::SignIns { user: user.clone(), kept: None };
@@ -215,7 +216,7 @@ fn with_factors(config: &Config, user: &str, resets: bool) -> Result<Value, Stri
                 end.map_err(|error| error.to_string())?;
             }
         }
-        Ok(describe_invitation(&factors.invite(&user, now).await.map_err(failed)?))
+        Ok(describe_invitation(&administration.invite(&user, now).await.map_err(failed)?))
     })
 }
 

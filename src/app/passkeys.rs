@@ -10,7 +10,7 @@ pub(super) async fn useless(
     sessions: &SessionManager,
     settings: Option<&PasskeySettings>,
 ) -> Option<String> {
-    let count = sessions.factors().useless_passkeys().await.ok()?;
+    let count = sessions.factors().passkeys().count_useless().await.ok()?;
     told(count, settings)
 }
 

@@ -343,7 +343,7 @@ mod tests {
     fn all(language: Language) -> Vec<Reply> {
         let factors = factors(&Arc::new(Memory::default()), FactorMode::Optional, |_| {});
         let enrolment =
-            factors.begin_enrolment(&UserKey::new("file", "kim"), "<b>kim</b>", NOW).unwrap();
+            factors.enrolments().begin(&UserKey::new("file", "kim"), "<b>kim</b>", NOW).unwrap();
         let enrol = EnrolPage {
             service: "Acme & Sons",
             action: "/x",

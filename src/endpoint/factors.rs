@@ -121,7 +121,7 @@ impl Endpoints {
             name: &identity.name,
             kept: &all.own,
             at_service: &all.at_service.usable,
-            can_trust: self.issuers.sessions().factors().trusts_for().is_some(),
+            can_trust: self.issuers.sessions().factors().policy().trusts_for().is_some(),
             rp_id: self.passkey_rp_id(),
             time_zone: &self.incidents.time_zone,
             language: Language::negotiate(&arrival.headers),
@@ -171,6 +171,7 @@ impl Endpoints {
             }
             FactorAction::Remove | FactorAction::Rename => {
                 let id = text(&fields, "id").ok_or(Refusal::BadBody)?;
+                let administration = sessions.factors().administration();
                 let (is_made, change) = match action {
                     FactorAction::Remove => {
                         let kept = sessions.factors().of(&user).await?;
@@ -180,11 +181,11 @@ impl Endpoints {
                             true => FactorEvent::PasskeyRemoved,
                             false => FactorEvent::Removed,
                         };
-                        (sessions.factors().remove(&user, id).await?, change)
+                        (administration.remove(&user, id).await?, change)
                     }
                     _ => {
                         let name = text(&fields, "name").unwrap_or_default();
-                        (sessions.factors().rename(&user, id, name).await?, FactorEvent::Renamed)
+                        (administration.rename(&user, id, name).await?, FactorEvent::Renamed)
                     }
                 };
                 if !is_made {
@@ -204,7 +205,7 @@ impl Endpoints {
                 if sessions.factors().of(&user).await?.factors.is_empty() {
                     return Err(Refusal::BadBody.into());
                 }
-                let codes = sessions.factors().renew_recovery(&user).await?;
+                let codes = sessions.factors().administration().renew_recovery(&user).await?;
                 let change = FactorEvent::RecoveryRenewed;
                 arrival.note(EventKind::FactorChanged { user: user.clone(), change });
                 self.with_codes(arrival, &user, &codes, wants_page).await
@@ -221,12 +222,12 @@ impl Endpoints {
         problem: Option<&Refused>,
     ) -> Result<Reply, Refused> {
         let identity = session.identity.load_full();
-        let factors = self.issuers.sessions().factors();
+        let enrolments = self.issuers.sessions().factors().enrolments();
         let (user, name) = (&identity.key, &identity.name);
-        let shown = token.and_then(|token| factors.again(user, name, token, arrival.at));
+        let shown = token.and_then(|token| enrolments.again(user, name, token, arrival.at));
         let enrolment = match shown {
             Some(shown) => shown,
-            None => factors.begin_enrolment(user, name, arrival.at)?,
+            None => enrolments.begin(user, name, arrival.at)?,
         };
         let takes_invitation = self.takes_invitation(arrival, session).await?;
         if !wants_page {
@@ -295,7 +296,7 @@ impl Endpoints {
         let identity = session.identity.load_full();
         let sessions = self.issuers.sessions();
         let all = sessions.factors().all_of(&identity.key, arrival.at).await?;
-        let is_due = sessions.factors().mode_of(&identity) == FactorMode::Required
+        let is_due = sessions.factors().policy().mode_of(&identity) == FactorMode::Required
             || all.own.reset_at.is_some();
         if all.has_any() || !is_due {
             return Ok(false);

@@ -74,7 +74,7 @@ impl Endpoints {
         };
         let bytes = serde_json::to_vec(&form).ok()?;
         let ticket =
-            sessions.factors().give_ticket(PURPOSE, &bytes, TICKET, arrival.at).await.ok()?;
+            sessions.factors().tickets().give(PURPOSE, &bytes, TICKET, arrival.at).await.ok()?;
         let (next, path) = (Next::default(), self.second_factor_path.as_deref()?);
         Some(self.asks_again(arrival, &session, (path, &next, Some(ticket.expose())), None).await)
     }
@@ -86,19 +86,19 @@ impl Endpoints {
         session: &Session,
         ticket: &Secret,
     ) -> Result<Option<Reply>, Refusal> {
-        let factors = self.issuers.sessions().factors();
-        let Some(bytes) = factors.look_at_ticket(PURPOSE, ticket, arrival.at).await? else {
+        let tickets = self.issuers.sessions().factors().tickets();
+        let Some(bytes) = tickets.look_at(PURPOSE, ticket, arrival.at).await? else {
             return Ok(None);
         };
         let form = serde_json::from_slice::<HeldForm>(&bytes).ok();
         let Some(form) = form.filter(|form| form.session == session.id.as_str()) else {
             return Ok(None);
         };
-        if !factors.spend_ticket(ticket, arrival.at).await? {
+        if !tickets.spend(ticket, arrival.at).await? {
             return Ok(None);
         }
         let bytes = session.id.as_str().as_bytes();
-        let sent = factors.give_ticket(SENT, bytes, TICKET, arrival.at).await?;
+        let sent = tickets.give(SENT, bytes, TICKET, arrival.at).await?;
         let joint = if form.target.contains('?') { '&' } else { '?' };
         let action = format!("{}{joint}{PARAMETER}={}", form.target, sent.expose());
         let page = HeldPage {
@@ -122,14 +122,14 @@ impl Endpoints {
         }
         let (ticket, target) = arrival.target.split_last_parameter(PARAMETER)?;
         let ticket = Secret::new(ticket);
-        let factors = self.issuers.sessions().factors();
+        let tickets = self.issuers.sessions().factors().tickets();
         let session = caller.known().and_then(|known| known.session.as_ref());
         let spent = async {
-            let kept = factors.look_at_ticket(SENT, &ticket, arrival.at).await?;
+            let kept = tickets.look_at(SENT, &ticket, arrival.at).await?;
             let is_theirs = kept
                 .zip(session)
                 .is_some_and(|(bytes, session)| bytes.as_slice() == session.as_str().as_bytes());
-            Ok::<_, Refusal>(is_theirs && factors.spend_ticket(&ticket, arrival.at).await?)
+            Ok::<_, Refusal>(is_theirs && tickets.spend(&ticket, arrival.at).await?)
         };
         match spent.await {
             Ok(true) => Some(Ok(target)),

@@ -238,7 +238,7 @@ impl Endpoints {
 
     /// Returns the RP ID, if pages have passkeys.
     pub(super) fn passkey_rp_id(&self) -> Option<&str> {
-        let rp_id = self.issuers.sessions().factors().rp_id();
+        let rp_id = self.issuers.sessions().factors().passkeys().rp_id();
         rp_id.filter(|_| self.passkey_script.is_some())
     }
 

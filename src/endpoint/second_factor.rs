@@ -109,7 +109,7 @@ impl Endpoints {
 
     /// Returns for how many days a browser can be trusted.
     fn trust_days(&self) -> Option<u64> {
-        let lifetime = self.issuers.sessions().factors().trusts_for()?;
+        let lifetime = self.issuers.sessions().factors().policy().trusts_for()?;
         Some(lifetime.as_secs().div_ceil(86_400))
     }
 

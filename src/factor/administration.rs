@@ -13,13 +13,17 @@ use crate::store::outbox::NewQuestion;
 /// How long the code works with which an operator lets somebody set up a factor.
 pub const INVITATION: Duration = Duration::from_secs(86_400);
 
-impl Factors {
+/// Changes what a user has.
+#[derive(Clone, Copy)]
+pub struct FactorAdministration<'f>(pub(super) &'f Factors);
+
+impl FactorAdministration<'_> {
     /// A factor goes. False: it was not there.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
-    pub async fn remove(&self, user: &UserKey, id: &str) -> Result<bool, Refusal> {
-        let changed = self.change(user, FactorChange::Remove { id: id.to_owned() }).await?;
+    pub async fn remove(self, user: &UserKey, id: &str) -> Result<bool, Refusal> {
+        let changed = self.0.change(user, FactorChange::Remove { id: id.to_owned() }).await?;
         Ok(changed != FactorChanged::Not)
     }
 
@@ -27,19 +31,19 @@ impl Factors {
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
-    pub async fn rename(&self, user: &UserKey, id: &str, name: &str) -> Result<bool, Refusal> {
+    pub async fn rename(self, user: &UserKey, id: &str, name: &str) -> Result<bool, Refusal> {
         let name = name_of(name, FIRST_APP);
         let change = FactorChange::Rename { id: id.to_owned(), name };
-        Ok(self.change(user, change).await? != FactorChanged::Not)
+        Ok(self.0.change(user, change).await? != FactorChanged::Not)
     }
 
     /// New recovery codes in place of those that were there.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
-    pub async fn renew_recovery(&self, user: &UserKey) -> Result<Vec<Secret>, Refusal> {
+    pub async fn renew_recovery(self, user: &UserKey) -> Result<Vec<Secret>, Refusal> {
         let codes = recovery_codes()?;
-        self.change(user, FactorChange::Recovery(self.recovery_hashes(user, &codes))).await?;
+        self.0.change(user, FactorChange::Recovery(self.0.recovery_hashes(user, &codes))).await?;
         Ok(codes)
     }
 
@@ -47,8 +51,8 @@ impl Factors {
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
-    pub async fn reset(&self, user: &UserKey, at: Timestamp) -> Result<(), Refusal> {
-        self.change(user, FactorChange::Reset(at)).await.map(drop)
+    pub async fn reset(self, user: &UserKey, at: Timestamp) -> Result<(), Refusal> {
+        self.0.change(user, FactorChange::Reset(at)).await.map(drop)
     }
 
     /// A code with which a user may set up their first factor where no device of theirs is known. It works once, for
@@ -56,30 +60,30 @@ impl Factors {
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
-    pub async fn invite(&self, user: &UserKey, at: Timestamp) -> Result<Secret, Refusal> {
+    pub async fn invite(self, user: &UserKey, at: Timestamp) -> Result<Secret, Refusal> {
         let code = written::random().map_err(|_| Refusal::Internal)?;
         let read = written::read(code.expose()).ok_or(Refusal::Internal)?;
         let owner = user.to_string();
         let new = NewQuestion {
-            digest: self.key.hash("invitation", &owner, read.expose().as_bytes()),
+            digest: self.0.key.hash("invitation", &owner, read.expose().as_bytes()),
             // One that is used takes the others with it.
-            about: self.key.hash("invitations", &owner, b""),
+            about: self.0.key.hash("invitations", &owner, b""),
             body: Vec::new(),
             expires_at: at.plus(INVITATION),
         };
-        self.questions.ask(new).await.map_err(failed)?;
+        self.0.questions.ask(new).await.map_err(failed)?;
         Ok(code)
     }
 
     /// Uses the code of an operator. False: it is none, or was used.
     pub(super) async fn take_invitation(
-        &self,
+        self,
         user: &UserKey,
         code: &Secret,
         at: Timestamp,
     ) -> Result<bool, Refusal> {
         let Some(read) = written::read(code.expose()) else { return Ok(false) };
-        let digest = self.key.hash("invitation", &user.to_string(), read.expose().as_bytes());
-        Ok(self.questions.answer(&digest, at).await.map_err(failed)?.is_some())
+        let digest = self.0.key.hash("invitation", &user.to_string(), read.expose().as_bytes());
+        Ok(self.0.questions.answer(&digest, at).await.map_err(failed)?.is_some())
     }
 }

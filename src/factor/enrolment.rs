@@ -45,28 +45,27 @@ pub struct QrCode {
     pub path: String,
 }
 
-impl Factors {
+/// Sets up authenticator apps.
+#[derive(Clone, Copy)]
+pub struct AppEnrolments<'f>(pub(super) &'f Factors);
+
+impl AppEnrolments<'_> {
     /// A fresh secret for a user, who is called `name` there.
     ///
     /// # Errors
     /// [`Refusal::Internal`]: there is no randomness.
-    pub fn begin_enrolment(
-        &self,
-        user: &UserKey,
-        name: &str,
-        at: Timestamp,
-    ) -> Result<Enrolment, Refusal> {
+    pub fn begin(self, user: &UserKey, name: &str, at: Timestamp) -> Result<Enrolment, Refusal> {
         let bytes = random_bytes::<SECRET>().map_err(|_| Refusal::Internal)?;
         let mut sealed = Zeroizing::new(at.plus(LIFETIME).as_millis().to_be_bytes().to_vec());
         sealed.extend_from_slice(&bytes);
-        let token = self.key.seal(PURPOSE, &user.to_string(), &sealed)?;
+        let token = self.0.key.seal(PURPOSE, &user.to_string(), &sealed)?;
         let token = Secret::new(URL_SAFE_NO_PAD.encode(token));
         Ok(self.shown(&TotpSecret::new(Zeroizing::new(bytes.to_vec())), name, token))
     }
 
     /// The page again, after a code that was not right. `None`: it is too old, or another user's.
     pub fn again(
-        &self,
+        self,
         user: &UserKey,
         name: &str,
         token: &Secret,
@@ -76,9 +75,9 @@ impl Factors {
         Some(self.shown(&secret, name, token.clone()))
     }
 
-    fn shown(&self, secret: &TotpSecret, name: &str, token: Secret) -> Enrolment {
+    fn shown(self, secret: &TotpSecret, name: &str, token: Secret) -> Enrolment {
         let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
-        let (label, base32) = (&self.label, secret.base32());
+        let (label, base32) = (&self.0.label, secret.base32());
         let name = name.replace(':', " ");
         let uri = format!(
             "otpauth://totp/{}:{}?secret={base32}&issuer={}&algorithm=SHA1&digits=6&period=30",
@@ -89,9 +88,9 @@ impl Factors {
         Enrolment { secret: Secret::new(base32), uri: Secret::new(uri), token }
     }
 
-    fn pending(&self, user: &UserKey, token: &Secret, at: Timestamp) -> Option<TotpSecret> {
+    fn pending(self, user: &UserKey, token: &Secret, at: Timestamp) -> Option<TotpSecret> {
         let sealed = URL_SAFE_NO_PAD.decode(token.expose()).ok()?;
-        let opened: Wiped = self.key.open(PURPOSE, &user.to_string(), &sealed)?;
+        let opened: Wiped = self.0.key.open(PURPOSE, &user.to_string(), &sealed)?;
         let (until, secret) = opened.split_first_chunk::<8>()?;
         let is_good = at < Timestamp::from_millis(u64::from_be_bytes(*until));
         is_good.then(|| TotpSecret::new(Zeroizing::new(secret.to_vec())))
@@ -102,7 +101,7 @@ impl Factors {
     /// # Errors
     /// `Ok(Err(...))`: why not. [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
     pub async fn enrol(
-        &self,
+        self,
         user: &UserKey,
         confirmed: Confirmed<'_>,
         at: Timestamp,
@@ -114,27 +113,27 @@ impl Factors {
         let step = digits.and_then(|digits| secret.step_of(digits.expose(), at));
         let Some(step) = step else { return Ok(Err(FactorRefusal::WrongCode)) };
         if let Some(invitation) = confirmed.invitation
-            && !self.take_invitation(user, invitation, at).await?
+            && !self.0.administration().take_invitation(user, invitation, at).await?
         {
             return Ok(Err(FactorRefusal::NoProof));
         }
         let owner = user.to_string();
-        let id = self.key.hash("id", "", secret.bytes());
+        let id = self.0.key.hash("id", "", secret.bytes());
         let codes = recovery_codes()?;
         let change = FactorChange::Add {
             factor: StoredFactor {
                 id: URL_SAFE_NO_PAD.encode(id.as_bytes().first_chunk::<16>().unwrap_or(&[0; 16])),
                 kind: TOTP.to_owned(),
                 name: name_of(confirmed.name, FIRST_APP),
-                sealed: self.key.seal(TOTP, &owner, secret.bytes())?,
+                sealed: self.0.key.seal(TOTP, &owner, secret.bytes())?,
                 last_step: step,
                 created_at: at,
                 last_used: None,
                 passkey: None,
             },
-            recovery: self.recovery_hashes(user, &codes),
+            recovery: self.0.recovery_hashes(user, &codes),
         };
-        Ok(match self.change(user, change).await? {
+        Ok(match self.0.change(user, change).await? {
             FactorChanged::MadeWithRecovery => Ok(codes),
             FactorChanged::Made => Ok(Vec::new()),
             FactorChanged::Not => Err(FactorRefusal::Ticket),

@@ -40,18 +40,22 @@ pub struct MailedCodeAttempt<'a> {
     pub at: Timestamp,
 }
 
-impl Factors {
+/// Who may prove it by a mailed code, and whether they do.
+#[derive(Clone, Copy)]
+pub struct MailedCodeProofs<'f>(pub(super) &'f Factors);
+
+impl MailedCodeProofs<'_> {
     /// May this user prove it by a mailed code, as far as their factors and the settings say?
     ///
     /// # Errors
     /// [`Refusal::SecondFactorElsewhere`], [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
-    pub async fn takes_mailed_code(&self, user: &Identity, at: Timestamp) -> Result<bool, Refusal> {
-        let takes = self.settings.mode_of(user) != FactorMode::Off
-            && self.settings.takes_mailed_codes(user);
+    pub async fn may_use(self, user: &Identity, at: Timestamp) -> Result<bool, Refusal> {
+        let takes = self.0.settings.mode_of(user) != FactorMode::Off
+            && self.0.settings.takes_mailed_codes(user);
         if !takes {
             return Ok(false);
         }
-        let all = self.all_of(&user.key, at).await?;
+        let all = self.0.all_of(&user.key, at).await?;
         Ok(!all.has_any() && all.own.reset_at.is_none())
     }
 
@@ -59,10 +63,10 @@ impl Factors {
     ///
     /// # Errors
     /// [`CodeRefused`]
-    pub async fn check_mailed(&self, attempt: MailedCodeAttempt<'_>) -> Result<(), CodeRefused> {
+    pub async fn check(self, attempt: MailedCodeAttempt<'_>) -> Result<(), CodeRefused> {
         let MailedCodeAttempt { user, place, code, at } = attempt;
         let owner = owner(user, place.as_str());
-        let source = self.key.hash("mailed code attempts", &owner, b"");
+        let source = self.0.key.hash("mailed code attempts", &owner, b"");
         let count = FactorAttempt {
             source,
             at,
@@ -71,23 +75,25 @@ impl Factors {
             longest_wait: MAILED_CODE,
             remembered: MAILED_CODE,
         };
-        if let Some(wait) = self.store.count_factor_attempt(count).await.map_err(refused)? {
+        if let Some(wait) = self.0.store.count_factor_attempt(count).await.map_err(refused)? {
             return Err(CodeRefused::Wait(wait));
         }
         let digits = written::digits(code.expose());
         let Some(digits) = digits.filter(|digits| digits.expose().len() == DIGITS) else {
             return Err(CodeRefused::Not(FactorRefusal::WrongCode));
         };
-        let digest = self.mailed_code_hash(&owner, &digits);
-        match self.questions.answer(&digest, at).await.map_err(refused)? {
+        let digest = self.0.mailed_code_hash(&owner, &digits);
+        match self.0.questions.answer(&digest, at).await.map_err(refused)? {
             Some(_) => {
-                self.use_code(user, UsedCode::Elsewhere, source, at).await?;
+                self.0.use_code(user, UsedCode::Elsewhere, source, at).await?;
                 Ok(())
             }
             None => Err(CodeRefused::Not(FactorRefusal::WrongCode)),
         }
     }
+}
 
+impl Factors {
     fn mailed_code_hash(&self, owner: &str, digits: &Secret) -> Digest {
         self.key.hash("mailed code", owner, digits.expose().as_bytes())
     }
@@ -157,7 +163,7 @@ mod tests {
             at: Timestamp,
         ) -> Result<(), CodeRefused> {
             let code = &Secret::new(code);
-            self.factors.check_mailed(MailedCodeAttempt { user, place, code, at }).await
+            self.factors.mailed_codes().check(MailedCodeAttempt { user, place, code, at }).await
         }
     }
 

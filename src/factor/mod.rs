@@ -16,6 +16,18 @@
 //! **What a service keeps itself** is asked through a port ([`FactorsAtService`]): it stays there, with its own rules, and
 //! nobody sets up a second one for the gateway.
 //!
+//! [`Factors`] itself says what a user has, what is due of them, and whether a code is theirs. Each other capability is a type of
+//! its own, which borrows it and is declared where its functions are:
+//!
+//! | asked by | type | for |
+//! |---|---|---|
+//! | `policy()` | [`FactorPolicy`] | what the settings ask for, without a look at anybody's factors |
+//! | `enrolments()` | [`AppEnrolments`] | setting up an authenticator app |
+//! | `passkeys()` | [`PasskeyFactors`] | setting up passkeys, and using them |
+//! | `mailed_codes()` | [`MailedCodeProofs`] | who may use a mailed code, and whether it is right |
+//! | `tickets()` | [`SealedTickets`] | what is kept sealed until a code was given |
+//! | `administration()` | [`FactorAdministration`] | what is there renamed, removed, renewed or reset, and an operator's invitation |
+//!
 //! It stands below `session`, which asks it what is due before it begins a session, so that every way of signing in ends in
 //! the same question.
 
@@ -25,6 +37,7 @@ mod enrolment;
 mod key;
 mod mailed_code;
 mod passkey;
+mod policy;
 pub mod ticket;
 mod totp;
 mod written;
@@ -34,14 +47,16 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-pub use self::administration::INVITATION;
-pub use self::enrolment::{Confirmed, Enrolment, QrCode};
+pub use self::administration::{FactorAdministration, INVITATION};
+pub use self::enrolment::{AppEnrolments, Confirmed, Enrolment, QrCode};
 pub use self::key::FactorKey;
-pub use self::mailed_code::{MAILED_CODE, MailedCodeAttempt};
+pub use self::mailed_code::{MAILED_CODE, MailedCodeAttempt, MailedCodeProofs};
 pub use self::passkey::{
     CeremonyPlace, EnrolledPasskey, FIRST_PASSKEY, NewPasskey, OfferedFactors, PasskeyAnswer,
-    PasskeyAttempt, PasskeyCeremony, Passkeys,
+    PasskeyAttempt, PasskeyCeremony, PasskeyFactors, Passkeys,
 };
+pub use self::policy::FactorPolicy;
+use self::ticket::SealedTickets;
 use self::totp::TotpSecret;
 use crate::caller::{Identity, UserKey};
 use crate::clock::Timestamp;
@@ -211,16 +226,6 @@ impl Factors {
         Self { store, passkey_store, passkeys, questions, key, settings, label, at_services }
     }
 
-    /// Is anybody asked for a second factor? By the settings, or because their service asks them and its codes are taken here.
-    pub fn is_on(&self) -> bool {
-        self.settings.is_on() || !self.at_services.is_empty()
-    }
-
-    /// For how long a browser can be trusted; `None`: not at all.
-    pub fn trusts_for(&self) -> Option<Duration> {
-        Some(self.settings.trusted_devices).filter(|lifetime| !lifetime.is_zero())
-    }
-
     /// Stands for the second factors that a user has: another set is another digest.
     ///
     /// # Errors
@@ -232,11 +237,6 @@ impl Factors {
         let mut ids: Vec<String> = own.chain(at_service).collect();
         ids.sort_unstable();
         Ok(self.key.hash("factor set", &user.to_string(), ids.join("\n").as_bytes()))
-    }
-
-    /// What holds for this user.
-    pub fn mode_of(&self, user: &Identity) -> FactorMode {
-        self.settings.mode_of(user)
     }
 
     /// What is due of somebody whose password was right. Somebody who may go on without for a while is noted.
@@ -309,7 +309,7 @@ impl Factors {
         let is_at_service = !all.at_service.usable.is_empty();
         OfferedFactors {
             app: is_at_service || own.iter().any(|factor| factor.kind == TOTP),
-            passkey: own.iter().any(|factor| self.works_here(factor)),
+            passkey: own.iter().any(|factor| self.passkeys().works_here(factor)),
             mail: false,
         }
     }
@@ -433,6 +433,39 @@ impl Factors {
     fn recovery_hashes(&self, user: &UserKey, codes: &[Secret]) -> Vec<Digest> {
         let read = codes.iter().filter_map(|code| written::read(code.expose()));
         read.map(|read| self.recovery_hash(user, &read)).collect()
+    }
+}
+
+/// What it can, each as a type of its own.
+impl Factors {
+    /// What the settings ask for.
+    pub const fn policy(&self) -> FactorPolicy<'_> {
+        FactorPolicy(self)
+    }
+
+    /// Authenticator apps, set up.
+    pub const fn enrolments(&self) -> AppEnrolments<'_> {
+        AppEnrolments(self)
+    }
+
+    /// Passkeys: set up, and used.
+    pub const fn passkeys(&self) -> PasskeyFactors<'_> {
+        PasskeyFactors(self)
+    }
+
+    /// Mailed codes: who may use one, and whether it is right.
+    pub const fn mailed_codes(&self) -> MailedCodeProofs<'_> {
+        MailedCodeProofs(self)
+    }
+
+    /// Tickets: given, looked at, spent.
+    pub const fn tickets(&self) -> SealedTickets<'_> {
+        SealedTickets(self)
+    }
+
+    /// Changes of what is there, by its owner and by operators.
+    pub const fn administration(&self) -> FactorAdministration<'_> {
+        FactorAdministration(self)
     }
 }
 

@@ -173,34 +173,38 @@ impl CeremonyPlace {
     }
 }
 
-impl Factors {
+/// Sets up passkeys and uses them.
+#[derive(Clone, Copy)]
+pub struct PasskeyFactors<'f>(pub(super) &'f Factors);
+
+impl<'f> PasskeyFactors<'f> {
     /// Are there passkeys?
-    pub fn has_passkeys(&self) -> bool {
-        self.passkeys.is_some()
+    pub fn are_on(self) -> bool {
+        self.0.passkeys.is_some()
     }
 
     /// Where they belong to.
-    pub fn rp_id(&self) -> Option<&str> {
-        self.passkeys.as_ref().map(|one| &*one.rp_id)
+    pub fn rp_id(self) -> Option<&'f str> {
+        self.0.passkeys.as_ref().map(|one| &*one.rp_id)
     }
 
-    /// Does a passkey sign in by itself?
-    pub fn signs_in_by_passkey(&self) -> bool {
-        self.passkeys.as_ref().is_some_and(|one| one.sign_in)
+    /// Does one sign in by itself?
+    pub fn can_sign_in(self) -> bool {
+        self.0.passkeys.as_ref().is_some_and(|one| one.sign_in)
     }
 
-    /// How many passkeys nobody can use, because they belong to another host, or because passkeys are off.
+    /// How many nobody can use, because they belong to another host, or because passkeys are off.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
-    pub async fn useless_passkeys(&self) -> Result<u64, Refusal> {
-        let rp_id = self.passkeys.as_ref().map_or("", |one| &one.rp_id);
-        self.passkey_store.passkeys_elsewhere(rp_id).await.map_err(failed)
+    pub async fn count_useless(self) -> Result<u64, Refusal> {
+        let rp_id = self.0.passkeys.as_ref().map_or("", |one| &one.rp_id);
+        self.0.passkey_store.passkeys_elsewhere(rp_id).await.map_err(failed)
     }
 
     /// Is it a passkey of this RP ID?
-    pub(super) fn works_here(&self, factor: &StoredFactor) -> bool {
-        let (Some(passkeys), Some(stored)) = (&self.passkeys, &factor.passkey) else {
+    pub(super) fn works_here(self, factor: &StoredFactor) -> bool {
+        let (Some(passkeys), Some(stored)) = (&self.0.passkeys, &factor.passkey) else {
             return false;
         };
         factor.kind == PASSKEY && stored.rp_id == passkeys.rp_id
@@ -210,15 +214,15 @@ impl Factors {
     ///
     /// # Errors
     /// [`Refusal::BadBody`] where there are no passkeys, [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
-    pub async fn begin_passkey(
-        &self,
+    pub async fn begin_enrolment(
+        self,
         user: &UserKey,
         name: &str,
         place: &CeremonyPlace,
         at: Timestamp,
     ) -> Result<PasskeyCeremony, Refusal> {
-        let passkeys = self.passkeys.as_ref().ok_or(Refusal::BadBody)?;
-        let kept = self.of(user).await?;
+        let passkeys = self.0.passkeys.as_ref().ok_or(Refusal::BadBody)?;
+        let kept = self.0.of(user).await?;
         let theirs = self.credentials(user, &kept).into_iter().map(|one| one.cred_id);
         let theirs: Vec<CredentialID> = theirs.collect();
         let (options, state) = passkeys
@@ -241,13 +245,13 @@ impl Factors {
     ///
     /// # Errors
     /// `Ok(Err(...))`: why not. [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
-    pub async fn enrol_passkey(
-        &self,
+    pub async fn enrol(
+        self,
         user: &UserKey,
         new: NewPasskey<'_>,
         at: Timestamp,
     ) -> Result<Result<EnrolledPasskey, FactorRefusal>, Refusal> {
-        let Some(passkeys) = &self.passkeys else { return Ok(Err(FactorRefusal::BadPasskey)) };
+        let Some(passkeys) = &self.0.passkeys else { return Ok(Err(FactorRefusal::BadPasskey)) };
         let opened = self.opened::<PasskeyRegistration>(ENROLMENT, new.answer, at);
         let Some((state, challenge)) = opened else { return Ok(Err(FactorRefusal::Ticket)) };
         let said = new.answer.credential.expose();
@@ -262,12 +266,12 @@ impl Factors {
                 return Ok(Err(FactorRefusal::BadPasskey));
             }
         };
-        let spent = self.passkey_store.spend_challenge(challenge).await.map_err(failed)?;
+        let spent = self.0.passkey_store.spend_challenge(challenge).await.map_err(failed)?;
         if !spent {
             return Ok(Err(FactorRefusal::UsedChallenge));
         }
         if let Some(invitation) = new.invitation
-            && !self.take_invitation(user, invitation, at).await?
+            && !self.0.administration().take_invitation(user, invitation, at).await?
         {
             return Ok(Err(FactorRefusal::NoProof));
         }
@@ -280,7 +284,7 @@ impl Factors {
                 id: self.passkey_id(&credential.cred_id),
                 kind: PASSKEY.to_owned(),
                 name: name_of(new.name, FIRST_PASSKEY),
-                sealed: self.key.seal(PASSKEY, &user.to_string(), &bytes)?,
+                sealed: self.0.key.seal(PASSKEY, &user.to_string(), &bytes)?,
                 last_step: u64::from(credential.counter),
                 created_at: at,
                 last_used: None,
@@ -290,10 +294,10 @@ impl Factors {
                     is_discoverable: rk.unwrap_or(false),
                 }),
             },
-            recovery: self.recovery_hashes(user, &codes),
+            recovery: self.0.recovery_hashes(user, &codes),
         };
         let key = kind_of_key(credential.backup_eligible);
-        Ok(match self.change(user, change).await? {
+        Ok(match self.0.change(user, change).await? {
             FactorChanged::MadeWithRecovery => Ok(EnrolledPasskey { codes, key }),
             FactorChanged::Made => Ok(EnrolledPasskey { codes: Vec::new(), key }),
             FactorChanged::Not => Err(FactorRefusal::Ticket),
@@ -304,19 +308,19 @@ impl Factors {
     ///
     /// # Errors
     /// [`Refusal::BadBody`] where there are no passkeys, [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
-    pub async fn challenge_passkey(
-        &self,
+    pub async fn challenge(
+        self,
         user: Option<&UserKey>,
         place: &CeremonyPlace,
         at: Timestamp,
     ) -> Result<PasskeyCeremony, Refusal> {
-        let passkeys = self.passkeys.as_ref().ok_or(Refusal::BadBody)?;
+        let passkeys = self.0.passkeys.as_ref().ok_or(Refusal::BadBody)?;
         let (options, state) =
             passkeys.webauthn.start_discoverable_authentication().map_err(not_begun)?;
         let challenge = options.public_key.challenge.clone();
         let mut options = serde_json::to_value(options).map_err(|_| Refusal::Internal)?;
         if let Some(user) = user {
-            let kept = self.of(user).await?;
+            let kept = self.0.of(user).await?;
             let theirs = self.credentials(user, &kept);
             if theirs.is_empty() {
                 return Err(Refusal::BadBody);
@@ -344,15 +348,12 @@ impl Factors {
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
-    pub async fn named_by_passkey(
-        &self,
-        answer: PasskeyAnswer<'_>,
-    ) -> Result<Option<UserKey>, Refusal> {
+    pub async fn owner_named(self, answer: PasskeyAnswer<'_>) -> Result<Option<UserKey>, Refusal> {
         let Some((answer, _)) = read::<PublicKeyCredential>(answer.credential.expose()) else {
             return Ok(None);
         };
         let id = self.passkey_id(answer.get_credential_id());
-        let found = self.passkey_store.owner_of(&id).await.map_err(failed)?;
+        let found = self.0.passkey_store.owner_of(&id).await.map_err(failed)?;
         let named = found.map(|(user, _)| user);
         // Who it is has to be said by the key itself, where nobody else has said so (WebAuthn section 7.2, step 6).
         Ok(named.filter(|user| {
@@ -364,20 +365,17 @@ impl Factors {
     ///
     /// # Errors
     /// [`CodeRefused`]
-    pub async fn check_passkey(
-        &self,
-        attempt: PasskeyAttempt<'_>,
-    ) -> Result<AuthMethod, CodeRefused> {
+    pub async fn check(self, attempt: PasskeyAttempt<'_>) -> Result<AuthMethod, CodeRefused> {
         let not = |why| Err(CodeRefused::Not(why));
         let PasskeyAttempt { user, answer, device, at } = attempt;
-        let Some(passkeys) = &self.passkeys else { return not(FactorRefusal::BadPasskey) };
+        let Some(passkeys) = &self.0.passkeys else { return not(FactorRefusal::BadPasskey) };
         let opened = self.opened::<DiscoverableAuthentication>(ASSERTION, answer, at);
         let Some((state, challenge)) = opened else { return not(FactorRefusal::Ticket) };
         let Some((said, _)) = read::<PublicKeyCredential>(answer.credential.expose()) else {
             return not(FactorRefusal::BadPasskey);
         };
         let id = self.passkey_id(said.get_credential_id());
-        let kept = self.of(user).await.map_err(CodeRefused::Failed)?;
+        let kept = self.0.of(user).await.map_err(CodeRefused::Failed)?;
         let found = kept.factors.iter().find(|one| one.id == id && self.works_here(one));
         let Some(factor) = found else { return not(FactorRefusal::BadPasskey) };
         let is_theirs = said
@@ -397,7 +395,7 @@ impl Factors {
                 return not(FactorRefusal::BadPasskey);
             }
         };
-        let source = self.source_of(user, device.as_ref());
+        let source = self.0.source_of(user, device.as_ref());
         let used = PasskeyUse {
             user: user.clone(),
             id,
@@ -407,7 +405,7 @@ impl Factors {
             source,
             at,
         };
-        match self.passkey_store.use_passkey(used).await.map_err(refused)? {
+        match self.0.passkey_store.use_passkey(used).await.map_err(refused)? {
             PasskeyUsed::Yes => Ok(kind_of_key(verified.backup_eligible())),
             PasskeyUsed::Replayed => not(FactorRefusal::UsedChallenge),
             PasskeyUsed::CounterBehind => not(FactorRefusal::ClonedPasskey),
@@ -416,26 +414,26 @@ impl Factors {
     }
 
     /// What authenticators call a user: it says nothing of them (WebAuthn section 14.6.1).
-    fn handle(&self, user: &UserKey) -> Uuid {
-        let hash = self.key.hash("passkey user", &user.to_string(), b"");
+    fn handle(self, user: &UserKey) -> Uuid {
+        let hash = self.0.key.hash("passkey user", &user.to_string(), b"");
         Uuid::from_bytes(*hash.as_bytes().first_chunk::<16>().unwrap_or(&[0; 16]))
     }
 
     /// The id in the store, which follows from the authenticator's: one key is one factor.
-    fn passkey_id(&self, credential: &[u8]) -> String {
-        let id = self.key.hash("passkey id", "", credential);
+    fn passkey_id(self, credential: &[u8]) -> String {
+        let id = self.0.key.hash("passkey id", "", credential);
         URL_SAFE_NO_PAD.encode(id.as_bytes().first_chunk::<16>().unwrap_or(&[0; 16]))
     }
 
     /// A user's passkeys of this RP ID.
-    fn credentials(&self, user: &UserKey, kept: &StoredFactors) -> Vec<Credential> {
+    fn credentials(self, user: &UserKey, kept: &StoredFactors) -> Vec<Credential> {
         let here = kept.factors.iter().filter(|factor| self.works_here(factor));
         here.filter_map(|factor| self.credential(user, factor).ok()).collect()
     }
 
     /// As the crate has it, without a counter: see the head of this module.
-    fn credential(&self, user: &UserKey, factor: &StoredFactor) -> Result<Credential, Refusal> {
-        let opened = self.key.open(PASSKEY, &user.to_string(), &factor.sealed);
+    fn credential(self, user: &UserKey, factor: &StoredFactor) -> Result<Credential, Refusal> {
+        let opened = self.0.key.open(PASSKEY, &user.to_string(), &factor.sealed);
         let passkey = opened.and_then(|bytes| serde_json::from_slice::<Passkey>(&bytes).ok());
         let passkey = passkey.ok_or_else(|| {
             tracing::error!(%user, "a passkey was sealed by another key than second_factor.key_file");
@@ -445,7 +443,7 @@ impl Factors {
     }
 
     fn sealed<S: Serialize>(
-        &self,
+        self,
         purpose: &str,
         place: &CeremonyPlace,
         challenge: Vec<u8>,
@@ -454,13 +452,13 @@ impl Factors {
     ) -> Result<Secret, Refusal> {
         let until = at.plus(LIFETIME).as_millis();
         let bytes = serde_json::to_vec(&CeremonyState { until, challenge, state });
-        let sealed = self.key.seal(purpose, &place.0, &bytes.map_err(|_| Refusal::Internal)?)?;
+        let sealed = self.0.key.seal(purpose, &place.0, &bytes.map_err(|_| Refusal::Internal)?)?;
         Ok(Secret::new(URL_SAFE_NO_PAD.encode(sealed)))
     }
 
     /// `None`: it is none of this purpose and place, or too old.
     fn opened<S: DeserializeOwned>(
-        &self,
+        self,
         purpose: &str,
         answer: PasskeyAnswer<'_>,
         at: Timestamp,
@@ -468,7 +466,7 @@ impl Factors {
         let token = answer.token.expose();
         let token = Some(token).filter(|token| token.len() <= LONGEST)?;
         let sealed = URL_SAFE_NO_PAD.decode(token).ok()?;
-        let opened = self.key.open(purpose, &answer.place.0, &sealed)?;
+        let opened = self.0.key.open(purpose, &answer.place.0, &sealed)?;
         let CeremonyState { until, challenge, state } = serde_json::from_slice(&opened).ok()?;
         let kept_until = Timestamp::from_millis(until);
         let digest = Digest::of(&challenge);

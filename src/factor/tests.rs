@@ -33,9 +33,10 @@ fn on(store: &Arc<Memory>) -> Arc<Factors> {
 
 /// Sets one up for kim, with the code of the step before.
 async fn enrolled(factors: &Factors) -> (Enrolment, Vec<Secret>) {
-    let enrolment = factors.begin_enrolment(&kim(), "kim", NOW).unwrap();
+    let enrolment = factors.enrolments().begin(&kim(), "kim", NOW).unwrap();
     let code = code(&enrolment, NOW, -1);
-    let codes = factors.enrol(&kim(), confirmed(&enrolment, &code), NOW).await.unwrap().unwrap();
+    let codes = factors.enrolments().enrol(&kim(), confirmed(&enrolment, &code), NOW).await;
+    let codes = codes.unwrap().unwrap();
     (enrolment, codes)
 }
 
@@ -71,7 +72,7 @@ async fn what_is_due_follows_from_the_policy_and_from_what_they_have() {
         enrolled(&factors).await;
         let duty = factors.duty(&identity("kim"), later(after)).await;
         assert_eq!(duty, Ok(enrolled_due), "{said}");
-        factors.reset(&kim(), NOW).await.unwrap();
+        factors.administration().reset(&kim(), NOW).await.unwrap();
         let expected =
             if mode == Off { FactorRequirement::Nothing } else { FactorRequirement::Enrol };
         assert_eq!(factors.duty(&identity("kim"), NOW).await, Ok(expected), "{said}");
@@ -134,7 +135,7 @@ async fn a_recovery_code_is_right_once_and_new_ones_replace_all() {
     let typed = Secret::new(codes[0].expose().to_uppercase().replace('-', " "));
     assert_eq!(check(&factors, &typed, NOW).await, Ok(CodeKind::Recovery { left: 9 }));
     assert_eq!(check(&factors, &codes[0], NOW).await, WRONG);
-    let new = factors.renew_recovery(&kim()).await.unwrap();
+    let new = factors.administration().renew_recovery(&kim()).await.unwrap();
     assert_eq!(check(&factors, &codes[1], NOW).await, WRONG);
     assert_eq!(check(&factors, &new[1], NOW).await, Ok(CodeKind::Recovery { left: 9 }));
     let other =
@@ -146,9 +147,10 @@ async fn a_recovery_code_is_right_once_and_new_ones_replace_all() {
 async fn a_factor_is_set_up_by_a_code_of_its_own_secret_in_time() {
     let store = Memory::new();
     let factors = on(&store);
-    let enrolment = factors.begin_enrolment(&kim(), "kim", NOW).unwrap();
+    let enrolment = factors.enrolments().begin(&kim(), "kim", NOW).unwrap();
     let enrol = async |user: &UserKey, code: &Secret, at: Timestamp| {
-        factors.enrol(user, confirmed(&enrolment, code), at).await.unwrap().map(|codes| codes.len())
+        let enrolled = factors.enrolments().enrol(user, confirmed(&enrolment, code), at).await;
+        enrolled.unwrap().map(|codes| codes.len())
     };
     let right = code(&enrolment, NOW, 0);
     let lee = UserKey::new("django", "8");
@@ -157,15 +159,16 @@ async fn a_factor_is_set_up_by_a_code_of_its_own_secret_in_time() {
     let late = code(&enrolment, later(900), 0);
     assert_eq!(enrol(&kim(), &late, later(900)).await, Err(FactorRefusal::Ticket), "too late");
     assert_eq!(factors.of(&kim()).await, Ok(StoredFactors::default()), "nothing is half there");
-    assert!(factors.again(&kim(), "kim", &enrolment.token, later(899)).is_some());
-    assert!(factors.again(&lee, "lee", &enrolment.token, NOW).is_none());
+    assert!(factors.enrolments().again(&kim(), "kim", &enrolment.token, later(899)).is_some());
+    assert!(factors.enrolments().again(&lee, "lee", &enrolment.token, NOW).is_none());
     assert_eq!(enrol(&kim(), &right, NOW).await, Ok(10));
     assert_eq!(check(&factors, &right, NOW).await, USED, "what confirmed it signs nobody in");
     let again = code(&enrolment, NOW, 1);
     assert_eq!(enrol(&kim(), &again, NOW).await, Err(FactorRefusal::Ticket), "one secret twice");
-    let second = factors.begin_enrolment(&kim(), "kim", NOW).unwrap();
+    let second = factors.enrolments().begin(&kim(), "kim", NOW).unwrap();
     let code = code(&second, NOW, 0);
-    let codes = factors.enrol(&kim(), confirmed(&second, &code), NOW).await.unwrap().unwrap();
+    let codes =
+        factors.enrolments().enrol(&kim(), confirmed(&second, &code), NOW).await.unwrap().unwrap();
     assert!(codes.is_empty(), "those that are there stay");
     let kept = factors.of(&kim()).await.unwrap();
     assert!(kept.factors.iter().all(|factor| factor.name == "phone"));
@@ -177,14 +180,14 @@ async fn a_factor_is_set_up_by_a_code_of_its_own_secret_in_time() {
 #[tokio::test]
 async fn the_code_of_an_operator_works_once_and_only_with_a_right_one() {
     let factors = on(&Memory::new());
-    let invitation = factors.invite(&kim(), NOW).await.unwrap();
-    let other = factors.invite(&kim(), NOW).await.unwrap();
-    let enrolment = factors.begin_enrolment(&kim(), "kim", NOW).unwrap();
+    let invitation = factors.administration().invite(&kim(), NOW).await.unwrap();
+    let other = factors.administration().invite(&kim(), NOW).await.unwrap();
+    let enrolment = factors.enrolments().begin(&kim(), "kim", NOW).unwrap();
     let right = code(&enrolment, NOW, 0);
     let enrol = async |code: &Secret, invitation: &str| {
         let invitation = Secret::new(invitation);
         let confirmed = Confirmed { invitation: Some(&invitation), ..confirmed(&enrolment, code) };
-        factors.enrol(&kim(), confirmed, NOW).await.unwrap().map(|codes| codes.len())
+        factors.enrolments().enrol(&kim(), confirmed, NOW).await.unwrap().map(|codes| codes.len())
     };
     let wrong = Secret::new("000000");
     assert_eq!(enrol(&wrong, invitation.expose()).await, Err(FactorRefusal::WrongCode));
@@ -197,9 +200,10 @@ async fn the_code_of_an_operator_works_once_and_only_with_a_right_one() {
 #[tokio::test]
 async fn a_ticket_is_spent_once_and_opens_for_its_purpose_alone() {
     let factors = on(&Memory::new());
-    let ticket = factors.give_ticket("sign-in", b"who", super::ticket::TICKET, NOW).await.unwrap();
+    let ticket =
+        factors.tickets().give("sign-in", b"who", super::ticket::TICKET, NOW).await.unwrap();
     let look = async |purpose, at| {
-        let found = factors.look_at_ticket(purpose, &ticket, at).await.unwrap();
+        let found = factors.tickets().look_at(purpose, &ticket, at).await.unwrap();
         found.map(|bytes| bytes.to_vec())
     };
     for _ in 0..3 {
@@ -207,17 +211,17 @@ async fn a_ticket_is_spent_once_and_opens_for_its_purpose_alone() {
     }
     assert_eq!(look("other", NOW).await, None);
     assert_eq!(look("sign-in", later(300)).await, None);
-    let foreign = factors.look_at_ticket("sign-in", &Secret::new("x"), NOW).await.unwrap();
+    let foreign = factors.tickets().look_at("sign-in", &Secret::new("x"), NOW).await.unwrap();
     assert!(foreign.is_none());
-    assert_eq!(factors.spend_ticket(&ticket, NOW).await, Ok(true));
-    assert_eq!(factors.spend_ticket(&ticket, NOW).await, Ok(false));
+    assert_eq!(factors.tickets().spend(&ticket, NOW).await, Ok(true));
+    assert_eq!(factors.tickets().spend(&ticket, NOW).await, Ok(false));
     assert_eq!(look("sign-in", NOW).await, None);
 }
 
 #[test]
 fn the_qr_code_says_what_the_page_says() {
     let factors = on(&Memory::new());
-    let enrolment = factors.begin_enrolment(&kim(), "kim:a & b", NOW).unwrap();
+    let enrolment = factors.enrolments().begin(&kim(), "kim:a & b", NOW).unwrap();
     let uri = enrolment.uri.expose();
     assert!(uri.starts_with("otpauth://totp/Acme%20%20Sons:kim%20a%20%26%20b?secret="), "{uri}");
     assert!(uri.contains(&format!("secret={}&issuer=Acme%20%20Sons&", enrolment.secret.expose())));
@@ -225,6 +229,6 @@ fn the_qr_code_says_what_the_page_says() {
     assert!(qr.size > 30 && qr.path.starts_with("M4 4h1v1h-1z"), "a finder in the corner");
     let letters = qr.path.chars().all(|c| c.is_ascii_digit() || "Mhvz- ".contains(c));
     assert!(letters, "nothing that could be markup");
-    let long = factors.begin_enrolment(&kim(), &"김".repeat(3000), NOW).unwrap();
+    let long = factors.enrolments().begin(&kim(), &"김".repeat(3000), NOW).unwrap();
     assert_eq!(long.qr(), None);
 }

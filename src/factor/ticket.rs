@@ -17,13 +17,17 @@ pub const TICKET: Duration = Duration::from_secs(300);
 /// Longer is no ticket.
 const LONGEST: usize = 64;
 
-impl Factors {
+/// Gives tickets, looks at them and spends them.
+#[derive(Clone, Copy)]
+pub struct SealedTickets<'f>(pub(super) &'f Factors);
+
+impl SealedTickets<'_> {
     /// A ticket for these bytes, for this purpose, that works for so long.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
-    pub async fn give_ticket(
-        &self,
+    pub async fn give(
+        self,
         purpose: &str,
         bytes: &[u8],
         lifetime: Duration,
@@ -31,10 +35,10 @@ impl Factors {
     ) -> Result<Secret, Refusal> {
         let ticket = Secret::random().map_err(|_| Refusal::Internal)?;
         let (digest, owner) = named(&ticket);
-        let body = self.key.seal(purpose, &owner, bytes)?;
+        let body = self.0.key.seal(purpose, &owner, bytes)?;
         let expires_at = at.plus(lifetime);
         let new = NewQuestion { digest, about: digest, body, expires_at };
-        self.questions.ask(new).await.map_err(failed)?;
+        self.0.questions.ask(new).await.map_err(failed)?;
         Ok(ticket)
     }
 
@@ -42,8 +46,8 @@ impl Factors {
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
-    pub async fn look_at_ticket(
-        &self,
+    pub async fn look_at(
+        self,
         purpose: &str,
         ticket: &Secret,
         at: Timestamp,
@@ -52,17 +56,17 @@ impl Factors {
             return Ok(None);
         }
         let (digest, owner) = named(ticket);
-        let body = self.questions.question(&digest, at).await.map_err(failed)?;
-        Ok(body.and_then(|body| self.key.open(purpose, &owner, &body)))
+        let body = self.0.questions.question(&digest, at).await.map_err(failed)?;
+        Ok(body.and_then(|body| self.0.key.open(purpose, &owner, &body)))
     }
 
     /// Spends a ticket: true once.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
-    pub async fn spend_ticket(&self, ticket: &Secret, at: Timestamp) -> Result<bool, Refusal> {
+    pub async fn spend(self, ticket: &Secret, at: Timestamp) -> Result<bool, Refusal> {
         let (digest, _) = named(ticket);
-        Ok(self.questions.answer(&digest, at).await.map_err(failed)?.is_some())
+        Ok(self.0.questions.answer(&digest, at).await.map_err(failed)?.is_some())
     }
 }
 

@@ -102,7 +102,7 @@ impl CodeOrders<'_> {
     pub async fn confirms(self, session: &Session, at: Timestamp) -> Result<bool, Refusal> {
         let identity = session.identity.load_full();
         Ok(!self.0.step_up().is_asked(session, at)
-            && self.0.factors.takes_mailed_code(&identity, at).await?
+            && self.0.factors.mailed_codes().may_use(&identity, at).await?
             && self.has_own_address(&identity).await?)
     }
 
@@ -147,7 +147,7 @@ impl CodeOrders<'_> {
         context: &RequestContext<'_>,
     ) -> Result<(), SignInRefused> {
         let attempt = MailedCodeAttempt { user, place, code, at: context.at };
-        let checked = self.0.factors.check_mailed(attempt).await;
+        let checked = self.0.factors.mailed_codes().check(attempt).await;
         checked.map_err(|refused| self.0.second_factors().code_refused(user, refused, context))
     }
 }

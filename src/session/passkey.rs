@@ -88,7 +88,7 @@ impl PasskeyProofs<'_> {
     ) -> Result<PasskeyCeremony, SignInRefused> {
         let checked = self.0.tickets().checked_by(ticket, context).await?;
         let place = of_ticket(ticket);
-        Ok(self.0.factors.challenge_passkey(Some(checked.user()), &place, context.at).await?)
+        Ok(self.0.factors.passkeys().challenge(Some(checked.user()), &place, context.at).await?)
     }
 
     /// Completes a sign-in with a passkey.
@@ -132,7 +132,8 @@ impl PasskeyProofs<'_> {
         }
         let takes_invitation = !self.0.mailed_links().may_enrol_from(&checked, context.at).await;
         let (place, name) = (of_ticket(ticket), &checked.account.identity.name);
-        let begun = self.0.factors.begin_passkey(checked.user(), name, &place, context.at).await?;
+        let passkeys = self.0.factors.passkeys();
+        let begun = passkeys.begin_enrolment(checked.user(), name, &place, context.at).await?;
         Ok((begun, takes_invitation))
     }
 
@@ -174,7 +175,8 @@ impl PasskeyProofs<'_> {
     ) -> Result<PasskeyCeremony, Refusal> {
         let identity = session.identity.load_full();
         let place = of_session(session);
-        self.0.factors.begin_passkey(&identity.key, &identity.name, &place, context.at).await
+        let passkeys = self.0.factors.passkeys();
+        passkeys.begin_enrolment(&identity.key, &identity.name, &place, context.at).await
     }
 
     /// Sets up a passkey of a signed-in user, and returns the new recovery codes.
@@ -201,7 +203,7 @@ impl PasskeyProofs<'_> {
         new: NewPasskey<'_>,
         context: &RequestContext<'_>,
     ) -> Result<EnrolledPasskey, SignInRefused> {
-        match self.0.factors.enrol_passkey(user, new, context.at).await? {
+        match self.0.factors.passkeys().enrol(user, new, context.at).await? {
             Ok(enrolled) => {
                 let (user, change) = (user.clone(), FactorEvent::PasskeyAdded);
                 context.note(EventKind::FactorChanged { user, change });
@@ -224,7 +226,7 @@ impl PasskeyProofs<'_> {
         context: &RequestContext<'_>,
     ) -> Result<PasskeyCeremony, Refusal> {
         let user = session.identity.load().key.clone();
-        self.0.factors.challenge_passkey(Some(&user), &of_session(session), context.at).await
+        self.0.factors.passkeys().challenge(Some(&user), &of_session(session), context.at).await
     }
 
     /// Returns the methods that a session proves after its user used a passkey in it.
@@ -251,10 +253,10 @@ impl PasskeyProofs<'_> {
         self,
         context: &RequestContext<'_>,
     ) -> Result<PasskeyCeremony, Refusal> {
-        if !self.0.factors.signs_in_by_passkey() {
+        if !self.0.factors.passkeys().can_sign_in() {
             return Err(Refusal::BadBody);
         }
-        self.0.factors.challenge_passkey(None, &of_network(context.client), context.at).await
+        self.0.factors.passkeys().challenge(None, &of_network(context.client), context.at).await
     }
 
     /// Signs in with a passkey alone.
@@ -269,7 +271,7 @@ impl PasskeyProofs<'_> {
         grants: Grants,
         context: &RequestContext<'_>,
     ) -> Result<SignedIn, SignInRefused> {
-        if !self.0.factors.signs_in_by_passkey() {
+        if !self.0.factors.passkeys().can_sign_in() {
             return Err(Refusal::BadBody.into());
         }
         self.0
@@ -278,8 +280,8 @@ impl PasskeyProofs<'_> {
             .map_err(|refusal| SignInRefused { retry_after: Some(PACE), ..refusal.into() })?;
         let place = of_network(context.client);
         let answer = said.at(&place);
-        // An unknown key has no user who could be notified, so the refusal is only counted.
-        let named = self.0.factors.named_by_passkey(answer).await?;
+        // Of a key that nobody has, there is nobody to tell anything about: the refusal is counted, and that is all.
+        let named = self.0.factors.passkeys().owner_named(answer).await?;
         let user = named.ok_or(Refusal::BadPasskey)?;
         let attempt = PasskeyAttempt { user: &user, answer, device: None, at: context.at };
         let key = self.check(attempt, context).await?;
@@ -319,7 +321,7 @@ impl PasskeyProofs<'_> {
         context: &RequestContext<'_>,
     ) -> Result<AuthMethod, SignInRefused> {
         let user = attempt.user;
-        let checked = self.0.factors.check_passkey(attempt).await;
+        let checked = self.0.factors.passkeys().check(attempt).await;
         checked.map_err(|refused| self.0.second_factors().code_refused(user, refused, context))
     }
 }

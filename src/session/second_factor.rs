@@ -61,7 +61,7 @@ impl SecondFactors<'_> {
         checked: &Checked,
         at: Timestamp,
     ) -> Result<FactorRequirement, Refusal> {
-        if !self.0.factors.is_on() {
+        if !self.0.factors.policy().is_on() {
             return Ok(FactorRequirement::Nothing);
         }
         let user = &checked.account.identity;
@@ -177,10 +177,11 @@ impl SecondFactors<'_> {
         }
         let takes_invitation = !self.0.mailed_links().may_enrol_from(&checked, context.at).await;
         let (user, name) = (checked.user(), &checked.account.identity.name);
-        let shown = token.and_then(|token| self.0.factors.again(user, name, token, context.at));
+        let shown = token
+            .and_then(|token| self.0.factors.enrolments().again(user, name, token, context.at));
         let enrolment = match shown {
             Some(shown) => shown,
-            None => self.0.factors.begin_enrolment(user, name, context.at)?,
+            None => self.0.factors.enrolments().begin(user, name, context.at)?,
         };
         Ok((enrolment, takes_invitation))
     }
@@ -215,7 +216,7 @@ impl SecondFactors<'_> {
         confirmed: Confirmed<'_>,
         context: &RequestContext<'_>,
     ) -> Result<Vec<Secret>, SignInRefused> {
-        match self.0.factors.enrol(user, confirmed, context.at).await? {
+        match self.0.factors.enrolments().enrol(user, confirmed, context.at).await? {
             Ok(codes) => {
                 context.note(EventKind::FactorChanged {
                     user: user.clone(),

@@ -94,7 +94,9 @@ impl SignInTickets<'_> {
         let bytes = TicketContent::of(checked, context).to_bytes();
         let lifetime = if due == PendingStep::MailedCode { MAILED_CODE } else { TICKET };
         let given = match bytes {
-            Some(bytes) => self.0.factors.give_ticket(PURPOSE, &bytes, lifetime, context.at).await,
+            Some(bytes) => {
+                self.0.factors.tickets().give(PURPOSE, &bytes, lifetime, context.at).await
+            }
             None => Err(Refusal::Internal),
         };
         match given {
@@ -141,7 +143,7 @@ impl SignInTickets<'_> {
             }
             PendingStep::MailedCode => Ok(MAIL),
             PendingStep::Enrolment { .. } => {
-                let passkey = self.0.factors.has_passkeys();
+                let passkey = self.0.factors.passkeys().are_on();
                 Ok(OfferedFactors { app: true, passkey, mail: false })
             }
         };
@@ -171,7 +173,7 @@ impl SignInTickets<'_> {
         context: &RequestContext<'_>,
     ) -> Result<(Checked, Timestamp), SignInRefused> {
         let at = context.at;
-        let bytes = self.0.factors.look_at_ticket(PURPOSE, ticket, at).await?;
+        let bytes = self.0.factors.tickets().look_at(PURPOSE, ticket, at).await?;
         let kept = bytes.and_then(|bytes| serde_json::from_slice::<TicketContent>(&bytes).ok());
         let Some(kept) = kept else { return Err(Refusal::TicketNotValid.into()) };
         let is_here = kept.network == network_32_or_64(context.client).to_string();
@@ -207,7 +209,7 @@ impl SignInTickets<'_> {
         ticket: &Secret,
         context: &RequestContext<'_>,
     ) -> Result<(), SignInRefused> {
-        if self.0.factors.spend_ticket(ticket, context.at).await? {
+        if self.0.factors.tickets().spend(ticket, context.at).await? {
             return Ok(());
         }
         self.0.second_factors().note_refused(checked.user(), FactorRefusal::Ticket, context);

@@ -144,7 +144,7 @@ impl SessionManager {
         checked: &Checked,
         at: Timestamp,
     ) -> Result<bool, Refusal> {
-        let Some(lifetime) = self.factors.trusts_for() else { return Ok(false) };
+        let Some(lifetime) = self.factors.policy().trusts_for() else { return Ok(false) };
         let Some(device) = self.device_of(checked, at) else { return Ok(false) };
         let factors = self.factors.set_of(checked.user(), at).await?;
         let of = TrustOf { account: &checked.name, user: checked.user(), device, factors };
@@ -159,7 +159,7 @@ impl SessionManager {
         context: &RequestContext<'_>,
     ) -> Result<SignedIn, Refusal> {
         let Some(cookie) =
-            signed_in.device.as_ref().filter(|_| self.factors.trusts_for().is_some())
+            signed_in.device.as_ref().filter(|_| self.factors.policy().trusts_for().is_some())
         else {
             return Ok(signed_in);
         };

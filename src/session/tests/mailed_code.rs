@@ -87,11 +87,11 @@ async fn order(kit: &Kit, ticket: &Secret) -> Result<CodeOrder, Refusal> {
 
 /// Sets up an app for Kim.
 async fn enrol(factors: &Factors) -> Secret {
-    let enrolment = factors.begin_enrolment(&kim(), "kim", NOW).unwrap();
+    let enrolment = factors.enrolments().begin(&kim(), "kim", NOW).unwrap();
     let first = code(&enrolment, NOW, -1);
     let confirmed =
         Confirmed { token: &enrolment.token, code: &first, name: "phone", invitation: None };
-    factors.enrol(&kim(), confirmed, NOW).await.unwrap().unwrap();
+    factors.enrolments().enrol(&kim(), confirmed, NOW).await.unwrap().unwrap();
     code(&enrolment, NOW, 0)
 }
 
@@ -120,7 +120,7 @@ async fn a_code_is_mailed_to_whoever_has_nothing_else_and_an_address_of_their_ow
             enrol(&factors).await;
         }
         if is_reset {
-            factors.reset(&kim(), NOW).await.unwrap();
+            factors.administration().reset(&kim(), NOW).await.unwrap();
         }
         let said = format!("{mode:?} {mails} {email:?} app {has_app} reset {is_reset}");
         let got = sign_in(&kit, None, &context(&Events::default())).await;
@@ -244,7 +244,7 @@ async fn a_session_is_raised_by_one_of_its_own_to_what_it_proves() {
     let by_app = confirm(&raised, &app).await.unwrap();
     assert_eq!(by_app.assurance.acr(), Some("aal2"));
     let id = factors.of(&kim()).await.unwrap().factors[0].id.clone();
-    assert!(factors.remove(&kim(), &id).await.unwrap());
+    assert!(factors.administration().remove(&kim(), &id).await.unwrap());
     let order =
         kit.sessions.mailed_codes().for_session(&by_app, "", &context(&events)).await.unwrap();
     let lowered = confirm(&by_app, &mailed(&factors, &order).await).await.unwrap();

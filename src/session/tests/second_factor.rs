@@ -31,10 +31,10 @@ fn kit(mode: FactorMode) -> (Kit, Arc<Factors>) {
 /// Sets up a factor for Kim, confirmed by the code of the previous time step.
 async fn enrolled(factors: &Factors) -> Enrolment {
     let kim = UserKey::new("django", "7");
-    let enrolment = factors.begin_enrolment(&kim, "kim", NOW).unwrap();
+    let enrolment = factors.enrolments().begin(&kim, "kim", NOW).unwrap();
     let code = code(&enrolment, NOW, -1);
     let confirmed = confirmed(&enrolment, &code);
-    factors.enrol(&kim, confirmed, NOW).await.unwrap().unwrap();
+    factors.enrolments().enrol(&kim, confirmed, NOW).await.unwrap().unwrap();
     enrolment
 }
 
@@ -141,7 +141,8 @@ async fn the_first_one_takes_a_known_device_or_an_operators_code() {
             .await
             .unwrap();
         assert_eq!(takes, takes_invitation);
-        let invitation = factors.invite(&UserKey::new("django", "7"), NOW).await.unwrap();
+        let invitation =
+            factors.administration().invite(&UserKey::new("django", "7"), NOW).await.unwrap();
         let code = code(&enrolment, NOW, 0);
         let confirmed = Confirmed {
             invitation: invited.then_some(&invitation),
@@ -236,7 +237,7 @@ async fn another_level_of_assurance_is_said_once_and_of_a_session_that_lives() {
     // The user has removed the factor, and confirms their identity with the password that is left.
     let kim = UserKey::new("django", "7");
     let id = factors.of(&kim).await.unwrap().factors[0].id.clone();
-    assert!(factors.remove(&kim, &id).await.unwrap());
+    assert!(factors.administration().remove(&kim, &id).await.unwrap());
     let right = Secret::new("right");
     let lowered = confirm(&raised, Confirmation::Password(&right), &events).await.unwrap();
     assert_eq!(lowered.assurance.acr(), None);
