@@ -280,7 +280,7 @@ impl PasskeyProofs<'_> {
             .map_err(|refusal| SignInRefused { retry_after: Some(PACE), ..refusal.into() })?;
         let place = of_network(context.client);
         let answer = said.at(&place);
-        // Of a key that nobody has, there is nobody to tell anything about: the refusal is counted, and that is all.
+        // An unknown key has no user who could be notified, so the refusal is only counted.
         let named = self.0.factors.passkeys().owner_named(answer).await?;
         let user = named.ok_or(Refusal::BadPasskey)?;
         let attempt = PasskeyAttempt { user: &user, answer, device: None, at: context.at };
