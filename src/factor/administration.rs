@@ -1,4 +1,4 @@
-//! What is changed of the factors that are kept, by their owner and by operators.
+//! Changes stored second factors, for their owner and for operators.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::secret::Secret;
 use crate::store::factors::{FactorChange, FactorChanged};
 use crate::store::outbox::NewQuestion;
 
-/// How long the code works with which an operator lets somebody set up a factor.
+/// How long an operator's invitation works, the code with which a user may set up a factor.
 pub const INVITATION: Duration = Duration::from_secs(86_400);
 
-/// Changes what a user has.
+/// Changes the second factors of a user.
 #[derive(Clone, Copy)]
 pub struct FactorAdministration<'f>(pub(super) &'f Factors);
 
 impl FactorAdministration<'_> {
-    /// A factor goes. False: it was not there.
+    /// Removes a factor. `false` if the user has no such factor.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -27,7 +27,7 @@ impl FactorAdministration<'_> {
         Ok(changed != FactorChanged::Not)
     }
 
-    /// A factor is called otherwise. False: it is not there.
+    /// Renames a factor. `false` if the user has no such factor.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -37,7 +37,7 @@ impl FactorAdministration<'_> {
         Ok(self.0.change(user, change).await? != FactorChanged::Not)
     }
 
-    /// New recovery codes in place of those that were there.
+    /// Creates recovery codes, which replace the user's previous ones.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
@@ -47,7 +47,7 @@ impl FactorAdministration<'_> {
         Ok(codes)
     }
 
-    /// An operator takes away what a user has. They set up another one at their next sign-in.
+    /// Removes all second factors of a user, for an operator. The user sets up another one at the next sign-in.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -55,8 +55,8 @@ impl FactorAdministration<'_> {
         self.0.change(user, FactorChange::Reset(at)).await.map(drop)
     }
 
-    /// A code with which a user may set up their first factor where no device of theirs is known. It works once, for
-    /// [`INVITATION`].
+    /// Creates an invitation: a code with which a user may set up a first factor in a browser that is not a known device of
+    /// theirs. It works once, for [`INVITATION`].
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
@@ -66,7 +66,7 @@ impl FactorAdministration<'_> {
         let owner = user.to_string();
         let new = NewQuestion {
             digest: self.0.key.hash("invitation", &owner, read.expose().as_bytes()),
-            // One that is used takes the others with it.
+            // Using one invitation also uses up the user's others.
             about: self.0.key.hash("invitations", &owner, b""),
             body: Vec::new(),
             expires_at: at.plus(INVITATION),
@@ -75,7 +75,7 @@ impl FactorAdministration<'_> {
         Ok(code)
     }
 
-    /// Uses the code of an operator. False: it is none, or was used.
+    /// Uses an operator's invitation. `false` if it is not valid or was used before.
     pub(super) async fn take_invitation(
         self,
         user: &UserKey,

@@ -1,4 +1,4 @@
-//! Second factors that the user's service keeps, asked through [`FactorsAtService`].
+//! Checks second factors that the user's service stores, through [`FactorsAtService`].
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ impl Factors {
         self.at_services.iter().filter(theirs).map(|one| &**one)
     }
 
-    /// What all packages of a user's service know of them.
+    /// Returns the second factors of a user from all packages of their service.
     pub(super) async fn at_service(
         &self,
         user: &UserKey,
@@ -31,7 +31,7 @@ impl Factors {
         for service in self.services_of(user) {
             let one = service.of(user, at).await.map_err(not_asked)?;
             if !one.usable.is_empty() {
-                // Wherever one is looked at, one need not wait.
+                // If one package checks codes now, the user need not wait.
                 all.wait = match all.usable.is_empty() {
                     true => one.wait,
                     false => all.wait.and_then(|wait| Some(wait.min(one.wait?))),
@@ -44,7 +44,7 @@ impl Factors {
         Ok(all)
     }
 
-    /// Has the user's service look at it.
+    /// Lets the user's service check a code.
     pub(super) async fn check_at_service(
         &self,
         user: &UserKey,
@@ -85,8 +85,8 @@ impl Factors {
         Err(refused)
     }
 
-    /// Notes that a code of a service's was used, if it was not yet: as an attempt that may be made once for as long as any
-    /// code is right.
+    /// Records the use of a code that the service itself does not record; `false` if it was used before. The record is an
+    /// attempt that is allowed once for as long as any code is right.
     async fn is_first_use(
         &self,
         user: &UserKey,
@@ -104,7 +104,7 @@ impl Factors {
         Ok(self.store.count_factor_attempt(attempt).await.map_err(refused)?.is_none())
     }
 
-    /// What keeps a directory's users from using those at their service, a line each.
+    /// Returns what prevents a directory's users from using the factors at their service, a line each.
     ///
     /// # Errors
     /// [`DirectoryError`]

@@ -1,7 +1,7 @@
-//! Setting up an authenticator app: a secret that is shown, and a code of it that confirms it.
+//! Sets up authenticator apps: the page shows a secret, and a code of the app confirms it.
 //!
-//! Until then the secret is in the page and nowhere else, sealed for its user. Its id follows from it, so one secret cannot
-//! become two factors, of which each would take the same code.
+//! Until it is confirmed, the secret is in the page and nowhere else, sealed for its user. The factor's id is derived from the
+//! secret, so one secret cannot become two factors that would both accept the same code.
 
 use std::time::Duration;
 
@@ -25,21 +25,21 @@ const PURPOSE: &str = "enrolment";
 /// How long a page with a secret can be confirmed.
 const LIFETIME: Duration = Duration::from_secs(900);
 
-/// A factor that is being set up, as it is shown.
+/// A factor that is being set up, in the form in which its user sees it.
 #[derive(Debug)]
 pub struct Enrolment {
-    /// The secret, as it is typed into an app by hand.
+    /// The secret, in the form that is typed into an app by hand.
     pub secret: Secret,
-    /// What the QR code says: an `otpauth` URI.
+    /// The content of the QR code: an `otpauth` URI.
     pub uri: Secret,
-    /// What comes back with the code that confirms it.
+    /// The sealed secret, which the page sends back with the code that confirms it.
     pub token: Secret,
 }
 
 /// A QR code.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct QrCode {
-    /// Modules of one side, with the quiet zone.
+    /// The number of modules of one side, with the quiet zone.
     pub size: usize,
     /// The dark modules, as the data of an SVG path.
     pub path: String,
@@ -50,7 +50,7 @@ pub struct QrCode {
 pub struct AppEnrolments<'f>(pub(super) &'f Factors);
 
 impl AppEnrolments<'_> {
-    /// A fresh secret for a user, who is called `name` there.
+    /// Creates a secret for a user; `name` is the account name that the app shows.
     ///
     /// # Errors
     /// [`Refusal::Internal`]: there is no randomness.
@@ -63,7 +63,7 @@ impl AppEnrolments<'_> {
         Ok(self.shown(&TotpSecret::new(Zeroizing::new(bytes.to_vec())), name, token))
     }
 
-    /// The page again, after a code that was not right. `None`: it is too old, or another user's.
+    /// Returns the page's content again after a wrong code. `None` if the token has expired or belongs to another user.
     pub fn again(
         self,
         user: &UserKey,
@@ -96,10 +96,10 @@ impl AppEnrolments<'_> {
         is_good.then(|| TotpSecret::new(Zeroizing::new(secret.to_vec())))
     }
 
-    /// Sets up the factor, if the code is one of its secret's. With a user's first one come recovery codes.
+    /// Sets up the factor if the code is right for its secret. Returns recovery codes if the user has no unused ones.
     ///
     /// # Errors
-    /// `Ok(Err(...))`: why not. [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
+    /// `Ok(Err(...))`: why the factor was not set up. [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
     pub async fn enrol(
         self,
         user: &UserKey,
@@ -141,23 +141,23 @@ impl AppEnrolments<'_> {
     }
 }
 
-/// What confirms that a factor was set up.
+/// The confirmation that a factor was set up in an app.
 #[derive(Clone, Copy, Debug)]
 pub struct Confirmed<'a> {
-    /// [`Enrolment::token`]
+    /// The token of the enrolment: [`Enrolment::token`]
     pub token: &'a Secret,
     /// The code that the app shows.
     pub code: &'a Secret,
-    /// What its owner calls it.
+    /// The name that its owner gives the factor.
     pub name: &'a str,
-    /// The code of an operator, where it takes one. It is used only if the app's code is right.
+    /// The operator's invitation, where one is required. It is used only if the app's code is right.
     pub invitation: Option<&'a Secret>,
 }
 
 impl Enrolment {
-    /// The QR code. `None`: the names are too long for one; the secret can be typed.
+    /// Returns the QR code. `None` if the names are too long for one; the secret can still be typed.
     pub fn qr(&self) -> Option<QrCode> {
-        /// Modules of the quiet zone on each side (ISO/IEC 18004).
+        /// The number of modules of the quiet zone on each side (ISO/IEC 18004).
         const QUIET: usize = 4;
         let code = QRBuilder::new(self.uri.expose()).ecl(ECL::M).build().ok()?;
         let mut path = String::new();

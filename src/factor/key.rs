@@ -1,7 +1,7 @@
-//! The key that is not in the store: it seals secrets, and hashes what has few bits.
+//! Holds the key that is not in the store: it seals secrets, and hashes values that have few bits.
 //!
-//! A copy of the database alone is no factor of anybody's. What is sealed is bound to what it is for and to whom it belongs,
-//! so that a row put beside another user opens nothing.
+//! A copy of the database alone is therefore nobody's second factor. Sealed data is bound to its purpose and its owner, so a
+//! row that is moved to another user cannot be opened.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::{hkdf, hmac};
@@ -10,14 +10,14 @@ use zeroize::Zeroizing;
 use crate::refusal::Refusal;
 use crate::secret::Digest;
 
-/// See the head of this module.
+/// The key for second factors; see the head of this module.
 pub struct FactorKey {
     seal: RandomizedNonceKey,
     hash: hmac::Key,
 }
 
 impl FactorKey {
-    /// From the content of the key file.
+    /// Derives the key from the content of the key file.
     ///
     /// # Errors
     /// If no key can be derived from it.
@@ -54,7 +54,7 @@ impl FactorKey {
         Ok(sealed)
     }
 
-    /// Opens what was sealed for this purpose and owner. `None`: it was not, or by another key.
+    /// Opens what was sealed for this purpose and owner. `None` if it was sealed for others, or with another key.
     pub(super) fn open(
         &self,
         purpose: &str,
@@ -70,7 +70,7 @@ impl FactorKey {
         Some(bytes)
     }
 
-    /// The keyed hash of a text, for this purpose and owner.
+    /// Returns the keyed hash of a text, for this purpose and owner.
     pub(super) fn hash(&self, purpose: &str, owner: &str, text: &[u8]) -> Digest {
         let mut context = hmac::Context::with_key(&self.hash);
         context.update(&bound_to(purpose, owner));
@@ -83,7 +83,7 @@ impl FactorKey {
     }
 }
 
-/// Each part with its length before it, so that no two pairs are written alike.
+/// Returns the bytes of the pair. Each part follows its length, so that no two pairs have the same bytes.
 fn bound_to(purpose: &str, owner: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(purpose.len() + owner.len() + 16);
     for part in [purpose, owner] {

@@ -1,11 +1,11 @@
-//! Codes by mail, the weakest second factor: for whoever has no other, where the operator allows it.
+//! Implements codes by mail, the weakest second factor: for users who have no other, where the operator allows it.
 //!
-//! Eight digits, good once, until its time is over, and **in the place for which it was asked alone** (the sign-in of one ticket, or one
-//! session): a code that somebody is talked into reading out opens nothing else. [`FREE`] tries a place, then none until the
-//! code is over. The store has a hash under the key that is not in it.
+//! A code has eight digits and works once, until it expires, and **only in the place for which it was requested** (the sign-in
+//! of one ticket, or one session), so a code that a user is talked into reading out opens nothing else. Each place has [`FREE`]
+//! attempts, and then none until the code has expired. The store has a hash of the code under a key that is not in the store.
 //!
-//! It is nothing that a user *has*: it is taken as long as they have set up nothing else, and from nobody whose factors an operator took away
-//! (they set one up anew).
+//! A mailed code is nothing that a user *has*: it is accepted only while they have set up nothing else, and never from a user
+//! whose factors an operator has removed (they set up a new one).
 
 use std::time::Duration;
 
@@ -22,30 +22,30 @@ use crate::secret::{Digest, Secret, random_bytes};
 use crate::store::factors::{FactorAttempt, UsedCode};
 use crate::store::outbox::NewQuestion;
 
-/// How long a mailed code can work, and the sign-in in which it was asked for.
+/// How long a mailed code works, and the sign-in in which it was requested.
 pub const MAILED_CODE: Duration = Duration::from_secs(600);
 
 const DIGITS: usize = 8;
 
-/// Whose mailed code it is to be, and where.
+/// An attempt with a mailed code.
 #[derive(Clone, Copy, Debug)]
 pub struct MailedCodeAttempt<'a> {
-    /// Whose.
+    /// The user who makes the attempt.
     pub user: &'a UserKey,
-    /// Where it was asked for.
+    /// The place of the attempt, for which the code must have been requested.
     pub place: &'a CeremonyPlace,
-    /// As typed.
+    /// The code as typed.
     pub code: &'a Secret,
-    /// Now.
+    /// The current time.
     pub at: Timestamp,
 }
 
-/// Who may prove it by a mailed code, and whether they do.
+/// Decides who may use a mailed code, and checks codes.
 #[derive(Clone, Copy)]
 pub struct MailedCodeProofs<'f>(pub(super) &'f Factors);
 
 impl MailedCodeProofs<'_> {
-    /// May this user prove it by a mailed code, as far as their factors and the settings say?
+    /// Whether this user may use a mailed code, according to their factors and the settings.
     ///
     /// # Errors
     /// [`Refusal::SecondFactorElsewhere`], [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
@@ -59,7 +59,7 @@ impl MailedCodeProofs<'_> {
         Ok(!all.has_any() && all.own.reset_at.is_none())
     }
 
-    /// Uses a mailed code, if it is this user's, was asked for here, and was not used.
+    /// Uses a mailed code if it was mailed to this user, was requested for this place, and was not used before.
     ///
     /// # Errors
     /// [`CodeRefused`]
@@ -108,12 +108,12 @@ impl IssueCodes for Factors {
         until: Timestamp,
     ) -> Result<Secret, String> {
         let random = random_bytes::<8>().map_err(|error| error.to_string())?;
-        // The remainder favours none of them by more than one in a hundred thousand million.
+        // The remainder makes no code more likely than another by more than one in a hundred thousand million.
         let digits = format!("{:08}", u64::from_be_bytes(random) % 100_000_000);
         let owner = owner(user, place);
         let new = NewQuestion {
             digest: self.mailed_code_hash(&owner, &Secret::new(digits.as_str())),
-            // One that is used takes the others of its place with it.
+            // Using one code also uses up the others of its place.
             about: self.key.hash("mailed codes", &owner, b""),
             body: Vec::new(),
             expires_at: until,

@@ -1,35 +1,35 @@
-//! What proves more than a password: codes of authenticator apps, passkeys, and recovery codes.
+//! Implements second factors: codes of authenticator apps, passkeys, recovery codes and mailed codes.
 //!
-//! **Secrets** are in the store sealed under a key that is not in it ([`FactorKey`]); recovery codes are keyed hashes. A copy
-//! of the database alone is nobody's factor.
+//! **Secrets** are stored sealed under a key that is not in the store ([`FactorKey`]); recovery codes are stored as keyed
+//! hashes. A copy of the database alone is nobody's second factor.
 //!
-//! **Once.** Whether a code was used is decided by the store, in one step, after it was found to be right: of parallel uses one
-//! succeeds, and a step before the newest that was used is never right again.
+//! **Single use.** The store decides in one step whether a code was used before, after the code was found to be right. So only
+//! one of several parallel uses succeeds, and the code of a time step before the newest used one is never accepted again.
 //!
-//! **Slowly.** An attempt is counted before its code is looked at, by user and by whether it comes from a device that signed
-//! this user in before: [`FREE`] failures, then waits that double. It does not matter how many first factors were right before.
-//! Whoever guesses from elsewhere does not keep the owner out of a device that is known.
+//! **Throttling.** An attempt is counted before its code is checked, by user and by known device; attempts from all other
+//! places are counted together. After [`FREE`] failures come waits that double. Earlier successes of the first factor do not
+//! matter. Guesses from elsewhere do not lock the owner out of a known device.
 //!
-//! **Whole.** A factor that is being set up is in the page (sealed, for a quarter of an hour) and nowhere else, until a code
-//! confirms it: then factor and recovery codes are stored in one step. What breaks off in between leaves nothing.
+//! **Atomic setup.** Until a code confirms it, a factor that is being set up is in the page (sealed, for a quarter of an hour)
+//! and nowhere else. Then factor and recovery codes are stored in one step, so an interrupted setup leaves nothing behind.
 //!
-//! **What a service keeps itself** is asked through a port ([`FactorsAtService`]): it stays there, with its own rules, and
-//! nobody sets up a second one for the gateway.
+//! **Factors that a service stores itself** are checked through a port ([`FactorsAtService`]): they stay there, under the
+//! service's own rules, and nobody sets up a second one for the gateway.
 //!
-//! [`Factors`] itself says what a user has, what is due of them, and whether a code is theirs. Each other capability is a type of
-//! its own, which borrows it and is declared where its functions are:
+//! [`Factors`] itself returns what a user has, decides what is required of them, and checks codes. Each other capability is a
+//! type of its own, which borrows it and is declared beside its functions:
 //!
-//! | asked by | type | for |
+//! | method | type | purpose |
 //! |---|---|---|
-//! | `policy()` | [`FactorPolicy`] | what the settings ask for, without a look at anybody's factors |
+//! | `policy()` | [`FactorPolicy`] | what the settings require, without reading anybody's factors |
 //! | `enrolments()` | [`AppEnrolments`] | setting up an authenticator app |
 //! | `passkeys()` | [`PasskeyFactors`] | setting up passkeys, and using them |
 //! | `mailed_codes()` | [`MailedCodeProofs`] | who may use a mailed code, and whether it is right |
-//! | `tickets()` | [`SealedTickets`] | what is kept sealed until a code was given |
-//! | `administration()` | [`FactorAdministration`] | what is there renamed, removed, renewed or reset, and an operator's invitation |
+//! | `tickets()` | [`SealedTickets`] | data that stays sealed until a code was entered |
+//! | `administration()` | [`FactorAdministration`] | renaming, removing, renewing and resetting, and an operator's invitation |
 //!
-//! It stands below `session`, which asks it what is due before it begins a session, so that every way of signing in ends in
-//! the same question.
+//! The module is below `session`, which asks it what is required before it begins a session, so that every way of signing in
+//! ends in the same check.
 
 mod administration;
 mod at_service;
@@ -73,120 +73,120 @@ use crate::store::factors::{
 use crate::store::outbox::Questions;
 use crate::store::passkeys::PasskeyStore;
 
-/// The stable name of the kind in the store.
+/// The stable name of authenticator apps in the store.
 const TOTP: &str = "totp";
 
-/// The same of passkeys and security keys.
+/// The stable name of passkeys and security keys in the store.
 const PASSKEY: &str = "passkey";
 
-/// What an app is called unless its owner says otherwise.
+/// The name of an app unless its owner gives it another.
 pub const FIRST_APP: &str = "TOTP";
 
-/// Recovery codes that are given at once.
+/// The number of recovery codes that are created at once.
 const RECOVERY_CODES: usize = 10;
 
-/// Wrong codes before one has to wait.
+/// The number of wrong codes after which a wait is required.
 pub const FREE: u32 = 5;
 
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 
-/// So whoever knows the password has 24 guesses a day at three codes in a million.
+/// The longest wait. So whoever knows the password has 24 guesses a day, each with three chances in a million.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 const REMEMBERED: Duration = Duration::from_secs(86_400);
 
-/// The most bytes of a code that are looked at.
+/// The most bytes of a code; a longer one is wrong.
 const LONGEST_CODE: usize = 64;
 
-/// The most letters of a factor's name.
+/// The most characters of a factor's name.
 const LONGEST_NAME: usize = 64;
 
-/// What is due of somebody whose password was right.
+/// What is required of a user whose password was right.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FactorRequirement {
-    /// Nothing.
+    /// Nothing is required.
     Nothing,
-    /// A code of theirs.
+    /// The user proves their identity by a second factor of theirs.
     Prove,
-    /// They set one up.
+    /// The user sets up a second factor.
     Enrol,
-    /// They set one up, or prove it by a code that is mailed to them, if they have an address of their own.
+    /// The user sets one up, or enters a code that is mailed to them, if they have an address of their own.
     MailOrEnrol,
 }
 
 impl FactorRequirement {
-    /// Do they set up a first one?
+    /// Whether the user may set up a first factor.
     pub const fn may_enrol(self) -> bool {
         matches!(self, Self::Enrol | Self::MailOrEnrol)
     }
 }
 
-/// Which kind of code was right.
+/// The kind of a code that was right.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CodeKind {
-    /// An authenticator app's.
+    /// A code of an authenticator app.
     App,
-    /// A recovery code, and how many are left.
+    /// A recovery code.
     Recovery {
-        /// How many were not used yet.
+        /// The number of unused codes that are left.
         left: u32,
     },
 }
 
-/// Why a code did not help.
+/// Why a code was not accepted.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CodeRefused {
-    /// It is not theirs, or was used.
+    /// The code was refused, for this reason.
     Not(FactorRefusal),
-    /// Too many were wrong before; this one was not looked at.
+    /// Too many codes were wrong before; this one was not checked. The next attempt may be made after this wait.
     Wait(Duration),
-    /// It cannot be looked at.
+    /// The code could not be checked.
     Failed(Refusal),
 }
 
-/// Whose code it is, and from where it comes.
+/// An attempt with a code.
 #[derive(Clone, Copy, Debug)]
 pub struct CodeAttempt<'a> {
-    /// Whose.
+    /// The user who makes the attempt.
     pub user: &'a UserKey,
-    /// As typed.
+    /// The code as typed.
     pub code: &'a Secret,
     /// The device, if it is known to have signed this user in.
     pub device: Option<Digest>,
-    /// Now.
+    /// The current time.
     pub at: Timestamp,
 }
 
-/// What [`Factors`] is made of.
+/// The parts of which [`Factors`] consists.
 pub struct FactorParts {
-    /// Keeps factors.
+    /// The store of factors.
     pub store: Arc<dyn FactorStore>,
-    /// Uses passkeys: the same store.
+    /// The store of passkeys: the same store.
     pub passkey_store: Arc<dyn PasskeyStore>,
-    /// Keeps tickets and invitations.
+    /// The store of tickets, invitations and mailed codes.
     pub questions: Arc<dyn Questions>,
-    /// Whose passkeys they are; `None`: they are off.
+    /// The relying party of passkeys; `None` if passkeys are off.
     pub passkeys: Option<Passkeys>,
-    /// Seals.
+    /// The key that seals and hashes.
     pub key: Arc<FactorKey>,
-    /// `[second_factor]`
+    /// The settings of `[second_factor]`.
     pub settings: SecondFactorSettings,
-    /// What apps call the service.
+    /// The name of the service in apps.
     pub label: String,
-    /// Those that services keep themselves.
+    /// The factors that services store themselves.
     pub at_services: Vec<Arc<dyn FactorsAtService>>,
 }
 
-/// Everything that a user can prove more with.
+/// All second factors of a user.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct AllFactors {
-    /// What is kept here.
+    /// The factors that the gateway stores.
     pub own: StoredFactors,
-    /// What their service keeps.
+    /// The factors that the user's service stores.
     pub at_service: ServiceFactors,
 }
 
-/// See the head of this module.
+/// The second factors of all users; see the head of this module.
 pub struct Factors {
     store: Arc<dyn FactorStore>,
     passkey_store: Arc<dyn PasskeyStore>,
@@ -199,14 +199,14 @@ pub struct Factors {
 }
 
 impl AllFactors {
-    /// Is there anything?
+    /// Whether the user has any second factor.
     pub fn has_any(&self) -> bool {
         !self.own.factors.is_empty() || !self.at_service.usable.is_empty()
     }
 }
 
 impl Factors {
-    /// Puts the parts together.
+    /// Creates the second factors from their parts.
     pub fn new(parts: FactorParts) -> Self {
         let FactorParts {
             store,
@@ -226,7 +226,7 @@ impl Factors {
         Self { store, passkey_store, passkeys, questions, key, settings, label, at_services }
     }
 
-    /// Stands for the second factors that a user has: another set is another digest.
+    /// Returns a digest of the second factors that a user has: another set has another digest.
     ///
     /// # Errors
     /// As [`Self::all_of`]
@@ -239,12 +239,12 @@ impl Factors {
         Ok(self.key.hash("factor set", &user.to_string(), ids.join("\n").as_bytes()))
     }
 
-    /// What is due of somebody whose password was right. Somebody who may go on without for a while is noted.
+    /// Returns what is required of a user whose password was right. The start of a grace period is recorded.
     ///
-    /// Whoever has one at their service is asked for it whatever the settings say: the service asks them too.
+    /// A user who has a factor at their service is asked for it whatever the settings say, because the service asks for it too.
     ///
     /// # Errors
-    /// [`Refusal::SecondFactorElsewhere`] of somebody who has one at their service that cannot be looked at here,
+    /// [`Refusal::SecondFactorElsewhere`] if the user has factors at their service but none that can be used here,
     /// [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
     pub async fn duty(&self, user: &Identity, at: Timestamp) -> Result<FactorRequirement, Refusal> {
         let at_service = self.at_service(&user.key, at).await?;
@@ -282,7 +282,7 @@ impl Factors {
         }
     }
 
-    /// What a user has.
+    /// Returns the factors of a user that the gateway stores.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -290,10 +290,10 @@ impl Factors {
         self.store.factors_of(user).await.map_err(failed)
     }
 
-    /// What a user has, here and at their service.
+    /// Returns the factors of a user, here and at their service.
     ///
     /// # Errors
-    /// [`Refusal::SecondFactorElsewhere`] of somebody who has one at their service that cannot be looked at here,
+    /// [`Refusal::SecondFactorElsewhere`] if the user has factors at their service but none that can be used here,
     /// [`Refusal::StoreUnavailable`], [`Refusal::DirectoryUnavailable`]
     pub async fn all_of(&self, user: &UserKey, at: Timestamp) -> Result<AllFactors, Refusal> {
         let at_service = self.at_service(user, at).await?;
@@ -303,7 +303,7 @@ impl Factors {
         }
     }
 
-    /// By what a user may prove more than a password, besides recovery codes.
+    /// Returns the kinds of second factor that a user may use, besides recovery codes.
     pub fn offered(&self, all: &AllFactors) -> OfferedFactors {
         let own = &all.own.factors;
         let is_at_service = !all.at_service.usable.is_empty();
@@ -314,7 +314,7 @@ impl Factors {
         }
     }
 
-    /// Uses a code, if it is the user's and was not used.
+    /// Uses a code, if it is the user's and was not used before.
     ///
     /// # Errors
     /// [`CodeRefused`]
@@ -322,7 +322,7 @@ impl Factors {
         let CodeAttempt { user, code, at, .. } = attempt;
         let AllFactors { own, at_service } =
             self.all_of(user, at).await.map_err(CodeRefused::Failed)?;
-        // What the service would not look at, and is nothing of ours, is no attempt.
+        // If the service would not check the code, and the user has no factor here, this is no attempt.
         if let Some(wait) = at_service.wait.filter(|_| own.factors.is_empty()) {
             return Err(CodeRefused::Wait(wait));
         }
@@ -352,7 +352,7 @@ impl Factors {
         }
     }
 
-    /// Looks at what is kept here.
+    /// Checks a code against the factors that the gateway stores.
     async fn check_own(
         &self,
         user: &UserKey,
@@ -368,7 +368,7 @@ impl Factors {
         };
         let what = UsedCode::Recovery(self.recovery_hash(user, &written));
         if !self.use_code(user, what, source, at).await? {
-            // Which of the two it is, a hash that is there and used does not say to whoever asks.
+            // The answer does not reveal whether the code was used before or never existed.
             return Err(CodeRefused::Not(FactorRefusal::WrongCode));
         }
         let left = self.store.factors_of(user).await.map_or(0, |kept| kept.recovery_left);
@@ -420,7 +420,7 @@ impl Factors {
         Ok(TotpSecret::new(opened))
     }
 
-    /// Whose attempts are counted together.
+    /// Returns the source whose attempts are counted together.
     fn source_of(&self, user: &UserKey, device: Option<&Digest>) -> Digest {
         let device = device.map_or(&b""[..], |device| device.as_bytes());
         self.key.hash("attempts", &user.to_string(), device)
@@ -436,34 +436,34 @@ impl Factors {
     }
 }
 
-/// What it can, each as a type of its own.
+/// The other capabilities, each as a type of its own.
 impl Factors {
-    /// What the settings ask for.
+    /// Returns the policy that the settings state.
     pub const fn policy(&self) -> FactorPolicy<'_> {
         FactorPolicy(self)
     }
 
-    /// Authenticator apps, set up.
+    /// Returns the functions that set up authenticator apps.
     pub const fn enrolments(&self) -> AppEnrolments<'_> {
         AppEnrolments(self)
     }
 
-    /// Passkeys: set up, and used.
+    /// Returns the functions that set up and use passkeys.
     pub const fn passkeys(&self) -> PasskeyFactors<'_> {
         PasskeyFactors(self)
     }
 
-    /// Mailed codes: who may use one, and whether it is right.
+    /// Returns the functions that decide who may use a mailed code, and check codes.
     pub const fn mailed_codes(&self) -> MailedCodeProofs<'_> {
         MailedCodeProofs(self)
     }
 
-    /// Tickets: given, looked at, spent.
+    /// Returns the functions that create, read and spend tickets.
     pub const fn tickets(&self) -> SealedTickets<'_> {
         SealedTickets(self)
     }
 
-    /// Changes of what is there, by its owner and by operators.
+    /// Returns the functions that change stored factors, for their owner and for operators.
     pub const fn administration(&self) -> FactorAdministration<'_> {
         FactorAdministration(self)
     }
@@ -473,14 +473,14 @@ fn recovery_codes() -> Result<Vec<Secret>, Refusal> {
     (0..RECOVERY_CODES).map(|_| written::random().map_err(|_| Refusal::Internal)).collect()
 }
 
-/// What a person calls a factor: without what could end a line, and not too long.
+/// Returns the name that a user typed, without control characters and cut to length; `otherwise` if nothing is left.
 fn name_of(typed: &str, otherwise: &str) -> String {
     let name: String =
         typed.trim().chars().filter(|letter| !letter.is_control()).take(LONGEST_NAME).collect();
     if name.is_empty() { otherwise.to_owned() } else { name }
 }
 
-/// The inner text is for the operator; the client gets 503.
+/// Logs the error for the operator; the client gets 503.
 fn failed(error: StoreError) -> Refusal {
     tracing::warn!(%error, "the store failed");
     Refusal::StoreUnavailable
@@ -490,7 +490,7 @@ fn refused(error: StoreError) -> CodeRefused {
     CodeRefused::Failed(failed(error))
 }
 
-/// Bytes that are wiped.
+/// Bytes that are wiped from memory when they are dropped.
 type Wiped = Zeroizing<Vec<u8>>;
 
 #[cfg(test)]

@@ -1,20 +1,20 @@
-//! Passkeys and security keys (WebAuthn level 3), by `webauthn-rs`, which reads and verifies what authenticators say.
+//! Implements passkeys and security keys (WebAuthn level 3) with `webauthn-rs`, which parses and verifies their answers.
 //!
-//! **A ceremony** is a challenge and its answer. What has to be remembered of a challenge is in a token that its client holds:
-//! sealed, bound to what it is for and to what it was begun in (a sign-in's ticket, a session, a network), and good for five
-//! minutes. So a page that is only looked at writes nothing. The store remembers the challenges that were answered, so
-//! that each is answered once.
+//! **A ceremony** is a challenge and its answer. The state of a challenge is in a token that the client holds: sealed, bound to
+//! its purpose and to the place in which it was begun (a sign-in's ticket, a session, a network), and valid for five minutes.
+//! So a page that is only viewed writes nothing. The store remembers the challenges that were answered, so that each is
+//! answered once.
 //!
-//! **The user is always verified** (a PIN, a fingerprint): a passkey is two factors by itself, and may stand for both. Keys that
-//! cannot verify anybody are refused.
+//! **The user is always verified** (a PIN, a fingerprint): a passkey is two factors by itself, and may replace both. Keys that
+//! cannot verify their user are refused.
 //!
-//! **The signature counter** is compared and raised by the store, in one step with the challenge; the crate is told of
-//! none. Of a counter that does not go on, somebody has a copy of the key: the answer is refused and its owner is told.
+//! **The signature counter** is compared and raised by the store, in one step with the challenge; the crate gets none. If a
+//! counter does not increase, somebody has a copy of the key: the answer is refused and the owner is notified.
 //!
-//! **No attestation is asked for**: it would tie people to makers, and says nothing of the passkeys that phones keep. So whether
-//! a key is in hardware (`hwk`) is what follows from its flags: one that may be copied to another device (`BE`) is `swk`.
+//! **No attestation is requested**: it would tie people to vendors, and says nothing about passkeys that phones store. So
+//! whether a key is in hardware (`hwk`) is derived from its flags: one that may be copied to another device (`BE`) is `swk`.
 //!
-//! Nothing here is counted as a guess: nobody guesses a signature.
+//! Attempts with passkeys are not counted as guesses, because nobody guesses a signature.
 
 use std::time::Duration;
 
@@ -38,13 +38,13 @@ use crate::secret::{Digest, Secret};
 use crate::store::factors::{FactorChange, FactorChanged, StoredFactor, StoredFactors};
 use crate::store::passkeys::{PasskeyUse, PasskeyUsed, SpentChallenge, StoredPasskey};
 
-/// How long a challenge can be answered: as long as browsers ask for (the recommended range of WebAuthn section 15.1).
+/// How long a challenge can be answered, and the timeout for browsers (in the recommended range of WebAuthn section 15.1).
 const LIFETIME: Duration = Duration::from_secs(300);
 
-/// The most bytes of an authenticator's answer, or of a token, that are looked at.
+/// The most bytes of an authenticator's answer, or of a token, that are read.
 const LONGEST: usize = 16 * 1024;
 
-/// What a passkey is called unless its owner says otherwise.
+/// The name of a passkey unless its owner gives it another.
 pub const FIRST_PASSKEY: &str = "Passkey";
 
 const ENROLMENT: &str = "passkey enrolment";
@@ -58,88 +58,88 @@ pub struct Passkeys {
     sign_in: bool,
 }
 
-/// A ceremony that was begun.
+/// A ceremony that has begun.
 #[derive(Debug)]
 pub struct PasskeyCeremony {
-    /// `{"publicKey": ...}`, for `parseCreationOptionsFromJSON` or `parseRequestOptionsFromJSON` of its member.
+    /// `{"publicKey": ...}`, whose member is for `parseCreationOptionsFromJSON` or `parseRequestOptionsFromJSON`.
     pub options: Value,
-    /// Comes back with the answer.
+    /// The sealed state of the ceremony, which the client sends back with the answer.
     pub token: Secret,
 }
 
-/// What a ceremony was begun in. Its answer is good there and nowhere else.
+/// The place in which a ceremony was begun. Its answer is valid only there.
 #[derive(Clone, Debug)]
 pub struct CeremonyPlace(String);
 
-/// What an authenticator said.
+/// An authenticator's answer.
 #[derive(Clone, Copy, Debug)]
 pub struct PasskeyAnswer<'a> {
-    /// [`PasskeyCeremony::token`]
+    /// The token of the ceremony: [`PasskeyCeremony::token`]
     pub token: &'a Secret,
-    /// `PublicKeyCredential.toJSON()`
+    /// The credential, as `PublicKeyCredential.toJSON()` returns it.
     pub credential: &'a Secret,
-    /// Where the ceremony was begun.
+    /// The place in which the answer is given; the ceremony must have been begun there.
     pub place: &'a CeremonyPlace,
 }
 
-/// A passkey that is set up.
+/// A passkey that is to be set up.
 #[derive(Clone, Copy, Debug)]
 pub struct NewPasskey<'a> {
-    /// What the authenticator said.
+    /// The authenticator's answer.
     pub answer: PasskeyAnswer<'a>,
-    /// What its owner calls it.
+    /// The name that its owner gives the passkey.
     pub name: &'a str,
-    /// The code of an operator, where it takes one.
+    /// The operator's invitation, where one is required.
     pub invitation: Option<&'a Secret>,
 }
 
 /// A passkey that was set up.
 #[derive(Debug)]
 pub struct EnrolledPasskey {
-    /// The recovery codes that came with it, if it is the user's first factor.
+    /// The new recovery codes, if the user had no unused ones; else empty.
     pub codes: Vec<Secret>,
-    /// What it proves.
+    /// The authentication method that the passkey proves.
     pub key: AuthMethod,
 }
 
-/// Whose passkey is used, and where.
+/// An attempt with a passkey.
 #[derive(Clone, Copy, Debug)]
 pub struct PasskeyAttempt<'a> {
-    /// Whose.
+    /// The user who makes the attempt.
     pub user: &'a UserKey,
-    /// What the authenticator said.
+    /// The authenticator's answer.
     pub answer: PasskeyAnswer<'a>,
     /// The device, if it is known to have signed this user in.
     pub device: Option<Digest>,
-    /// Now.
+    /// The current time.
     pub at: Timestamp,
 }
 
-/// By what somebody may prove more than a password.
+/// The kinds of second factor that a user may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct OfferedFactors {
-    /// A code of an app.
+    /// Whether a code of an app may be used.
     pub app: bool,
-    /// A passkey that works at this host.
+    /// Whether a passkey that works at this host may be used.
     pub passkey: bool,
-    /// A code that is mailed to them.
+    /// Whether a code may be mailed to the user.
     pub mail: bool,
 }
 
-/// What a token holds.
+/// The content of a token.
 #[derive(Serialize, Deserialize)]
 struct CeremonyState<S> {
-    /// In milliseconds since 1970.
+    /// When the token expires, in milliseconds since 1970.
     until: u64,
     challenge: Vec<u8>,
     state: S,
 }
 
 impl Passkeys {
-    /// From the configuration; `title` is what the service is called there.
+    /// Creates the relying party from the configuration; `title` is the name of the service there.
     ///
     /// # Errors
-    /// If an origin is not one of the RP ID's.
+    /// If an origin does not belong to the RP ID.
     pub fn new(settings: &PasskeySettings, title: &str) -> Result<Self, String> {
         let PasskeySettings { rp_id, rp_name, origins, sign_in } = settings;
         let wrong = |error: &dyn std::fmt::Display| {
@@ -162,12 +162,12 @@ impl Passkeys {
 }
 
 impl CeremonyPlace {
-    /// In this place of this kind.
+    /// Creates a place of this kind.
     pub fn new(kind: &str, place: &[u8]) -> Self {
         Self(format!("{kind}:{}", URL_SAFE_NO_PAD.encode(place)))
     }
 
-    /// As it is written.
+    /// Returns the place as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -178,22 +178,22 @@ impl CeremonyPlace {
 pub struct PasskeyFactors<'f>(pub(super) &'f Factors);
 
 impl<'f> PasskeyFactors<'f> {
-    /// Are there passkeys?
+    /// Whether passkeys are on.
     pub fn are_on(self) -> bool {
         self.0.passkeys.is_some()
     }
 
-    /// Where they belong to.
+    /// Returns the RP ID to which passkeys belong. `None` if passkeys are off.
     pub fn rp_id(self) -> Option<&'f str> {
         self.0.passkeys.as_ref().map(|one| &*one.rp_id)
     }
 
-    /// Does one sign in by itself?
+    /// Whether a passkey signs a user in by itself.
     pub fn can_sign_in(self) -> bool {
         self.0.passkeys.as_ref().is_some_and(|one| one.sign_in)
     }
 
-    /// How many nobody can use, because they belong to another host, or because passkeys are off.
+    /// Returns how many passkeys nobody can use, because they belong to another RP ID, or because passkeys are off.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -202,7 +202,7 @@ impl<'f> PasskeyFactors<'f> {
         self.0.passkey_store.passkeys_elsewhere(rp_id).await.map_err(failed)
     }
 
-    /// Is it a passkey of this RP ID?
+    /// Whether the factor is a passkey of this RP ID.
     pub(super) fn works_here(self, factor: &StoredFactor) -> bool {
         let (Some(passkeys), Some(stored)) = (&self.0.passkeys, &factor.passkey) else {
             return false;
@@ -210,10 +210,10 @@ impl<'f> PasskeyFactors<'f> {
         factor.kind == PASSKEY && stored.rp_id == passkeys.rp_id
     }
 
-    /// A challenge with which a user, who is called `name`, sets up a passkey.
+    /// Creates the challenge with which a user sets up a passkey; `name` is the user's name in the authenticator.
     ///
     /// # Errors
-    /// [`Refusal::BadBody`] where there are no passkeys, [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
+    /// [`Refusal::BadBody`] if passkeys are off, [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
     pub async fn begin_enrolment(
         self,
         user: &UserKey,
@@ -233,18 +233,18 @@ impl<'f> PasskeyFactors<'f> {
         let mut options = serde_json::to_value(options).map_err(|_| Refusal::Internal)?;
         let selection = options.pointer_mut("/publicKey/authenticatorSelection");
         if let Some(Value::Object(selection)) = selection {
-            // The crate asks keys not to keep it; only what is kept in the authenticator signs in without a name. A key without
-            // room for it is a second factor still.
+            // The crate asks keys not to store the credential, but only a stored one can sign in without a user name. A key
+            // without room for it is still a second factor.
             selection.insert("residentKey".to_owned(), json!("preferred"));
         }
         let token = self.sealed(ENROLMENT, place, challenge, state, at)?;
         Ok(PasskeyCeremony { options, token })
     }
 
-    /// Sets up a passkey. With a user's first factor come recovery codes.
+    /// Sets up a passkey. Returns recovery codes if the user has no unused ones.
     ///
     /// # Errors
-    /// `Ok(Err(...))`: why not. [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
+    /// `Ok(Err(...))`: why the passkey was not set up. [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
     pub async fn enrol(
         self,
         user: &UserKey,
@@ -304,10 +304,10 @@ impl<'f> PasskeyFactors<'f> {
         })
     }
 
-    /// A challenge for a user's passkeys; for whoever has one, where no user is named.
+    /// Creates a challenge for a user's passkeys, or for anybody's passkey if no user is given.
     ///
     /// # Errors
-    /// [`Refusal::BadBody`] where there are no passkeys, [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
+    /// [`Refusal::BadBody`] if passkeys are off or the user has none, [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
     pub async fn challenge(
         self,
         user: Option<&UserKey>,
@@ -336,7 +336,7 @@ impl<'f> PasskeyFactors<'f> {
                 members.insert("allowCredentials".to_owned(), allowed.collect());
             }
         }
-        // Which mediation it is, the page decides.
+        // The page decides about the mediation.
         if let Value::Object(members) = &mut options {
             members.remove("mediation");
         }
@@ -344,7 +344,7 @@ impl<'f> PasskeyFactors<'f> {
         Ok(PasskeyCeremony { options, token })
     }
 
-    /// Whose passkey an authenticator used, as it says. That proves nothing yet.
+    /// Returns the owner of the passkey, as the authenticator states it. This proves nothing yet.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -355,13 +355,13 @@ impl<'f> PasskeyFactors<'f> {
         let id = self.passkey_id(answer.get_credential_id());
         let found = self.0.passkey_store.owner_of(&id).await.map_err(failed)?;
         let named = found.map(|(user, _)| user);
-        // Who it is has to be said by the key itself, where nobody else has said so (WebAuthn section 7.2, step 6).
+        // If nobody else has named the user, the key itself has to do so (WebAuthn section 7.2, step 6).
         Ok(named.filter(|user| {
             answer.get_user_unique_id() == Some(self.handle(user).as_bytes().as_slice())
         }))
     }
 
-    /// Uses a user's passkey: what it proves.
+    /// Uses a user's passkey, and returns the authentication method that it proves.
     ///
     /// # Errors
     /// [`CodeRefused`]
@@ -413,25 +413,25 @@ impl<'f> PasskeyFactors<'f> {
         }
     }
 
-    /// What authenticators call a user: it says nothing of them (WebAuthn section 14.6.1).
+    /// Returns the user's handle for authenticators, which reveals nothing about the user (WebAuthn section 14.6.1).
     fn handle(self, user: &UserKey) -> Uuid {
         let hash = self.0.key.hash("passkey user", &user.to_string(), b"");
         Uuid::from_bytes(*hash.as_bytes().first_chunk::<16>().unwrap_or(&[0; 16]))
     }
 
-    /// The id in the store, which follows from the authenticator's: one key is one factor.
+    /// Returns the id in the store, which is derived from the credential id: one key is one factor.
     fn passkey_id(self, credential: &[u8]) -> String {
         let id = self.0.key.hash("passkey id", "", credential);
         URL_SAFE_NO_PAD.encode(id.as_bytes().first_chunk::<16>().unwrap_or(&[0; 16]))
     }
 
-    /// A user's passkeys of this RP ID.
+    /// Returns a user's passkeys of this RP ID.
     fn credentials(self, user: &UserKey, kept: &StoredFactors) -> Vec<Credential> {
         let here = kept.factors.iter().filter(|factor| self.works_here(factor));
         here.filter_map(|factor| self.credential(user, factor).ok()).collect()
     }
 
-    /// As the crate has it, without a counter: see the head of this module.
+    /// Returns a passkey in the crate's form, without a counter: see the head of this module.
     fn credential(self, user: &UserKey, factor: &StoredFactor) -> Result<Credential, Refusal> {
         let opened = self.0.key.open(PASSKEY, &user.to_string(), &factor.sealed);
         let passkey = opened.and_then(|bytes| serde_json::from_slice::<Passkey>(&bytes).ok());
@@ -456,7 +456,7 @@ impl<'f> PasskeyFactors<'f> {
         Ok(Secret::new(URL_SAFE_NO_PAD.encode(sealed)))
     }
 
-    /// `None`: it is none of this purpose and place, or too old.
+    /// Opens a token. `None` if it is not for this purpose and place, or has expired.
     fn opened<S: DeserializeOwned>(
         self,
         purpose: &str,
@@ -474,7 +474,7 @@ impl<'f> PasskeyFactors<'f> {
     }
 }
 
-/// See the head of this module.
+/// Returns whether a key is in software or in hardware: see the head of this module.
 const fn kind_of_key(may_be_copied: bool) -> AuthMethod {
     if may_be_copied { AuthMethod::SoftwareKey } else { AuthMethod::HardwareKey }
 }

@@ -1,4 +1,4 @@
-//! What the settings ask for.
+//! Answers what the settings require.
 
 use std::time::Duration;
 
@@ -6,22 +6,22 @@ use super::Factors;
 use crate::caller::Identity;
 use crate::config::FactorMode;
 
-/// Answers from the settings alone; nothing is looked up.
+/// The policy of the settings. It looks nothing up.
 #[derive(Clone, Copy)]
 pub struct FactorPolicy<'f>(pub(super) &'f Factors);
 
 impl FactorPolicy<'_> {
-    /// Is anybody asked for a second factor? By the settings, or because their service asks them and its codes are taken here.
+    /// Whether anybody is asked for a second factor: by the settings, or by their service if its codes are accepted here.
     pub fn is_on(self) -> bool {
         self.0.settings.is_on() || !self.0.at_services.is_empty()
     }
 
-    /// For how long a browser can be trusted; `None`: not at all.
+    /// Returns for how long a browser can be trusted; `None` if it cannot be.
     pub fn trusts_for(self) -> Option<Duration> {
         Some(self.0.settings.trusted_devices).filter(|lifetime| !lifetime.is_zero())
     }
 
-    /// What holds for this user.
+    /// Returns the mode for this user.
     pub fn mode_of(self, user: &Identity) -> FactorMode {
         self.0.settings.mode_of(user)
     }

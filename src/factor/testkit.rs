@@ -1,4 +1,4 @@
-//! Factors in memory, and codes as an app shows them.
+//! Provides factors in memory, and codes as an app shows them.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::store::memory::Memory;
 use crate::store::outbox::Questions;
 use crate::store::passkeys::PasskeyStore;
 
-/// Factors in this store.
+/// Creates factors over this store.
 pub(crate) fn factors(
     store: &Arc<Memory>,
     mode: FactorMode,
@@ -35,7 +35,7 @@ pub(crate) fn factors(
     }))
 }
 
-/// What an app shows, `steps` later (or earlier) than now.
+/// Returns the code that an app shows `steps` time steps later (or earlier) than `at`.
 pub(crate) fn code(enrolment: &Enrolment, at: Timestamp, steps: i64) -> Secret {
     let bytes = data_encoding::BASE32_NOPAD.decode(enrolment.secret.expose().as_bytes()).unwrap();
     let step = (at.as_secs() / 30).checked_add_signed(steps).unwrap();

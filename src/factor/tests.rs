@@ -1,4 +1,4 @@
-//! [`Factors`] over a store in memory.
+//! Tests [`Factors`] over a store in memory.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn on(store: &Arc<Memory>) -> Arc<Factors> {
     factors(store, FactorMode::Optional, |_| {})
 }
 
-/// Sets one up for kim, with the code of the step before.
+/// Sets up an app for kim, with the code of the step before.
 async fn enrolled(factors: &Factors) -> (Enrolment, Vec<Secret>) {
     let enrolment = factors.enrolments().begin(&kim(), "kim", NOW).unwrap();
     let code = code(&enrolment, NOW, -1);
@@ -66,7 +66,7 @@ async fn what_is_due_follows_from_the_policy_and_from_what_they_have() {
         let store = Memory::new();
         let factors = factors(&store, mode, |settings| settings.grace_period = grace);
         let said = format!("{mode:?} {grace:?} {after}");
-        // The first time that it is asked for.
+        // The first request for a second factor starts the grace period.
         factors.duty(&identity("kim"), NOW).await.unwrap();
         assert_eq!(factors.duty(&identity("kim"), later(after)).await, Ok(due), "{said}");
         enrolled(&factors).await;
@@ -118,7 +118,7 @@ async fn guesses_are_slowed_whatever_they_are_and_a_known_device_is_not() {
     let device = Some(Digest::of(b"a device"));
     let known = CodeAttempt { user: &kim(), code: &right, device, at: NOW };
     assert_eq!(factors.check(known).await, Ok(CodeKind::App));
-    // Who waits may try once more, and then waits for longer.
+    // After a wait, one more attempt is allowed, and then a longer wait follows.
     assert_eq!(check(&factors, &wrong[0], later(30)).await, WRONG);
     let longer = Err(CodeRefused::Wait(Duration::from_secs(60)));
     assert_eq!(check(&factors, &codes[0], later(30)).await, longer);

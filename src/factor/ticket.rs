@@ -1,7 +1,7 @@
-//! Tickets: what is to be gone on with, kept sealed in the store until it is.
+//! Implements tickets: a ticket stands for the sealed state with which an interrupted step, such as a sign-in, goes on.
 //!
-//! A ticket is a random secret; the store has its hash and what it stands for, sealed for that hash. It can be looked at as
-//! often as it takes to type a code, and spent once. A restart does not matter to it.
+//! A ticket is a random secret; the store has its hash, and the state sealed for that hash. A ticket can be read as often as it
+//! takes to enter a code, and spent once. It survives a restart.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use crate::store::outbox::NewQuestion;
 /// How long a ticket works, where nothing has to be waited for.
 pub const TICKET: Duration = Duration::from_secs(300);
 
-/// Longer is no ticket.
+/// The most bytes of a ticket.
 const LONGEST: usize = 64;
 
-/// Gives tickets, looks at them and spends them.
+/// Creates tickets, reads them and spends them.
 #[derive(Clone, Copy)]
 pub struct SealedTickets<'f>(pub(super) &'f Factors);
 
 impl SealedTickets<'_> {
-    /// A ticket for these bytes, for this purpose, that works for so long.
+    /// Creates a ticket for these bytes and this purpose, with this lifetime.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`], [`Refusal::Internal`]
@@ -42,7 +42,7 @@ impl SealedTickets<'_> {
         Ok(ticket)
     }
 
-    /// What a ticket stands for. `None`: it is none of this purpose, too old, or spent.
+    /// Returns the bytes of a ticket. `None` if it is not for this purpose, has expired, or was spent.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]
@@ -60,7 +60,7 @@ impl SealedTickets<'_> {
         Ok(body.and_then(|body| self.0.key.open(purpose, &owner, &body)))
     }
 
-    /// Spends a ticket: true once.
+    /// Spends a ticket: `true` once.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`]

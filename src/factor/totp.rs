@@ -1,21 +1,21 @@
-//! Time-based one-time passwords (RFC 6238) as authenticator apps make them: HMAC-SHA-1, six digits, 30 seconds.
+//! Implements time-based one-time passwords (RFC 6238) as authenticator apps do: HMAC-SHA-1, six digits, 30 seconds.
 
 use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
 use crate::hotp::{hotp, is_code};
 
-/// Bytes of a secret: as long as the hash, as RFC 4226 section 4 recommends.
+/// The number of bytes of a secret: as long as the hash, as RFC 4226 section 4 recommends.
 pub(super) const SECRET: usize = 20;
 
 const STEP_SECS: u64 = 30;
 
-/// Steps before and after the present one whose codes are right too: clocks differ, and people type slowly.
+/// The number of steps before and after the present one whose codes are right too: clocks differ, and people type slowly.
 const SKEW: u64 = 1;
 
 const DIGITS: usize = 6;
 
-/// A secret.
+/// The secret of an authenticator app.
 pub(super) struct TotpSecret(Zeroizing<Vec<u8>>);
 
 impl TotpSecret {
@@ -27,16 +27,16 @@ impl TotpSecret {
         &self.0
     }
 
-    /// As apps take it by hand: base32 without padding (RFC 4648 section 6).
+    /// Returns the secret in the form that is typed into apps by hand: base32 without padding (RFC 4648 section 6).
     pub(super) fn base32(&self) -> String {
         data_encoding::BASE32_NOPAD.encode(&self.0)
     }
 
-    /// The step whose code this is, of those that are right now: the latest, should two have the same.
+    /// Returns the step of a code that is right now: the latest, if two steps have the same code.
     pub(super) fn step_of(&self, code: &str, at: Timestamp) -> Option<u64> {
         let now = at.as_secs() / STEP_SECS;
         let mut found = None;
-        // Each is looked at whatever the others say.
+        // Every code is compared, even after one that is equal, so that the time taken does not reveal the step.
         for step in now.saturating_sub(SKEW)..=now.saturating_add(SKEW) {
             if is_code(code, &self.code(step)) {
                 found = Some(step);
@@ -45,7 +45,7 @@ impl TotpSecret {
         found
     }
 
-    /// The code of a step (RFC 4226 section 5.3).
+    /// Returns the code of a step (RFC 4226 section 5.3).
     pub(super) fn code(&self, step: u64) -> Zeroizing<String> {
         hotp(&self.0, step, DIGITS)
     }

@@ -1,7 +1,7 @@
-//! Codes that people write down: recovery codes, and the code with which an operator lets somebody set up a factor.
+//! Creates and parses codes that people write down: recovery codes, and the invitations with which users set up a factor.
 //!
-//! 60 random bits in Crockford's base32, in three groups. What is read back may have capitals, spaces and hyphens, and letters
-//! for the digits that look like them.
+//! A code has 60 random bits in Crockford's base32, in three groups. A typed code may have capitals, spaces and hyphens, and
+//! letters in place of the digits that look like them.
 
 use crate::secret::{NoRandomness, Secret, random_bytes};
 
@@ -11,13 +11,13 @@ const LENGTH: usize = 12;
 
 const GROUP: usize = 4;
 
-/// Of an app's code.
+/// The number of digits of an app's code.
 const DIGITS: usize = 6;
 
-/// The longest code of digits that a service's own factors have.
+/// The most digits of a code of a service's own factors.
 const MOST_DIGITS: usize = 16;
 
-/// A fresh one, as people read it.
+/// Creates a random code, in the form that people read.
 pub(super) fn random() -> Result<Secret, NoRandomness> {
     let mut text = String::with_capacity(LENGTH + LENGTH / GROUP);
     for (index, byte) in random_bytes::<LENGTH>()?.into_iter().enumerate() {
@@ -30,7 +30,7 @@ pub(super) fn random() -> Result<Secret, NoRandomness> {
     Ok(Secret::new(text))
 }
 
-/// What was typed, as one that can be compared. `None`: it is none.
+/// Parses a typed code into the form that is compared. `None` if it is not a code.
 pub(super) fn read(typed: &str) -> Option<Secret> {
     let mut text = String::with_capacity(LENGTH);
     for letter in typed.chars().filter(|letter| !letter.is_whitespace() && *letter != '-') {
@@ -48,16 +48,16 @@ pub(super) fn read(typed: &str) -> Option<Secret> {
     (text.len() == LENGTH).then(|| Secret::new(text))
 }
 
-/// What was typed, if it is the code of an app: six digits, however they are grouped or how wide they are.
+/// Returns the digits of an app's code as typed: six digits in any groups, half width or full width.
 pub(super) fn read_digits(typed: &str) -> Option<Secret> {
     digits(typed).filter(|digits| digits.expose().len() == DIGITS)
 }
 
-/// What was typed, if it is nothing but digits, however they are grouped or how wide they are.
+/// Returns the digits that were typed, in any groups, half width or full width. `None` if there is anything else.
 pub(super) fn digits(typed: &str) -> Option<Secret> {
     let mut text = String::with_capacity(MOST_DIGITS);
     for letter in typed.chars().filter(|letter| !letter.is_whitespace() && *letter != '-') {
-        // Input methods for Korean and Japanese write them full width.
+        // Korean and Japanese input methods write full-width digits.
         let digit = match letter {
             '0'..='9' => letter,
             '０'..='９' => char::from_u32(u32::from(letter) - u32::from('０') + u32::from('0'))?,
