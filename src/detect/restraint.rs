@@ -1,15 +1,15 @@
-//! How often something is done: not again about the same subject within the cool-down, and in an hour no more often than the
-//! bound says. A detector that goes wrong ends the sessions of some, and never of all.
+//! Limits how often detectors act: not again on the same subject within the cool-down, and in an hour no more often than the
+//! bound. So a faulty detector ends the sessions of some users, but never of all.
 //!
-//! Both are counted in the store's [`Counters`], so gateways that share a store share them: about what one has acted on, the others
-//! do nothing. A cool-down is looked at and begun in one step. Cool-downs and hours have a scope each, so no number of subjects
-//! pushes out the count of an hour.
+//! Both are counted in the store's [`Counters`], so gateways that share a store share the counts: if one has acted on a
+//! subject, the others do not. A cool-down is checked and begun in one step. Cool-downs and hourly counts have separate scopes,
+//! so no number of subjects evicts the count of an hour.
 //!
-//! **Where the store cannot count, something is done all the same, and this process counts it by itself**, by the same rules. To do
-//! nothing would leave an attack alone for a store that failed once, and its finding comes again only when its window has passed;
-//! to act on twice what need be acted on once does little harm. To act without any count is no choice: a detector that goes wrong
-//! would end everybody's sessions for as long as the store fails. So each process may do as much again as the bound says, and no
-//! more. Each finding that is counted in this way is a warning in the log.
+//! **If the store cannot count, the detector still acts, and this process counts the action itself**, by the same rules.
+//! Without an action, an attack would go on because the store failed once, and its finding comes again only after its window
+//! has passed; acting twice where once is enough does little harm. Acting without any count is no option: a faulty detector
+//! would end everybody's sessions for as long as the store fails. So each process may exceed the bound by as much again, and no
+//! more. Each finding that is counted in this way logs a warning.
 
 use std::time::Duration;
 
@@ -24,38 +24,38 @@ use crate::store::counters::{
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Subjects about which something was done lately. Beyond it, the one that has cooled down for longest gives way.
+/// The most subjects that cool down. Beyond it, the one whose cool-down began longest ago is evicted.
 const SUBJECTS: usize = 10_000;
 
-/// Until when nothing is done about a subject again. A value is one byte.
+/// The cool-downs: until when a detector does not act again on a subject. A value is one byte.
 const COOL_DOWNS: CounterScope =
     CounterScope { name: "actions' cool-downs", most_bytes: SUBJECTS * (ENTRY_BYTES + 1) };
 
-/// How often each detector has done something within the hour.
+/// The hourly counts: how often each detector has acted within the hour.
 const HOURS: CounterScope = CounterScope {
     name: "actions of an hour",
     most_bytes: DetectorName::ALL.len() * (ENTRY_BYTES + CountInSpan::BYTES),
 };
 
-/// What was done lately and the store did not count.
+/// The limit on actions, with the counts that the store could not take.
 #[derive(Default)]
 pub(super) struct Restraint {
     uncounted: CountersInMemory,
 }
 
-/// May something be done?
+/// Whether a detector may act on a finding.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RestraintVerdict {
-    /// It may.
+    /// The detector may act.
     Act,
-    /// Something was done about this subject a moment ago.
+    /// The detector has already acted on this subject within the cool-down.
     Cooling,
-    /// Too much was done within the hour.
+    /// The detector has acted too often within the hour.
     Bounded,
 }
 
 impl Restraint {
-    /// Judges a finding, and counts it if something may be done about it.
+    /// Decides about a finding, and counts it if the detector may act.
     pub(super) async fn judge(
         &self,
         counters: &dyn Counters,
@@ -69,7 +69,7 @@ impl Restraint {
         };
         let detector = finding.detector.name();
         tracing::warn!(%error, detector, "an action could not be counted: this process counts it alone");
-        // Memory always counts. If it did not, nothing would be done.
+        // Counting in memory does not fail. If it did, the detector would not act.
         let own = judged(&self.uncounted, finding, settings, most).await;
         own.unwrap_or(RestraintVerdict::Bounded)
     }
@@ -104,7 +104,7 @@ async fn judged(
     if changed_one(counters, HOURS, CounterKey::of(name), at, count).await? {
         return Ok(RestraintVerdict::Act);
     }
-    // Nothing is done about this subject, so it does not cool down. Where that is not taken back, it only does so for nothing.
+    // Without an action the subject must not cool down. If taking this back fails, it only cools down for no reason.
     let take_back = |entry: &mut CounterEntry| *entry = CounterEntry::default();
     if let Err(error) = changed_one(counters, COOL_DOWNS, subject, at, take_back).await {
         tracing::warn!(%error, detector = name, "a cool-down without an action stays");
@@ -202,7 +202,7 @@ mod tests {
         }
     }
 
-    /// All of it, or one half: it is acted on, once, and no more often in an hour than the bound says.
+    /// If the store fails for all counts or for one kind, the action is taken once, and within the hourly bound.
     #[test]
     fn a_store_that_cannot_count_stops_no_action_and_lifts_no_bound() {
         let fails: [fn(CounterScope) -> bool; 3] =

@@ -1,5 +1,5 @@
-//! What an endpoint returns in place of an answer: a refusal, with the members and headers that it has beyond the refusal's
-//! own text. It becomes a reply here, through the one mapping in `wire::reply`.
+//! Defines the refusal that an endpoint returns in place of an answer, with the members and headers that it has beyond the
+//! refusal's own text. It becomes a reply here, through the one mapping in `wire::reply`.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ impl Refused {
         Self::with_detail(refusal, detail)
     }
 
-    /// Creates a refusal that says of a field, in these words, what is wrong.
+    /// Creates a refusal for one field's problem, in these words.
     pub(super) fn field_text(field: &str, text: &str) -> Self {
         let mut errors = FieldErrors::default();
         errors.add_text(field, text);
@@ -99,9 +99,9 @@ impl Refused {
     }
 }
 
-/// Adapts the reply at an alias. What the service itself would have refused has the members that the service gives it, so
-/// that a strict front end finds no unknown ones; the request id is in a header. What only a gateway refuses (429, 503, a
-/// request from another site) keeps all its members.
+/// Adapts the reply at an alias. A refusal that the service itself would make has the members that the service gives it, so
+/// that a strict front end finds no unknown ones; the request id is in a header. A refusal that only a gateway makes (429,
+/// 503, a request from another site) keeps all its members.
 ///
 /// A second factor is asked for in the shape of SimpleJWT's errors, with a code of its own: the front end posts the same
 /// again with `otp`.
@@ -127,7 +127,7 @@ pub(super) fn in_the_services_words(mut reply: Reply, refusal: Refusal) -> Reply
         | Refusal::TokenBlacklisted => &["request_id"],
         _ => return reply,
     };
-    // An answer that an operator has stated is no refusal's body, and stays word for word.
+    // A body that an operator has configured is not a refusal's own, and stays unchanged.
     if let Ok(Value::Object(mut members)) = serde_json::from_slice(&reply.body)
         && members.contains_key("request_id")
     {

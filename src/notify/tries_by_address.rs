@@ -1,11 +1,11 @@
-//! What one address does too often: it tries links that are none, or asks for too many.
+//! Limits how often one address tries wrong links, or requests links.
 //!
-//! A token has 256 random bits, so nobody finds one; but each try is a look into the store, and costs nothing past the bound. A
-//! link that works is never counted, and never refused for the tries of others unless they come from the same address.
+//! A token has 256 random bits, so nobody guesses one; but each try reads from the store; past the limit, a try costs nothing.
+//! A link that works is never counted, and is refused for the tries of others only if they come from the same address.
 //!
-//! It is counted in the store's [`Counters`], so gateways that share a store count together. A scope has room for
-//! [`ADDRESSES`]; beyond it, the one that has not tried for longest is forgotten. A store that cannot count lets nobody try, as at
-//! a sign-in (`session::lockout`): the store that failed is the one in which the link would be looked up.
+//! Tries are counted in the store's [`Counters`], so gateways that share a store count together. A scope has room for
+//! [`ADDRESSES`]; beyond it, the address whose last try is longest ago is forgotten. If the store cannot count, nobody may try,
+//! as at a sign-in (`session::lockout`): the link would be looked up in the same store.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use crate::store::counters::{
 };
 use crate::wire::client_ip::network_32_or_64;
 
-/// So many links that are none within [`WINDOW`].
+/// The most wrong links that an address may try within [`WINDOW`].
 const MOST: u32 = 20;
 const WINDOW: Duration = Duration::from_secs(600);
 
-/// So many addresses are remembered.
+/// The most addresses that are remembered.
 const ADDRESSES: usize = 10_000;
 
-/// By address when the first of its tries was, and how many there were. Cheap to clone.
+/// The number of tries of each address, and when its first one was. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct TriesByAddress {
     counters: Arc<dyn Counters>,
@@ -35,12 +35,12 @@ pub(super) struct TriesByAddress {
     window: Duration,
 }
 
-/// Why an address may not try.
+/// Why a try is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TryRefused {
-    /// It has tried too often; it has to wait for so long.
+    /// The address has tried too often, and has to wait for this long.
     Wait(Duration),
-    /// Its tries cannot be counted.
+    /// The tries of the address cannot be counted.
     NotCounted(StoreError),
 }
 
@@ -51,7 +51,7 @@ impl From<StoreError> for TryRefused {
 }
 
 impl TriesByAddress {
-    /// So many within this time, counted in a scope of this name, which no other has.
+    /// Creates a limit of `most` tries within `window`, counted in a scope of this name, which must be unique.
     pub(super) fn new(
         counters: Arc<dyn Counters>,
         name: &'static str,
@@ -62,12 +62,12 @@ impl TriesByAddress {
         Self { counters, scope: CounterScope { name, most_bytes }, most, window }
     }
 
-    /// Of links that are none.
+    /// Creates the limit for wrong links.
     pub(super) fn of_wrong_links(counters: Arc<dyn Counters>, name: &'static str) -> Self {
         Self::new(counters, name, MOST, WINDOW)
     }
 
-    /// May this address try once more?
+    /// Checks whether this address may try once more, and counts nothing.
     ///
     /// # Errors
     /// [`TryRefused`].
@@ -75,7 +75,7 @@ impl TriesByAddress {
         self.judge(client, now, |_, _| ()).await
     }
 
-    /// The same; if it may, it has tried, in one step.
+    /// Checks whether this address may try once more, and if so, counts the try in the same step.
     ///
     /// # Errors
     /// [`TryRefused`].
@@ -86,10 +86,10 @@ impl TriesByAddress {
         self.judge(client, now, count).await
     }
 
-    /// It tried.
+    /// Counts a try.
     ///
     /// # Errors
-    /// If that cannot be counted.
+    /// If the try cannot be counted.
     pub(super) async fn note(&self, client: IpAddr, now: Timestamp) -> Result<(), StoreError> {
         let count = |entry: &mut CounterEntry| {
             *entry = CountInSpan::read(entry, self.window, now).with_one_more(self.window);

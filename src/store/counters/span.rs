@@ -1,26 +1,26 @@
-//! A count within a span of time, as it stands in an entry.
+//! Defines a count within a span of time, as an entry stores it.
 //!
-//! The span begins with the first that is counted. When it is over, the next begins another.
+//! The span begins with the first event that is counted. Once it is over, the next event begins another.
 
 use std::time::Duration;
 
 use super::CounterEntry;
 use crate::clock::Timestamp;
 
-/// How many there were since when.
+/// The number of events within a span of time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CountInSpan {
-    /// When the first of them was.
+    /// When the first event happened.
     pub since: Timestamp,
-    /// How many.
+    /// The number of events.
     pub count: u32,
 }
 
 impl CountInSpan {
-    /// What one takes as a value.
+    /// The number of bytes of a stored count.
     pub const BYTES: usize = 12;
 
-    /// What an entry says at this time: none, if its span is over or it says nothing.
+    /// Reads the count from an entry: zero if its span is over or the entry has no count.
     pub fn read(entry: &CounterEntry, span: Duration, at: Timestamp) -> Self {
         let kept = || {
             let (since, rest) = entry.value.split_first_chunk::<8>()?;
@@ -32,7 +32,7 @@ impl CountInSpan {
         lasting.unwrap_or(Self { since: at, count: 0 })
     }
 
-    /// The entry with one more.
+    /// Returns the entry with one more event.
     #[must_use]
     pub fn with_one_more(self, span: Duration) -> CounterEntry {
         let mut value = Vec::with_capacity(Self::BYTES);

@@ -1,4 +1,4 @@
-//! Counters that fail, for tests.
+//! Provides counters that fail, for tests.
 
 use std::sync::Arc;
 
@@ -9,19 +9,19 @@ use super::{CounterChange, CounterKey, CounterScope, Counters};
 use crate::clock::Timestamp;
 use crate::store::StoreError;
 
-/// Counts in memory, but fails in some scopes.
+/// Counters in memory that fail in some scopes.
 pub(crate) struct FailingCounters {
     memory: CountersInMemory,
     fails: fn(CounterScope) -> bool,
 }
 
 impl FailingCounters {
-    /// Counts nothing at all.
+    /// Creates counters that fail in all scopes.
     pub(crate) fn everywhere() -> Arc<Self> {
         Self::where_it(|_| true)
     }
 
-    /// Fails in the scopes of which this is true.
+    /// Creates counters that fail in the scopes for which `fails` returns `true`.
     pub(crate) fn where_it(fails: fn(CounterScope) -> bool) -> Arc<Self> {
         Arc::new(Self { memory: CountersInMemory::default(), fails })
     }
