@@ -88,7 +88,7 @@ pub async fn changed<R: Send>(
     made.ok_or_else(|| StoreError("the counters were not asked".to_owned()))
 }
 
-/// The same for what is kept under one key.
+/// Changes the entry under one key, and returns what `change` returned.
 ///
 /// # Errors
 /// The store's.
