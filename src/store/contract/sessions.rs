@@ -45,7 +45,7 @@ pub(in crate::store) async fn a_session_is_found_by_id_and_by_cookie_as_it_was_m
         assert_eq!(found.cookie, new.cookie);
         assert_eq!((found.signed_in_at, found.last_used()), (T0, T0));
         assert_eq!((found.expires_at, found.idle_timeout), (new.expires_at, IDLE));
-        assert_eq!((found.client, &found.agent), (new.client, &new.agent));
+        assert_eq!((found.client, &*found.agent), (new.client, &*new.agent));
         assert_eq!(found.assurance, new.assurance);
     }
 }
