@@ -149,6 +149,37 @@ fn a_route_can_let_methods_in_but_no_tunnel_and_no_echo() {
 }
 
 #[test]
+fn the_log_names_a_problem_as_the_code_does() {
+    use FramingProblem::*;
+    for problem in [
+        HeadTooLarge,
+        TooManyHeaders,
+        TargetTooLong,
+        BadRequestLine,
+        BareLineEnd,
+        BadHeaderLine,
+        LengthAndChunked,
+        BadLength,
+        BadTransferEncoding,
+        NoHost,
+        RepeatedHost,
+        RepeatedHeader,
+        BadExpectation,
+        Method,
+        Fragment,
+    ] {
+        let kebab = format!("{problem:?}").chars().fold(String::new(), |mut kebab, letter| {
+            if letter.is_uppercase() && !kebab.is_empty() {
+                kebab.push('-');
+            }
+            kebab.extend(letter.to_lowercase());
+            kebab
+        });
+        assert_eq!(problem.name(), kebab);
+    }
+}
+
+#[test]
 fn what_is_too_much_is_refused() {
     let limits = HeadLimits { head_bytes: 100, headers: 3, target_bytes: 10 };
     let check = |head: &str| check_head(head.as_bytes(), &limits, &Methods::default());
