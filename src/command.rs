@@ -1,5 +1,5 @@
 //! Provides what every command needs: reading a configuration or a password, printing lines, and failing with an exit code.
-#![expect(clippy::print_stderr, reason = "what is wrong with a command goes to standard error")]
+#![expect(clippy::print_stderr, reason = "errors of a command go to standard error")]
 
 use std::io::Read as _;
 use std::path::Path;

@@ -222,7 +222,10 @@ pub fn own_secret(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     }
     let (bytes, _) = read(path).map_err(|error| error.to_string())?;
     if bytes.len() != 32 {
-        return Err(format!("{} holds no secret: remove it to have one made", path.display()));
+        return Err(format!(
+            "{} holds no secret; remove it, and the next start makes one",
+            path.display()
+        ));
     }
     Ok(bytes)
 }

@@ -94,12 +94,12 @@ impl Operator {
         let token = form_urlencoded::parse(request.body)
             .find_map(|(name, value)| (name == "token").then(|| Secret::new(value.trim())));
         if !token.is_some_and(|token| self.is_token(token.expose())) {
-            tracing::warn!("somebody gave a wrong token at the operator's page");
+            tracing::warn!("a sign-in to the operator's page failed: the token was wrong");
             let problem = Some("That is not the operator\u{2019}s token.");
             return html(StatusCode::UNAUTHORIZED, &SignInTemplate { problem });
         }
         let cookie = self.pages.begin(request.at).map_err(|error| {
-            tracing::error!(%error, "nobody can sign in to the operator's page");
+            tracing::error!(%error, "a sign-in to the operator's page failed: its session could not be made");
             Refusal::Internal
         })?;
         tracing::info!("somebody signed in to the operator's page");
@@ -155,7 +155,7 @@ fn asset(content_type: &'static str, text: &'static str) -> Reply {
 
 fn html(status: StatusCode, template: &impl Template) -> Result<Reply, Refusal> {
     let html = template.render().map_err(|error| {
-        tracing::error!(%error, "the operator's page cannot be made");
+        tracing::error!(%error, "the operator's page cannot be rendered");
         Refusal::Internal
     })?;
     let reply = Reply::empty(status).with_body("text/html; charset=utf-8", html);

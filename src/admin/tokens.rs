@@ -34,7 +34,7 @@ pub(super) async fn create(
     let user = user_key(user).map_err(|_| bad("user: DIRECTORY/ID"))?;
     let lifetime = match said("expires") {
         None => None,
-        Some(text) => Some(lifetime(text).ok_or_else(|| bad("expires: like 30d"))?),
+        Some(text) => Some(lifetime(text).ok_or_else(|| bad("expires: a duration like 30d"))?),
     };
     let wanted = WantedToken {
         name: said("name").unwrap_or_default().to_owned(),

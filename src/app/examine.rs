@@ -240,7 +240,7 @@ pub fn try_password(config: &Config, name: &str, password: &Secret) -> Result<Si
                 }
                 hashers::Verdict::Match => SignInTrial::User(account.identity.key.id.to_string()),
                 hashers::Verdict::Mismatch | hashers::Verdict::Refused(_) => {
-                    SignInTrial::Nobody("not the password")
+                    SignInTrial::Nobody("wrong password")
                 }
             });
         }

@@ -51,10 +51,13 @@ impl StateFolder {
         }
         let (bytes, _) = private_file::read(&path).map_err(|error| error.to_string())?;
         let text = std::str::from_utf8(&bytes)
-            .map_err(|_| format!("{} is no text", path.display()))?
+            .map_err(|_| format!("{} is not UTF-8 text", path.display()))?
             .trim_end();
         if text.len() < 32 {
-            return Err(format!("{} holds no token: remove it to have one made", path.display()));
+            return Err(format!(
+                "{} holds no token; remove it, and the next start makes one",
+                path.display()
+            ));
         }
         Ok(Some(Secret::new(text)))
     }

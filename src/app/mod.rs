@@ -114,7 +114,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         Arc::clone(&recent) as Arc<dyn FindingSink>,
         Arc::new(state.account_notes.clone()),
     ];
-    let taken = || StartError("what people are shown is kept already".to_owned());
+    let taken = || StartError("the account records are being written already".to_owned());
     let account_queue = state.account_queue.lock().take().ok_or_else(taken)?;
     let keeping = account_queue.keep(Arc::clone(&state.store.records));
     let retention = Arc::new(Retention::new(&built.config.privacy));
@@ -206,7 +206,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
         supervisor.is_stopping();
         tokio::select! {
             () = serving.stop(shutdown_timeout) => {}
-            () = stop.received(|| {}) => tracing::warn!("told to stop twice: not waiting"),
+            () = stop.received(|| {}) => tracing::warn!("a second stop signal came: not waiting"),
         }
         // Writes the last uses since the last sweep.
         if let Err(error) = state.store.sessions.upkeep(clock.now()).await {
@@ -230,7 +230,7 @@ async fn ask_once(directories: Vec<Directory>, factors: Arc<Factors>) {
             tracing::warn!(
                 directory = directory.name(),
                 missing,
-                "a directory lacks something in its database"
+                "a directory's database lacks something that the gateway needs"
             );
         }
         if let Err(error) = directory.find("").await {

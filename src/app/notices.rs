@@ -39,7 +39,7 @@ impl NoticeWorker {
         clock: Arc<dyn Clock>,
         channels: Arc<Channels>,
     ) -> Result<Self, StartError> {
-        let taken = || StartError("the worker for messages runs already".to_owned());
+        let taken = || StartError("the message worker is already running".to_owned());
         let queue = state.news_queue.lock().take().ok_or_else(taken)?;
         state.news.serve(&channels);
         let (channels, watched) = watch::channel(channels);
@@ -108,7 +108,7 @@ pub(super) fn channels(
         let is_page = |entry: &&OwnPathEntry| entry.own == OwnPath::Incident && !entry.is_alias;
         let page = config.paths.iter().find(is_page);
         let page =
-            page.ok_or_else(|| failed("paths.incident is off, where its links lead".into()))?;
+            page.ok_or_else(|| failed("paths.incident is off, but its links lead there".into()))?;
         let mail = Mail::new(MailParts {
             password: settings
                 .password_file
@@ -205,7 +205,7 @@ struct NoKeys;
 
 impl SignEvents for NoKeys {
     fn sign_event(&self, _: &serde_json::Value) -> Result<String, String> {
-        Err("there is no key here".to_owned())
+        Err("a check has no signing key".to_owned())
     }
 }
 
@@ -225,7 +225,7 @@ fn secret(source: &SecretSource) -> Result<Secret, String> {
         SecretSource::Environment(name) => {
             #[expect(
                 clippy::disallowed_methods,
-                reason = "the one configuration file names this variable, which holds a secret and no setting"
+                reason = "the configuration file names this variable, which holds a secret, not a setting"
             )]
             let value = std::env::var(name);
             Secret::new(value.map_err(|_| format!("the variable {name} is not set"))?)
@@ -236,7 +236,8 @@ fn secret(source: &SecretSource) -> Result<Secret, String> {
 
 fn secret_file(path: &Path) -> Result<Secret, String> {
     let (bytes, _) = private_file::read(path).map_err(|error| error.to_string())?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| format!("{}: no UTF-8", path.display()))?;
+    let text =
+        std::str::from_utf8(&bytes).map_err(|_| format!("{}: it is not UTF-8", path.display()))?;
     match text.trim().is_empty() {
         true => Err(format!("{}: it is empty", path.display())),
         false => Ok(Secret::new(text)),

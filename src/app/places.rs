@@ -61,10 +61,10 @@ impl DatabasePlaces {
         match databases(&self.geo) {
             Ok(databases) => {
                 self.databases.store(Arc::new(databases));
-                tracing::info!("the databases of places were read anew");
+                tracing::info!("the databases of places have changed and were read again");
             }
             Err(error) => {
-                tracing::warn!(%error, "the databases of places that are in use go on");
+                tracing::warn!(%error, "the databases of places cannot be read; those in use stay in use");
             }
         }
     }

@@ -50,8 +50,8 @@ pub(super) async fn forget(
         recent.forget_before(before);
         match places.forget_places(before).await {
             Ok(true) => {}
-            Ok(false) => tracing::debug!("what was forgotten is still in the store's log"),
-            Err(error) => tracing::error!(%error, "addresses cannot be forgotten"),
+            Ok(false) => tracing::debug!("the store cannot delete old addresses yet"),
+            Err(error) => tracing::error!(%error, "old addresses cannot be deleted; it is tried again"),
         }
         tokio::time::sleep(interval).await;
     }

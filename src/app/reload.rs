@@ -78,9 +78,9 @@ impl Reload for Reloader {
                     warnings.push(told);
                 }
                 for key in &at_restart {
-                    tracing::warn!(key, "has changed, and counts from the next start on");
+                    tracing::warn!(key, "a changed setting takes effect at the next start");
                 }
-                tracing::info!(generation, "another configuration is served");
+                tracing::info!(generation, "the new configuration is in use");
                 Reloaded { generation, problems: Vec::new(), warnings, at_restart }
             }
             Err(RefusedConfiguration(problems)) => {
@@ -200,8 +200,8 @@ fn other_users(now: &[DirectorySettings], next: &[DirectorySettings]) -> Vec<Str
     };
     let text = |next: &DirectorySettings| {
         format!(
-            "the directory {:?} has other users than the one of that name that is served, and who is signed in would be \
-             somebody else: give it another name, which ends their sessions; or, if these are the same people with the same \
+            "the directory {:?} has other users than the directory of that name that is in use, so people who are signed in would \
+             become other users: give it another name, which ends their sessions; or, if these are the same people with the same \
              ids in another place, set danger_same_users = true",
             next.name
         )

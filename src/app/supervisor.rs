@@ -22,7 +22,8 @@ pub(super) fn sockets() -> Result<Inherited, String> {
     let mut sockets = Vec::new();
     for index in 0..handed_over.len() {
         let socket = handed_over.take_tcp_listener(index);
-        let socket = socket.map_err(|error| format!("a socket that was handed over: {error}"))?;
+        let socket =
+            socket.map_err(|error| format!("an inherited socket cannot be used: {error}"))?;
         sockets.extend(socket);
     }
     Inherited::new(sockets).map_err(|error| error.to_string())
@@ -45,7 +46,7 @@ impl Supervisor {
         std::thread::Builder::new().name("supervisor".to_owned()).spawn(move || {
             for state in states {
                 if let Err(error) = tell(&state) {
-                    tracing::warn!(%error, "whoever started the gateway cannot be told its state");
+                    tracing::warn!(%error, "the supervisor cannot be notified of the gateway's state");
                 }
             }
         })?;

@@ -27,13 +27,13 @@ pub(super) fn run(command: AuditCommand) -> Result<(), CommandFailure> {
         AuditCommand::Verify { files, file } => {
             let config = load(&file.path()?)?;
             let Some(trail) = &config.log.audit_file else {
-                let what = "the configuration has no log.audit_file, so the trail is among the log's lines, without codes";
+                let what = "the configuration has no log.audit_file, so the trail is part of the log, without codes";
                 return Err(CommandFailure::Failed(what.into()));
             };
             let seen = telemetry::examine(trail, &config.log.audit_key_file, &files)
                 .map_err(|alarm| CommandFailure::Failed(alarm.to_string()))?;
             for torn in &seen.torn {
-                say(format_args!("{torn}: half a line, which a crash left"))?;
+                say(format_args!("{torn}: an incomplete line, left by a crash"))?;
             }
             if seen.dropped > 0 {
                 let (dropped, lines) = (seen.dropped, seen.dropped_lines);

@@ -40,10 +40,8 @@ pub(super) fn run(check: &CheckArguments) -> Result<(), CommandFailure> {
     let path = path.display();
     match failed {
         0 => say(format_args!("{path}: fine")),
-        1 => Err(CommandFailure::Failed(format!("{path}: 1 thing is not as it has to be"))),
-        _ => Err(CommandFailure::Failed(format!(
-            "{path}: {failed} things are not as they have to be"
-        ))),
+        1 => Err(CommandFailure::Failed(format!("{path}: 1 check failed"))),
+        _ => Err(CommandFailure::Failed(format!("{path}: {failed} checks failed"))),
     }
 }
 

@@ -26,7 +26,7 @@ impl ConfigFile {
         match &self.config {
             Some(path) => Ok(path.clone()),
             None if is_documentation(Path::new("")) => Err(CommandFailure::Usage(format!(
-                "doorwarden: {DEFAULT} in this folder documents every setting and is nobody's configuration: name one \
+                "doorwarden: {DEFAULT} in this folder documents every setting and is not a configuration itself: name one \
                  with --config FILE (`doorwarden init --config FILE` writes a short one)"
             ))),
             None => Ok(PathBuf::from(DEFAULT)),

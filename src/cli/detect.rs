@@ -47,10 +47,10 @@ pub(super) fn run(command: DetectCommand) -> Result<(), CommandFailure> {
     let Replayed { events, unread, span, .. } = &replayed;
     match span {
         Some((first, last)) => say(format_args!("{events} events from {first} to {last}"))?,
-        None => say(format_args!("there is no event in it"))?,
+        None => say(format_args!("the trail has no events"))?,
     }
     if *unread > 0 {
-        say(format_args!("{unread} lines are no lines of an audit trail"))?;
+        say(format_args!("{unread} lines are not lines of an audit trail"))?;
     }
     let rows = replayed.detectors.iter().map(|(name, tally)| {
         let of = |(action, times): (&&str, &u64)| json!(format!("{action} {times}"));

@@ -59,9 +59,7 @@ pub(super) fn run(explain: &Explain) -> Result<(), CommandFailure> {
         Ok(Some(answer)) => answer,
         Ok(None) => {
             return Err(CommandFailure::Unavailable(
-                "no gateway runs with this configuration, and it is about what a running one \
-                 would do"
-                    .into(),
+                "no gateway runs with this configuration, and explain asks a running one".into(),
             ));
         }
         Err(CommandFailure::Failed(text)) => return Err(CommandFailure::Unavailable(text)),
@@ -75,9 +73,9 @@ pub(super) fn run(explain: &Explain) -> Result<(), CommandFailure> {
     match answer.get("decision").and_then(Value::as_str) {
         Some("forward" | "serve" | "good") => Ok(()),
         Some("refuse") => Err(CommandFailure::Refused),
-        _ => {
-            Err(CommandFailure::Unavailable("a password would decide, and none was checked".into()))
-        }
+        _ => Err(CommandFailure::Unavailable(
+            "the decision depends on a password, which is not checked".into(),
+        )),
     }
 }
 

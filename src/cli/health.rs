@@ -68,7 +68,7 @@ pub(super) fn ask(
     let address = address
         .to_socket_addrs()?
         .next()
-        .ok_or_else(|| std::io::Error::other("the address leads nowhere"))?;
+        .ok_or_else(|| std::io::Error::other("the address does not resolve"))?;
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
@@ -80,7 +80,7 @@ pub(super) fn ask(
     stream.write_all(head.as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let malformed = || std::io::Error::other("that is no HTTP answer");
+    let malformed = || std::io::Error::other("the answer is not HTTP");
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(malformed)?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or_else(malformed)?;
     Ok((status, body.to_owned()))

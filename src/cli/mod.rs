@@ -3,7 +3,7 @@
 //! Exit codes: 0 for success, 64 for a wrong configuration or command line (EX_USAGE of sysexits), 1 for everything else that
 //! failed, each with a clear line on standard error. `explain` exits with 1 if the request or token would be refused, and with
 //! 69 (EX_UNAVAILABLE) if no gateway could be asked.
-#![expect(clippy::print_stderr, reason = "what is wrong with a command goes to standard error")]
+#![expect(clippy::print_stderr, reason = "errors of a command go to standard error")]
 
 mod audit;
 mod blocks;
@@ -165,7 +165,7 @@ fn init(path: &Path) -> Result<(), CommandFailure> {
                 CommandFailure::Failed(match error.kind() {
                     std::io::ErrorKind::AlreadyExists => {
                         format!(
-                            "{} is there already, and was left alone; --config FILE names another",
+                            "{} is there already and was not changed; name another file with --config FILE",
                             path.display()
                         )
                     }
@@ -177,7 +177,7 @@ fn init(path: &Path) -> Result<(), CommandFailure> {
         CommandFailure::Failed(format!("cannot write {}: {error}", path.display()))
     })?;
     let path = path.display();
-    say(format_args!("wrote {path}; see what it says, then: doorwarden check --config {path}"))?;
+    say(format_args!("wrote {path}; read and edit it, then: doorwarden check --config {path}"))?;
     Ok(())
 }
 

@@ -196,12 +196,12 @@ pub(super) fn user_key(config: &Config, named: &str) -> Result<String, CommandFa
     match called[..] {
         [user] => Ok(user.to_owned()),
         [] => Err(CommandFailure::Failed(format!(
-            "nobody is called {named:?}; write DIRECTORY/ID, where the directory is one of: {} \
+            "no user is called {named:?}; write DIRECTORY/ID, where the directory is one of: {} \
                  (`doorwarden session list` shows who is signed in)",
             directories(config)
         ))),
         _ => Err(CommandFailure::Failed(format!(
-            "several are called {named:?}; write one of: {}",
+            "several users are called {named:?}; write one of: {}",
             called.join(", ")
         ))),
     }
@@ -267,7 +267,7 @@ pub(super) fn ask(
         }
     };
     let answer: Value = serde_json::from_str(&answer)
-        .map_err(|_| CommandFailure::Failed(format!("{admin} answered {status} and no JSON")))?;
+        .map_err(|_| CommandFailure::Failed(format!("{admin} answered {status} without JSON")))?;
     if status == 200 || answer.get("problems").is_some() {
         Ok(Some(answer))
     } else {

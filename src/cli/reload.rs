@@ -15,7 +15,7 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), CommandFailure> {
     let Some(reloaded) = operate::ask(&config, "POST /reload", "")? else {
         Config::load(&path).map_err(|error| CommandFailure::Failed(error.to_string()))?;
         return Err(CommandFailure::Unavailable(format!(
-            "no gateway answers that was started with {}",
+            "no running gateway was started with {}",
             path.display()
         )));
     };
@@ -27,7 +27,7 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), CommandFailure> {
     let problems = texts("problems");
     if !problems.is_empty() {
         return Err(CommandFailure::Failed(format!(
-            "nothing has changed (generation {generation} is served):\n{}",
+            "the reload changed nothing (generation {generation} is served):\n{}",
             problems.join("\n")
         )));
     }
@@ -36,7 +36,7 @@ pub(super) fn run(file: &ConfigFile) -> Result<(), CommandFailure> {
     }
     say(format_args!("generation {generation} is served"))?;
     for key in texts("at_restart") {
-        say(format_args!("{key} has changed, and counts from the next start on"))?;
+        say(format_args!("{key} has changed; it takes effect at the next start"))?;
     }
     Ok(())
 }

@@ -76,7 +76,7 @@ pub(super) fn run(command: SecondFactorCommand) -> Result<(), CommandFailure> {
                     app::offline::reset_factors(&config, &user).map_err(CommandFailure::Failed)?
                 }
             };
-            say(format_args!("took away the second factors of {user}, and ended their sessions"))?;
+            say(format_args!("removed the second factors of {user}, and ended their sessions"))?;
             tell_invitation(&made)?;
         }
         SecondFactorCommand::Invite { user, file } => {
@@ -95,5 +95,5 @@ pub(super) fn run(command: SecondFactorCommand) -> Result<(), CommandFailure> {
 
 fn tell_invitation(made: &Value) -> Result<(), CommandFailure> {
     let code = made.get("invitation").and_then(Value::as_str).unwrap_or("-");
-    say(format_args!("the code to set one up, once within 24 hours: {code}"))
+    say(format_args!("the code to set up a new one, valid once within 24 hours: {code}"))
 }

@@ -76,12 +76,13 @@ pub(super) fn run(command: TokenCommand) -> Result<(), CommandFailure> {
             let made = ask(&config, "POST /tokens", &body.to_string())?.ok_or_else(|| {
                 // Only the directories of a running gateway know who the user is, and with which password.
                 CommandFailure::Failed(
-                    "no gateway runs here, and it takes one to make a token".into(),
+                    "no gateway is running here, and only a running one can make a token".into(),
                 )
             })?;
             let text =
                 |name: &str| made.get(name).and_then(Value::as_str).unwrap_or("-").to_owned();
-            say(format_args!("made {} for {user}, good until {}", text("id"), text("expires_at")))?;
+            let (id, until) = (text("id"), text("expires_at"));
+            say(format_args!("made {id} for {user}, valid until {until}"))?;
             say(format_args!("it is not shown again: {}", text("token")))?;
         }
         TokenCommand::List { user, file, format } => {

@@ -123,7 +123,7 @@ pub(super) fn run(command: UserCommand) -> Result<(), CommandFailure> {
         UserCommand::Disable { name, file } => {
             Users::change(&file.path()?, |users| users.with_disabled(&name, true))
                 .map_err(failed)?;
-            say(format_args!("disabled {name}; their sessions end when the gateway looks again"))?;
+            say(format_args!("disabled {name}; their sessions end at the gateway's next check"))?;
         }
         UserCommand::Enable { name, file } => {
             Users::change(&file.path()?, |users| users.with_disabled(&name, false))
@@ -136,7 +136,7 @@ pub(super) fn run(command: UserCommand) -> Result<(), CommandFailure> {
             Users::change(&file.path()?, |users| users.with_password(&name, &hashed))
                 .map_err(failed)?;
             say(format_args!(
-                "changed the password of {name}; their sessions end when the gateway looks again"
+                "changed the password of {name}; their sessions end at the gateway's next check"
             ))?;
         }
     }

@@ -161,7 +161,7 @@ impl Detection {
             self.watch.handle(&finding, &rules, &self.restraint).await;
         }
         if let Err(error) = history.keep().await {
-            tracing::warn!(%error, "what was seen of users could not be written yet");
+            tracing::warn!(%error, "the detectors' history of users could not be stored yet; it is tried again");
         }
     }
 }

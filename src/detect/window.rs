@@ -265,7 +265,7 @@ impl<V: MarkValue> WindowHistory<V> {
 
 /// Returns the store's result; after an error, which is logged, nothing was counted.
 pub(super) fn told<R>(said: Result<R, StoreError>) -> Option<R> {
-    said.inspect_err(|error| tracing::warn!(%error, "what was seen could not be counted")).ok()
+    said.inspect_err(|error| tracing::warn!(%error, "a detector could not count an event")).ok()
 }
 
 /// Splits off a time, and returns it with the remaining bytes.

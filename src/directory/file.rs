@@ -105,7 +105,7 @@ impl UsersFileInner {
             Err(error) => tracing::warn!(
                 directory = self.name,
                 %error,
-                "the users' file has changed and cannot be used; the version before it stays in force"
+                "the users' file has changed and cannot be used; the previous version stays in use"
             ),
         }
     }

@@ -44,7 +44,7 @@ pub struct Signed<'t> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSigned {
     /// None of the service's keys made this signature for this purpose.
-    #[error("the signature is none of this service's")]
+    #[error("the signature was not made with a key of this service")]
     BadSignature,
     /// The signature is valid, but the signed text has no time.
     #[error("the signed text has no time")]

@@ -209,7 +209,7 @@ impl Issuers {
         if let Err(error) = done {
             tracing::warn!(
                 reason = error.name(),
-                "tokens of a service's answer are no session now"
+                "tokens in a service's answer could not become a session"
             );
         }
     }

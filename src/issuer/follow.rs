@@ -88,7 +88,10 @@ impl Issuers {
             let cookie =
                 IssuerCookie { name, issuers, set: change.to.as_ref().map(|to| to.0.expose()) };
             if let Err(error) = self.follow_one(answer, cookie, &mut followed).await {
-                tracing::warn!(reason = error.name(), "a service's sign-in cannot be followed now");
+                tracing::warn!(
+                    reason = error.name(),
+                    "a service's sign-in could not become a session"
+                );
             }
         }
         followed

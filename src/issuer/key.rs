@@ -33,12 +33,12 @@ pub(super) enum IssuerKeyProblem {
     Key(#[from] KeyProblem),
     #[error(
         "its key has {0} bytes, and fewer than {MIN_SECRET} can be guessed; \
-         danger_weak_key = true takes it all the same"
+         danger_weak_key = true accepts it anyway"
     )]
     Weak(usize),
-    #[error("its directory is not there")]
+    #[error("its directory does not exist")]
     NoDirectory,
-    #[error("its header cannot be one")]
+    #[error("its header is not a valid name")]
     NoHeader,
     #[error("there is no SECRET_KEY in {}", .0.display())]
     NoSecret(PathBuf),

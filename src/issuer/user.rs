@@ -106,7 +106,7 @@ impl User {
         match self.ask(directory, before.as_ref(), at).await {
             Ok(known) => Ok(known),
             Err(error) => {
-                tracing::warn!(%error, "a directory cannot be asked; whom it has known stay so");
+                tracing::warn!(%error, "a directory cannot be asked; users that it knew before stay valid");
                 let again = at.plus(ASK_AGAIN).minus(directory.every);
                 self.asked_at.store(again.as_millis(), Ordering::Relaxed);
                 before.map(Some).ok_or(IssuedRefusal::Unavailable)
@@ -134,7 +134,7 @@ impl User {
         at: Timestamp,
     ) -> Result<Option<Arc<KnownUser>>, DirectoryError> {
         let Some(users) = directory.directory.users() else {
-            let reason = "it knows who signs in, and nobody else".to_owned();
+            let reason = "it knows users only while they sign in".to_owned();
             return Err(DirectoryError {
                 directory: directory.directory.name().to_owned(),
                 reason,

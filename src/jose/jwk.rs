@@ -156,5 +156,5 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn bytes(text: &str) -> Result<Vec<u8>, String> {
-    URL_SAFE_NO_PAD.decode(text).map_err(|_| "a member of the key is no base64url".to_owned())
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| "a member of the key is not base64url".to_owned())
 }

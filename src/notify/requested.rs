@@ -87,7 +87,8 @@ impl RequestedMail {
     }
 
     fn message(&self, key: Digest, body: Vec<u8>, at: Timestamp) -> Result<NewMessage, StoreError> {
-        let id = random_id().map_err(|_| StoreError("there is no randomness".to_owned()))?;
+        let id =
+            random_id().map_err(|_| StoreError("the system's random source failed".to_owned()))?;
         Ok(NewMessage {
             id,
             channel: self.channel.into(),

@@ -66,7 +66,8 @@ impl SecurityEvents {
     ) -> Result<Self, String> {
         let authorization = |token: &Secret| {
             let value = format!("Bearer {}", token.expose().trim());
-            let mut value = HeaderValue::try_from(value).map_err(|_| "the token is no header")?;
+            let mut value =
+                HeaderValue::try_from(value).map_err(|_| "the token is not a valid header value")?;
             value.set_sensitive(true);
             Ok::<_, &str>(value)
         };
@@ -166,7 +167,7 @@ impl SecurityEvents {
 impl Deliver for SecurityEvents {
     async fn deliver(&self, parcel: &Parcel) -> Delivery {
         let Some(claims) = self.claims(parcel) else {
-            return Delivery::Never("it is no security event".to_owned());
+            return Delivery::Never("it is not a security event".to_owned());
         };
         match self.keys.sign_event(&claims) {
             Ok(token) => {

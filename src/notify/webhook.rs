@@ -72,7 +72,7 @@ impl Deliver for Webhook {
         let body = body(&parcel.news).to_string().into_bytes();
         match self.headers(parcel, &body) {
             Some(headers) => post::post(&self.client, &self.url, headers, body).await,
-            None => Delivery::Never("its id is no header".to_owned()),
+            None => Delivery::Never("its id is not a valid header value".to_owned()),
         }
     }
 }

@@ -78,7 +78,7 @@ impl Tls {
                     *pair = new;
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the certificate that was in use stays in use")
+                    tracing::warn!(%error, "the certificate cannot be read again; the one in use stays")
                 }
             }
         }

@@ -40,7 +40,7 @@ impl ProxyService {
         ) {
             Ok(arrival) => arrival,
             Err(unread) => {
-                tracing::debug!(request_id = %ctx.request_id, why = unread.why, "a head is refused");
+                tracing::debug!(request_id = %ctx.request_id, why = unread.why, "a request's head is refused");
                 if unread.ends_connection {
                     session.set_keepalive(None);
                     if let Some(orders) = orders(session) {

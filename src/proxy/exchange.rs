@@ -118,14 +118,14 @@ pub(super) fn held_back(
             None
         }
         ReturnedAnswers::Redirect => {
-            Some((Refusal::NotAuthenticated, "the service sends nobody to sign in"))
+            Some((Refusal::NotAuthenticated, "the service does not redirect to a sign-in"))
         }
         ReturnedAnswers::All => {
             let observed = &generation.observed;
             let loops = &generation.redirect_loops;
             loops
                 .closes(arrival, permit.caller(), observed, (status, headers))
-                .then_some((Refusal::AccountNotAllowed, "the service sends a caller to and fro"))
+                .then_some((Refusal::AccountNotAllowed, "the service redirects a caller in a loop"))
         }
     }
 }

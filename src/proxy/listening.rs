@@ -104,7 +104,7 @@ impl Listening {
         state.open.retain(|listener| {
             let stays = wanted.contains(&listener.wanted);
             if !stays {
-                tracing::info!(address = %listener.address, "listening no more");
+                tracing::info!(address = %listener.address, "stopped listening");
                 listener.close.send_replace(true);
             }
             stays

@@ -190,7 +190,7 @@ impl Serving {
             }
         };
         if tokio::time::timeout(within, finished).await.is_err() {
-            tracing::warn!(in_flight = self.in_flight.count(), "requests were cut off at the end");
+            tracing::warn!(in_flight = self.in_flight.count(), "the shutdown cut off requests");
         }
     }
 }

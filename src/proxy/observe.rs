@@ -121,7 +121,7 @@ impl Observer {
         cause: &str,
     ) {
         self.0.metrics().connection_failed(failure);
-        tracing::debug!(client = ?client, reason = failure.name(), cause, "a connection came to nothing");
+        tracing::debug!(client = ?client, reason = failure.name(), cause, "a connection failed");
     }
 
     /// Reports the number of live sessions.

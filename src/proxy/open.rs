@@ -306,10 +306,10 @@ pub(super) async fn until_its_session_ends<T>(served: impl Future<Output = T>) -
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Interruption::Again) => {}
                         Poll::Ready(Interruption::Late) => {
-                            return Poll::Ready(Err("its route's time was over"));
+                            return Poll::Ready(Err("its route's time limit was reached"));
                         }
                         Poll::Ready(Interruption::SessionEnded) => {
-                            return Poll::Ready(Err("its session ended, or somebody was blocked"));
+                            return Poll::Ready(Err("its session ended, or its caller was blocked"));
                         }
                     }
                 }
@@ -329,7 +329,7 @@ pub(super) async fn until_its_session_ends<T>(served: impl Future<Output = T>) -
                 });
                 tracing::info!(
                     request_id = id.as_deref().unwrap_or_default(),
-                    "what was open was cut, because {why}"
+                    "an open request was cut off, because {why}"
                 );
             }
             last

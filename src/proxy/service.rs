@@ -90,7 +90,7 @@ impl ProxyHttp for ProxyService {
         let answered = match answered {
             Ok(answered) => answered,
             Err(_) => {
-                tracing::error!(request_id = %ctx.request_id, "a panic while a request was decided");
+                tracing::error!(request_id = %ctx.request_id, "a panic occurred while a request was decided");
                 self.refuse(session, ctx, Denial::new(Refusal::Internal, None)).await
             }
         };

@@ -54,7 +54,7 @@ pub(super) async fn choose_server(session: &mut Session, ctx: &mut Ctx) -> Resul
     let place = match forwarding.pool.place(key, &forwarding.tried).await {
         Ok(place) => place,
         Err(NoPlace::NoServer) => {
-            return Err(refused(ctx, Refusal::UpstreamUnavailable, "no server can be asked"));
+            return Err(refused(ctx, Refusal::UpstreamUnavailable, "no server is available"));
         }
         Err(NoPlace::Busy) => {
             return Err(refused(ctx, Refusal::UpstreamBusy, "every server is busy"));
@@ -63,7 +63,7 @@ pub(super) async fn choose_server(session: &mut Session, ctx: &mut Ctx) -> Resul
     let http = forwarding.pool.settings().http;
     let limits = forwarding.limits.filter(|_| !websocket);
     if limits.is_some_and(|limits| limits.is_over()) {
-        return Err(refused(ctx, Refusal::UpstreamTimeout, "its route's time is over"));
+        return Err(refused(ctx, Refusal::UpstreamTimeout, "its route's time limit was reached"));
     }
     let mut peer = forwarding.pool.peer(
         &place,

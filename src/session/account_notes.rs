@@ -133,7 +133,7 @@ impl AccountNoteQueue {
         while self.queue.recv_many(&mut notes, AT_ONCE).await > 0 {
             let count = u64::try_from(notes.len()).unwrap_or(u64::MAX);
             if let Err(error) = records.note(std::mem::take(&mut notes)).await {
-                tracing::warn!(%error, count, "what people are shown of their account is lost");
+                tracing::warn!(%error, count, "entries of the account records are lost: the store failed");
                 self.lost.fetch_add(count, Ordering::Relaxed);
             }
         }

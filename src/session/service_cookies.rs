@@ -80,7 +80,7 @@ impl ServiceCookies {
             .expand(&[b"seal"], &AES_256_GCM)
             .and_then(|okm| okm.fill(key.as_mut_slice()))
             .and_then(|()| RandomizedNonceKey::new(&AES_256_GCM, key.as_slice()))
-            .map_err(|_| "no key can be made for kept cookies".to_owned())?;
+            .map_err(|_| "no key can be derived for stored cookies".to_owned())?;
         let (key, open) = (Arc::new(key), Arc::default());
         Ok(Self { key, sessions, store, directories, open })
     }
@@ -151,7 +151,7 @@ impl ServiceCookies {
             let (this, session) = (Arc::clone(self), session.clone());
             let written = tokio::spawn(async move { this.write(&session, &open, at).await });
             if let Err(error) = written.await {
-                tracing::error!(%error, "a service's cookies were not kept");
+                tracing::error!(%error, "a service's cookies were not stored");
             }
         }
         taken
@@ -168,7 +168,7 @@ impl ServiceCookies {
             for tried in 0..SIGN_OUTS {
                 match service.sign_out(jar.clone(), at).await {
                     Ok(()) => return,
-                    Err(error) => tracing::warn!(%error, "a session in the service goes on yet"),
+                    Err(error) => tracing::warn!(%error, "a session in the service could not be ended yet"),
                 }
                 tokio::time::sleep(Duration::from_secs(1 << tried)).await;
             }
@@ -183,7 +183,7 @@ impl ServiceCookies {
             Ok(true) => {}
             // The session ended while the service was at work, so whatever the service created then is ended too.
             Ok(false) => self.sign_out(&open.directory, jar, at),
-            Err(error) => tracing::warn!(%error, "a service's cookies cannot be kept"),
+            Err(error) => tracing::warn!(%error, "a service's cookies cannot be stored"),
         }
     }
 
@@ -222,7 +222,7 @@ impl ServiceCookies {
         let opened = self.key.open_in_place(nonce, bound_to, &mut sealed).ok();
         let jar = opened.and_then(|bytes| Jar::from_bytes(bytes));
         if jar.is_none() {
-            tracing::warn!(session = %session.id, "kept cookies cannot be opened: another secret sealed them");
+            tracing::warn!(session = %session.id, "stored cookies cannot be decrypted: another secret encrypted them");
         }
         jar
     }

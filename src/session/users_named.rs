@@ -23,7 +23,7 @@ impl SessionManager {
             match users.find(name).await {
                 Ok(account) => found.extend(account.map(|one| one.identity.key.clone())),
                 Err(error) => {
-                    tracing::warn!(%error, "a directory cannot be asked who is called so");
+                    tracing::warn!(%error, "a directory cannot be asked for users of a name");
                     is_down = true;
                 }
             }

@@ -60,7 +60,7 @@ impl Counters for ReadOnlyCounters {
 }
 
 fn not_here<T>() -> Result<T, StoreError> {
-    Err(StoreError("nothing is written by whoever only asks".into()))
+    Err(StoreError("the store is open for reading only".into()))
 }
 
 #[async_trait]

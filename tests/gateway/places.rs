@@ -89,7 +89,7 @@ fn a_database_that_is_replaced_is_read_anew_and_one_that_is_none_is_not() {
     // Half of a download.
     replace(b"no database");
     gateway.logged("the warning", |line| {
-        line["message"] == "the databases of places that are in use go on"
+        line["message"] == "the databases of places cannot be read; those in use stay in use"
     });
     assert_eq!(place(), "DE");
     replace(&country_database(&[("1.1.0.0/16", "KR")]));

@@ -104,7 +104,7 @@ fn a_file_with_mistakes_changes_nothing_and_all_of_them_are_told() {
     assert_eq!(output.status.code(), Some(1));
     let told = told(&output);
     assert!(
-        told.starts_with("doorwarden: nothing has changed (generation 1 is served):"),
+        told.starts_with("doorwarden: the reload changed nothing (generation 1 is served):"),
         "{told}"
     );
     for says in ["route.path: ", "route.access: ", "sesion: unknown key (did you mean session?"] {
@@ -266,8 +266,8 @@ fn what_only_a_start_can_change_is_named() {
     assert_eq!(
         told,
         "generation 2 is served\n\
-         listen.threads has changed, and counts from the next start on\n\
-         store has changed, and counts from the next start on\n"
+         listen.threads has changed; it takes effect at the next start\n\
+         store has changed; it takes effect at the next start\n"
     );
 }
 

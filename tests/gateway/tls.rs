@@ -131,7 +131,7 @@ fn a_renewed_certificate_is_served_without_being_told() {
     std::fs::write(gateway.folder().join("cert.pem"), &new.pem).unwrap();
     eventually("the half-renewed pair is refused", || {
         let mut log = gateway.log().into_iter();
-        log.find(|line| line.contains("the certificate that was in use stays in use"))
+        log.find(|line| line.contains("the certificate cannot be read again; the one in use stays"))
     });
     assert!(serves(&old));
     std::fs::write(gateway.folder().join("key.pem"), &new.key).unwrap();

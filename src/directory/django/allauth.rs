@@ -272,7 +272,7 @@ impl FactorsAtService for Allauth {
         let mut missing = missing.map_err(|reason| self.failed(reason))?;
         if missing.is_empty() && !self.may_write().await.map_err(|reason| self.failed(reason))? {
             missing.push(format!(
-                "there is no right to UPDATE {table} (data, last_used_at): recovery codes there are not taken"
+                "there is no right to UPDATE {table} (data, last_used_at): its recovery codes are not accepted"
             ));
         }
         Ok(missing)

@@ -169,7 +169,7 @@ pub(super) fn row(values: QueryTexts) -> Result<UserRow, String> {
     let groups: Vec<String> = match groups {
         None => Vec::new(),
         Some(json) => {
-            serde_json::from_str(&json).map_err(|_| "a user's groups are no list of names")?
+            serde_json::from_str(&json).map_err(|_| "a user's groups are not a list of names")?
         }
     };
     Ok(UserRow {

@@ -113,7 +113,7 @@ impl HttpDirectory {
     async fn post(&self, attempt: PasswordAttempt<'_>) -> Result<PasswordVerdict, String> {
         let Settings { url, csrf, success, refused, .. } = &self.settings;
         if types_success(success, attempt) {
-            return Err("what was typed has the text of `success.body_contains` in it".into());
+            return Err("the credentials contain the text of `success.body_contains`".into());
         }
         let mut jar = Jar::default();
         let client = Some(attempt.client);

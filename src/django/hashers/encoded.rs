@@ -108,7 +108,7 @@ impl Encoded {
         }
         let hashed = Hashed::parse(text)?;
         if hashed.encode() != text {
-            return Err(Malformed("spelled otherwise than Django spells it"));
+            return Err(Malformed("not spelled as Django spells it"));
         }
         Ok(Self::Hashed(hashed))
     }
@@ -345,7 +345,7 @@ fn text_salt(salt: &str) -> Result<String, Malformed> {
 }
 
 fn number(text: &str) -> Result<u32, Malformed> {
-    text.parse().map_err(|_| Malformed("a number is none, or out of range"))
+    text.parse().map_err(|_| Malformed("a number is malformed or out of range"))
 }
 
 fn base64(engine: &impl base64::Engine, text: &str) -> Result<Vec<u8>, Malformed> {

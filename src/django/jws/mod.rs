@@ -263,7 +263,7 @@ impl VerifiedClaims {
         };
         let seconds = match (whole, value.as_f64()) {
             (Some(whole), _) => whole,
-            #[expect(clippy::cast_possible_truncation, reason = "cutting off is what is asked for")]
+            #[expect(clippy::cast_possible_truncation, reason = "the truncation is intended")]
             (None, Some(fraction)) if fraction.abs() < 1e15 => fraction as i64,
             _ => return Err(NotAccepted::BadClaim),
         };

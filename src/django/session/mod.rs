@@ -77,7 +77,7 @@ pub enum UnreadableSession {
     #[error("the session has expired")]
     Expired,
     /// The signature is valid, but the signed text is not a session.
-    #[error("the signed text is no session")]
+    #[error("the signed text is not a session")]
     Malformed,
 }
 

@@ -82,7 +82,7 @@ impl DrfTokenForm {
                     tracing::warn!(
                         user = %user,
                         "a user has no token in the service: make one there \
-                         (manage.py drf_create_token NAME), or say missing = \"none\" in the form"
+                         (manage.py drf_create_token NAME), or set missing = \"none\" in the form"
                     );
                     return Err(Refusal::IdentityUnavailable);
                 }
@@ -102,7 +102,7 @@ impl DrfTokenForm {
         };
         let token = row.into_iter().flatten().next().ok_or("a token is empty")?;
         let mut value = HeaderValue::try_from(format!("{} {token}", self.scheme))
-            .map_err(|_| "a token is no value of a header")?;
+            .map_err(|_| "a token is not a valid header value")?;
         value.set_sensitive(true);
         Ok(Some(value))
     }

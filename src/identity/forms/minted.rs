@@ -207,7 +207,7 @@ fn read(key: &FormKey) -> Result<SigningKey, String> {
         bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         if let (Some(why), false) = (weakness(bytes), key.danger_weak_key) {
             return Err(format!(
-                "{}: the key {why}, so tokens can be forged; give the service a better one, or say danger_weak_key = true",
+                "{}: the key {why}, so tokens can be forged; give the service a better one, or set danger_weak_key = true",
                 key.file.display()
             ));
         }

@@ -574,7 +574,7 @@ async fn account(known: &Known, directory: Option<&Directory>) -> Result<Account
         // The next round of rechecks ends the session.
         Ok(_) => Err(Refusal::SessionEnded),
         Err(error) => {
-            tracing::warn!(%error, "a form of identity needs the directory");
+            tracing::warn!(%error, "an identity form needs a directory that cannot be asked");
             Err(Refusal::IdentityUnavailable)
         }
     }

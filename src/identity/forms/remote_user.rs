@@ -40,7 +40,7 @@ impl RemoteUserForm {
                 user = %known.identity.key,
                 header = self.header.as_str(),
                 "a header cannot carry this user's name through WSGI, and the service would make a new user: \
-                 write value = \"id\" in the form, or use another form"
+                 set value = \"id\" in the form, or use another form"
             );
             return Err(Refusal::IdentityNotCarried);
         }

@@ -27,7 +27,7 @@ impl CodeMail {
     async fn send(&self, parcel: &Parcel, asked: &CodeAsked) -> Result<Delivery, String> {
         let until = Timestamp::from_millis(asked.until);
         if parcel.now >= until {
-            return Ok(Delivery::Never("its code would work no more".to_owned()));
+            return Ok(Delivery::Never("its code has expired".to_owned()));
         }
         let Some((account, users)) = self.mail.account_of(&asked.user).await? else {
             return Ok(Delivery::NoAddress);
@@ -58,7 +58,7 @@ impl CodeMail {
 impl Deliver for CodeMail {
     async fn deliver(&self, parcel: &Parcel) -> Delivery {
         let News::CodeAsked(asked) = &parcel.news else {
-            return Delivery::Never("it asks for no code".to_owned());
+            return Delivery::Never("it is not a request for a code".to_owned());
         };
         match self.send(parcel, asked).await {
             Ok(delivery) => delivery,

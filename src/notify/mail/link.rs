@@ -54,7 +54,7 @@ impl LinkMail {
         let asked_at = Timestamp::from_millis(asked.at);
         let until = asked_at.plus(LINK);
         if parcel.now >= until {
-            return Ok(Delivery::Never("its link would work no more".to_owned()));
+            return Ok(Delivery::Never("its link has expired".to_owned()));
         }
         let Some((account, users)) = self.account_of(asked).await? else {
             return Ok(Delivery::NoAddress);
@@ -108,7 +108,7 @@ impl LinkMail {
 impl Deliver for LinkMail {
     async fn deliver(&self, parcel: &Parcel) -> Delivery {
         let News::LinkAsked(asked) = &parcel.news else {
-            return Delivery::Never("it asks for no link".to_owned());
+            return Delivery::Never("it is not a request for a link".to_owned());
         };
         match self.send(parcel, asked).await {
             Ok(delivery) => delivery,

@@ -342,7 +342,7 @@ impl Deliver for Mail {
             | News::FactorChanged(_)
             | News::PersonalTokenChanged(_)
             | News::AssuranceChanged(_) => {
-                Delivery::Never("it is no news for the person".to_owned())
+                Delivery::Never("it is not a message for users".to_owned())
             }
         }
     }

@@ -168,7 +168,7 @@ impl Worker {
         let queued = match self.outbox.put_messages(messages, channels.pace.queue).await {
             Ok(queued) => queued,
             Err(error) => {
-                tracing::error!(%error, "what is to be told cannot be kept; it is tried again");
+                tracing::error!(%error, "messages cannot be stored in the outbox; it is tried again");
                 return false;
             }
         };
@@ -302,7 +302,7 @@ impl Worker {
                 let sending = channel.deliver.deliver(&parcel);
                 match tokio::time::timeout(channel.timeout, sending).await {
                     Ok(delivery) => delivery,
-                    Err(_) => Delivery::Again("it takes too long".to_owned(), None),
+                    Err(_) => Delivery::Again("the delivery took too long".to_owned(), None),
                 }
             }
             None => Delivery::Never("the message cannot be read".to_owned()),
@@ -316,7 +316,7 @@ impl Worker {
                 (DeliveryOutcome::Deferred, Settled::Again(now.plus(wait)), (None, None))
             }
             Delivery::Later(_) => {
-                give_up(channel, &message, "its receiver had enough for too long");
+                give_up(channel, &message, "its user reached the limit of mails for too long");
                 (DeliveryOutcome::GivenUp, Settled::Done, (None, None))
             }
             Delivery::Again(reason, after) if !is_old => {
@@ -336,7 +336,7 @@ impl Worker {
         self.counting.outcome(&channel.name, outcome);
         // If the result cannot be stored, the message is sent again when the claim expires.
         if let Err(error) = self.outbox.settle_message(&message.id, settled).await {
-            tracing::warn!(%error, channel = &*channel.name, "a message may be sent again");
+            tracing::warn!(%error, channel = &*channel.name, "a delivery's result cannot be stored; the message may be sent again");
         }
         failed
     }

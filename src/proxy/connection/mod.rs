@@ -200,7 +200,7 @@ where
                         served = &mut serving => Some(served),
                         () = head_read() => None,
                         () = stopped(shutdown.clone(), orders.as_deref()) => {
-                            tracing::debug!("a connection without a request is closed to stop");
+                            tracing::debug!("an idle connection is closed: the gateway stops");
                             Some(None)
                         }
                     }

@@ -149,7 +149,7 @@ impl Pool {
                     "a server's health checks fail; it gets no requests"
                 ),
                 (Some(true), _) => tracing::info!(
-                    %upstream, %server, state = "in_service", "a server is well again"
+                    %upstream, %server, state = "in_service", "a server's health checks pass again; it gets requests"
                 ),
                 _ => {}
             }

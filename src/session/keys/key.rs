@@ -98,8 +98,8 @@ fn check_secret(secret: &[u8]) -> Result<(), KeyFault> {
         .iter()
         .any(|known| lower.windows(known.len()).any(|window| window == known.as_bytes()));
     if named || different.len() < 8 {
-        return Err("it is a well-known or repetitive text and no secret; \
-                    remove it, and a good one is made at the next start"
+        return Err("it is a well-known or repetitive text, not a secret; \
+                    remove it, and the next start makes a good one"
             .into());
     }
     Ok(())

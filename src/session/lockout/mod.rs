@@ -335,7 +335,7 @@ impl CountedAttempt {
         };
         let settled = settled.map(|settled: Result<(), StoreError>| {
             if let Err(error) = settled {
-                tracing::warn!(%error, "how an attempt to sign in ended was not counted");
+                tracing::warn!(%error, "the result of a sign-in attempt was not counted");
             }
         });
         let mut settled = Box::pin(settled);

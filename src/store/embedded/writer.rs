@@ -70,7 +70,7 @@ impl Writer {
     /// Submits a change; returns when it is durable and visible, or has failed.
     pub(super) async fn submit<O: Op>(&self, op: O) -> Result<O::Answer, StoreError> {
         let (caller, answer) = oneshot::channel();
-        let found = Err(StoreError("the change was not tried".to_owned()));
+        let found = Err(StoreError("the change was not attempted".to_owned()));
         let stopped = || StoreError("the writer has stopped".to_owned());
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
         queue.try_send(Box::new(WaitingJob { op, found, caller })).map_err(

@@ -474,5 +474,5 @@ fn free(path: &std::path::Path) -> PathBuf {
 }
 
 fn lost() -> io::Error {
-    io::Error::other("where the trail goes on is not known")
+    io::Error::other("the end of the trail is not known")
 }

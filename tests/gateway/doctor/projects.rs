@@ -368,7 +368,7 @@ fn a_sign_in_is_tried_both_ways() {
         (
             "Kim.Park",
             "wrong",
-            "ok try: Kim.Park: the service signs in nobody, the gateway nobody (not the password)",
+            "ok try: Kim.Park: the service signs in nobody, the gateway nobody (wrong password)",
         ),
         (
             "kim.park",

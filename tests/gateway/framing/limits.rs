@@ -181,7 +181,7 @@ fn what_comes_to_nothing_is_counted() {
         gateway.log().iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert!(lines.iter().all(|line| line["level"] != "ERROR"), "{lines:?}");
     let told =
-        lines.iter().filter(|line| line["message"] == "a connection came to nothing").count();
+        lines.iter().filter(|line| line["message"] == "a connection failed").count();
     assert_eq!(told, 11);
     assert_eq!(Response::read(&mut served(&gateway), false).status, 200);
 }

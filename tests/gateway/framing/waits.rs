@@ -67,6 +67,8 @@ fn why_a_head_is_refused_is_told_at_debug() {
     ] {
         let head = format!("POST /public/x HTTP/1.1\r\nHost: app.test\r\n{fields}\r\n\r\n");
         assert_eq!(gateway.client().raw(head.as_bytes()).status, 400);
-        gateway.logged(why, |line| line["message"] == "a head is refused" && line["why"] == why);
+        gateway.logged(why, |line| {
+            line["message"] == "a request's head is refused" && line["why"] == why
+        });
     }
 }

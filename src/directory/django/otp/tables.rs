@@ -305,7 +305,7 @@ pub(super) async fn missing(
     let tables = OtpTables::ask(settings, read, write).await?;
     let cannot = |right: &str, table: &str, columns: &str, whom: &str| {
         format!(
-            "there is no right to {right} {table}{columns}: whoever has {whom} there is sent to the service's own page"
+            "there is no right to {right} {table}{columns}: users with {whom} there are sent to the service's own page"
         )
     };
     let counted = COUNTED.join(", ");

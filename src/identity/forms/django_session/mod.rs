@@ -126,7 +126,7 @@ impl DjangoSessionForm {
                     keys, backend, lifetime, *max_age,
                 )))
             }
-            (_, None) => return Err("this engine keeps no sessions".into()),
+            (_, None) => return Err("this engine stores no sessions".into()),
         };
         let sign_ins = settings.last_login.as_ref();
         let sign_ins = sign_ins.map(|settings| SignIns::new(settings, databases)).transpose()?;
@@ -160,7 +160,7 @@ impl DjangoSessionForm {
     ) -> Result<Secret, Refusal> {
         // Without a session of the gateway nothing would end the session made here.
         let Some(session) = &known.session else {
-            tracing::warn!("a caller without a session can have none in the service");
+            tracing::warn!("a caller without a session cannot have one in the service");
             return Err(Refusal::IdentityUnavailable);
         };
         let (value, is_new) = match &self.way {
@@ -170,7 +170,7 @@ impl DjangoSessionForm {
         if let Some(sign_ins) = self.sign_ins.as_ref().filter(|_| is_new)
             && let Err(error) = sign_ins.note(&known.identity.key.id, at).await
         {
-            tracing::warn!(%error, "the time of a sign-in cannot be noted in the service");
+            tracing::warn!(%error, "the time of a sign-in cannot be written to the service's database");
         }
         Ok(value)
     }
@@ -182,7 +182,7 @@ impl DjangoSessionForm {
         match &self.way {
             SessionStorage::Keyed(keyed) if is_a_key(cookie) => {
                 keyed.kept.is_nobodys(cookie, &keyed.keys).await.map_err(|error| {
-                    tracing::warn!(%error, "a stranger's session in the service cannot be read");
+                    tracing::warn!(%error, "an anonymous session in the service cannot be read");
                     Refusal::IdentityUnavailable
                 })
             }
@@ -273,7 +273,7 @@ impl Keyed {
             SessionsAccess::Look => self.kept.look(&wanted).await,
         };
         let became = became.map_err(|error| {
-            tracing::warn!(%error, "a session in the service cannot be kept");
+            tracing::warn!(%error, "a session cannot be stored in the service");
             Refusal::IdentityUnavailable
         })?;
         if became == KeptChange::Gone {
