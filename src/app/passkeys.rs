@@ -36,8 +36,8 @@ fn told(count: u64, settings: Option<&PasskeySettings>) -> Option<String> {
         None => ("are there", "while second_factor.passkeys is off".to_owned()),
     };
     Some(format!(
-        "{count} passkeys in the store {have} {why}, and no longer work: their owners sign in with another factor or a recovery \
-         code, or an operator resets their factors with `doorwarden user second-factor reset`"
+        "{count} passkeys in the store {have} {why}, and no longer work: their owners sign in with another factor or a \
+         recovery code, or an operator resets their factors with `doorwarden user second-factor reset`"
     ))
 }
 

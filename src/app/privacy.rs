@@ -51,7 +51,7 @@ pub(super) async fn forget(
         match places.forget_places(before).await {
             Ok(true) => {}
             Ok(false) => tracing::debug!("the store cannot delete old addresses yet"),
-            Err(error) => tracing::error!(%error, "old addresses cannot be deleted; it is tried again"),
+            Err(error) => tracing::error!(%error, "old addresses could not be deleted"),
         }
         tokio::time::sleep(interval).await;
     }

@@ -115,19 +115,19 @@ macro_rules! detectors {
 }
 
 detectors! {
-    RefreshReuse refresh_reuse "A spent refresh token came back."
+    RefreshReuse refresh_reuse "A spent refresh token was presented again."
     RefreshBurst refresh_burst "Many tokens were issued for one session."
     PasswordGuessing password_guessing "Many sign-ins to one account failed."
     PasswordSpraying password_spraying "Sign-ins to many accounts failed from one address or network."
     TokenCountries token_countries "One session's tokens were used from several countries."
-    RevokedUse revoked_use "Tokens that do not verify keep coming from one address."
-    Scanning scanning "One address asks for many things that are not there."
+    RevokedUse revoked_use "One address keeps presenting tokens that do not verify."
+    Scanning scanning "One address requests many paths that do not exist."
     DistributedGuessing distributed_guessing "Many networks try passwords on one account."
-    OutsideBinding outside_binding "A session was used outside what it is tied to."
-    ClientChange client_change "The requests of one session come from another kind of client."
-    ImpossibleTravel impossible_travel "One session was used in two places too far apart."
-    NewCountry new_country "Somebody signed in from a country where they never were."
-    NewDevice new_device "Somebody signed in on a device that is not known."
+    OutsideBinding outside_binding "A session was used outside the country, network or address that it is bound to."
+    ClientChange client_change "A session's requests come from another kind of client than before."
+    ImpossibleTravel impossible_travel "One session was used in two places that are too far apart."
+    NewCountry new_country "A user signed in from a country that is new for them."
+    NewDevice new_device "A user signed in on a device that is new for them."
     SessionCount session_count "One user has more sessions than allowed."
 }
 

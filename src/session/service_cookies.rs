@@ -168,7 +168,7 @@ impl ServiceCookies {
             for tried in 0..SIGN_OUTS {
                 match service.sign_out(jar.clone(), at).await {
                     Ok(()) => return,
-                    Err(error) => tracing::warn!(%error, "a session in the service could not be ended yet"),
+                    Err(error) => tracing::warn!(%error, "a service's session has not ended yet"),
                 }
                 tokio::time::sleep(Duration::from_secs(1 << tried)).await;
             }

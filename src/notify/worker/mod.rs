@@ -336,7 +336,7 @@ impl Worker {
         self.counting.outcome(&channel.name, outcome);
         // If the result cannot be stored, the message is sent again when the claim expires.
         if let Err(error) = self.outbox.settle_message(&message.id, settled).await {
-            tracing::warn!(%error, channel = &*channel.name, "a delivery's result cannot be stored; the message may be sent again");
+            tracing::warn!(%error, channel = &*channel.name, "a result cannot be stored; the message may be sent again");
         }
         failed
     }

@@ -30,7 +30,7 @@ impl BlockMetrics {
         )?;
         let total = families.counters(
             "doorwarden_blocks_total",
-            "Blocks made, by whom.",
+            "Blocks that were made, by who made them.",
             &["subject", "by"],
         )?;
         let made = |subject: &str| BlockGauges {

@@ -113,7 +113,7 @@ impl Metrics {
         let families = Families(&registry);
         registry.register(Box::new(ProcessCollector::for_self()))?;
         families
-            .gauges("doorwarden_build_info", "Always 1; the label says what runs.", &["version"])?
+            .gauges("doorwarden_build_info", "Always 1; the label is the version.", &["version"])?
             .with_label_values(&[env!("CARGO_PKG_VERSION")])
             .set(1);
         let sign_ins = families.counters(
@@ -123,12 +123,12 @@ impl Metrics {
         )?;
         let refreshes = families.counters(
             "doorwarden_refreshes_total",
-            "Presented refresh tokens, by what came of them.",
+            "Presented refresh tokens, by result.",
             &["result"],
         )?;
         let abnormal_access = families.counters(
             "doorwarden_abnormal_access_total",
-            "Findings of the detectors, by what was done about them.",
+            "Findings of the detectors, by the action taken.",
             &["detector", "action"],
         )?;
         let directory_durations = families.histograms(
@@ -139,7 +139,7 @@ impl Metrics {
         )?;
         let directory_errors = families.counters(
             "doorwarden_directory_errors_total",
-            "Look-ups that failed because the directory could not be asked.",
+            "Look-ups that failed because the directory could not answer.",
             &["directory"],
         )?;
         Ok(Self {
@@ -162,7 +162,7 @@ impl Metrics {
             }),
             issued_refusals: families.each_counter(
                 "doorwarden_issued_refusals_total",
-                "Refused tokens that were presented as an issuer's.",
+                "Tokens of issuers that were refused.",
                 "reason",
             )?,
             tokens_issued: families.each_counter(
@@ -171,14 +171,14 @@ impl Metrics {
                 "kind",
             )?,
             sessions_active: families
-                .gauge("doorwarden_sessions_active", "Sessions that live in the store.")?,
+                .gauge("doorwarden_sessions_active", "Live sessions in the store.")?,
             sessions_taken_over: families.counter(
                 "doorwarden_sessions_taken_over_total",
-                "Sessions that began with a refresh token of an issuer's.",
+                "Sessions that began with an issuer's refresh token.",
             )?,
             sessions_adopted: families.each_counter(
                 "doorwarden_sessions_adopted_total",
-                "Sessions of services' own that were adopted.",
+                "Sessions of services that were adopted.",
                 "how",
             )?,
             sessions_ended: families.each_counter(
@@ -194,37 +194,37 @@ impl Metrics {
             )?,
             store_errors: families.each_counter(
                 "doorwarden_store_errors_total",
-                "Operations that the store could not do.",
+                "Store operations that failed.",
                 "operation",
             )?,
             factor_changes: families.each_counter(
                 "doorwarden_second_factor_changes_total",
-                "Second factors set up, removed and so on, and recovery codes used.",
+                "Changes of second factors, and uses of recovery codes.",
                 "change",
             )?,
             mailed_codes: families.each_counter(
                 "doorwarden_mailed_codes_total",
-                "Codes that somebody asked for by mail as a second factor.",
+                "Codes requested by mail as a second factor.",
                 "event",
             )?,
             mailed_links: families.each_counter(
                 "doorwarden_mailed_links_total",
-                "What became of links that are mailed to let somebody in.",
+                "Links mailed for sign-in, by what happened to them.",
                 "event",
             )?,
             factor_refusals: families.each_counter(
                 "doorwarden_second_factor_refusals_total",
-                "Second factors that did not help.",
+                "Attempts with a second factor that were refused.",
                 "reason",
             )?,
             assurance_changes: families.each_counter(
                 "doorwarden_assurance_changes_total",
-                "Sessions that have another level of assurance, by what they have now.",
+                "Sessions whose assurance level changed, by the new level.",
                 "level",
             )?,
             sign_in_methods: families.each_counter(
                 "doorwarden_signin_methods_total",
-                "Methods that somebody signed in by.",
+                "Sign-ins, by each authentication method used.",
                 "method",
             )?,
             personal_tokens: PersonalTokenMetrics::new(&families)?,
@@ -237,7 +237,7 @@ impl Metrics {
             }),
             events_dropped: families.counter(
                 "doorwarden_events_dropped_total",
-                "Events that the detectors never saw, because their queue was full.",
+                "Events that the detectors missed because their queue was full.",
             )?,
             audit_lines_dropped: families.counter(
                 "doorwarden_audit_lines_dropped_total",
@@ -259,7 +259,7 @@ impl Metrics {
                 .gauge("doorwarden_connections_active", "Open connections of clients.")?,
             connection_failures: families.each_counter(
                 "doorwarden_connection_failures_total",
-                "Connections of clients that came to nothing.",
+                "Connections of clients that failed.",
                 "reason",
             )?,
             raising: Mutex::default(),

@@ -20,7 +20,7 @@ impl NoticeMetrics {
     pub(super) fn new(families: &Families<'_>) -> Result<Self> {
         let answers = families.counters(
             "doorwarden_incident_answers_total",
-            "Letters about an incident that were answered.",
+            "Answers to mails about an incident.",
             &["answer"],
         )?;
         Ok(Self {
@@ -28,21 +28,21 @@ impl NoticeMetrics {
             not_me: answers.with_label_values(&["not_me"]),
             notices: families.counters(
                 "doorwarden_notices_total",
-                "Messages to people and other systems, by what became of them.",
+                "Messages to people and other systems, by result.",
                 &["channel", "result"],
             )?,
             waiting: families.gauges(
                 "doorwarden_notices_waiting",
-                "Messages that wait in a channel.",
+                "Messages that wait to be sent on a channel.",
                 &["channel"],
             )?,
             lost: families.counter(
                 "doorwarden_notices_lost_total",
-                "News that found the queue in memory full, and reached no channel.",
+                "Messages lost because the queue in memory was full.",
             )?,
             records_lost: families.counter(
                 "doorwarden_account_records_lost_total",
-                "What people would have been shown of their account, and was not kept.",
+                "Entries of the account records that were lost.",
             )?,
         })
     }

@@ -24,7 +24,7 @@ impl PersonalTokenMetrics {
             )?,
             ended: families.each_counter(
                 "doorwarden_personal_tokens_ended_total",
-                "Personal access tokens that are good no more.",
+                "Personal access tokens that ended.",
                 "reason",
             )?,
             refusals: families.each_counter(
@@ -34,7 +34,7 @@ impl PersonalTokenMetrics {
             )?,
             active: families.gauge(
                 "doorwarden_personal_tokens_active",
-                "Personal access tokens that are good.",
+                "Valid personal access tokens.",
             )?,
         })
     }

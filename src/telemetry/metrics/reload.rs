@@ -18,15 +18,15 @@ impl ReloadMetrics {
         Ok(Self {
             generation: families.gauge(
                 "doorwarden_config_generation",
-                "The configuration that is served: 1 since the start, and one more with each that took its place.",
+                "The number of the configuration in use: 1 at the start, and one more after each successful reload.",
             )?,
             successful: families.gauge(
                 "doorwarden_config_last_reload_successful",
-                "1 if the configuration that was read last is served.",
+                "1 if the configuration that was read last is in use, 0 if it was refused.",
             )?,
             success_timestamp: families.gauge(
                 "doorwarden_config_last_reload_success_timestamp_seconds",
-                "When the configuration that is served was read.",
+                "When the configuration in use was read.",
             )?,
         })
     }

@@ -148,7 +148,7 @@ impl RequestMetrics {
         Ok(Self {
             total: families.counters(
                 "doorwarden_requests_total",
-                "Requests that are over.",
+                "Completed requests.",
                 &["route", "method", "code"],
             )?,
             own: MetricsByLabel::new(|own: OwnPath| PlaceMetrics::new(&duration, own.label())),
@@ -163,7 +163,7 @@ impl RequestMetrics {
             )?,
             decisions: families.each_counter(
                 "doorwarden_decisions_total",
-                "Requests by what was decided about them.",
+                "Requests, by the gateway's decision.",
                 "decision",
             )?,
             refusals: MetricsByLabel::new(|refusal: Refusal| {
@@ -171,7 +171,7 @@ impl RequestMetrics {
             }),
             spoofed_headers: families.counter(
                 "doorwarden_spoofed_headers_removed_total",
-                "Header fields of clients that posed as the gateway's, and were removed.",
+                "Header fields removed because a client forged one of the gateway's.",
             )?,
             maintenance: families.gauges(
                 "doorwarden_route_maintenance",
@@ -180,7 +180,7 @@ impl RequestMetrics {
             )?,
             refused_paths: families.counter(
                 "doorwarden_refused_paths_total",
-                "Requests refused because their target has two readings.",
+                "Requests refused because their target is ambiguous.",
             )?,
         })
     }

@@ -45,7 +45,7 @@ impl Servers {
         Ok(Self {
             requests: families.counters(
                 "doorwarden_upstream_server_requests_total",
-                "Requests that were given to a server, each try by itself.",
+                "Requests sent to a server; each try counts.",
                 LABELS,
             )?,
             failures: families.counters(
@@ -60,7 +60,7 @@ impl Servers {
             )?,
             retries: families.counters(
                 "doorwarden_upstream_retries_total",
-                "Requests that were tried again after a server, by why.",
+                "Requests that were tried again after a server failed, by reason.",
                 &["upstream", "server", "reason"],
             )?,
             retries_denied: families.counters(
@@ -70,12 +70,12 @@ impl Servers {
             )?,
             addresses: families.gauges(
                 "doorwarden_upstream_server_addresses",
-                "Addresses of a server, by where they stand.",
+                "Addresses of a server, by state.",
                 &["upstream", "server", "state"],
             )?,
             in_flight: families.gauges(
                 "doorwarden_upstream_server_in_flight",
-                "Requests that a server has now.",
+                "Requests in progress at a server.",
                 LABELS,
             )?,
         })
