@@ -201,8 +201,8 @@ fn other_users(now: &[DirectorySettings], next: &[DirectorySettings]) -> Vec<Str
     let text = |next: &DirectorySettings| {
         format!(
             "the directory {:?} has other users than the directory of that name that is in use, so people who are signed in \
-             would become other users: give it another name, which ends their sessions; or, if these are the same people with the \
-             same ids in another place, set danger_same_users = true",
+             would become other users: give it another name, which ends their sessions; or, if these are the same people with \
+             the same ids in another place, set danger_same_users = true",
             next.name
         )
     };

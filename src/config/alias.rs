@@ -208,7 +208,7 @@ pub(super) fn shape(
     let word = table.choice("shape", &WORDS).unwrap_or(AliasShapeKey::SimpleJwt);
     let is_of = |allowed: &[OwnPath], help: &str| {
         if own.is_some_and(|own| !allowed.contains(&own)) {
-            table.error("shape", Wrong::new("this own path has no such shape").help(help));
+            table.error("shape", Wrong::new("this own path does not have this shape").help(help));
         }
     };
     if word != AliasShapeKey::DjangoSession {
@@ -246,12 +246,12 @@ pub(super) fn shape(
                 "allowed: endpoint = \"login\", endpoint = \"refresh\" or endpoint = \"logout\"",
             );
             let help = "it is for shape = \"django-session\" and shape = \"jwt\"";
-            table.refuse(&["answers"], "dj-rest-auth's answers are as they are", help);
+            table.refuse(&["answers"], "dj-rest-auth's answers cannot be changed", help);
             Shape::DjRestAuth(Box::new(dj_rest_auth(table)))
         }
         AliasShapeKey::SimpleJwt => {
             let help = "it is for shape = \"django-session\" and shape = \"jwt\"";
-            table.refuse(&["answers"], "SimpleJWT's answers are as they are", help);
+            table.refuse(&["answers"], "SimpleJWT's answers cannot be changed", help);
             Shape::SimpleJwt
         }
         AliasShapeKey::DjangoSession => {
@@ -267,7 +267,7 @@ pub(super) fn shape(
                 "allowed: endpoint = \"login\" or endpoint = \"refresh\"",
             );
             let help = "it is for shape = \"django-session\" and shape = \"jwt\"";
-            table.refuse(&["answers"], "SimpleJWT's answers are as they are", help);
+            table.refuse(&["answers"], "SimpleJWT's answers cannot be changed", help);
             if table.has("rotation") {
                 table.error(
                     "rotation",
@@ -299,7 +299,7 @@ fn session(table: &RawTable<'_>, own: Option<OwnPath>) -> SessionShape {
         }
         table.table("answers", |table| {
             let default = AliasAnswers::of_session_logout();
-            table.refuse(&["missing"], "nothing can be missing at a sign-out", "remove it");
+            table.refuse(&["missing"], "a sign-out needs no fields", "remove it");
             AliasAnswers {
                 success: answer(table, "success", default.success),
                 refused: answer(table, "refused", default.refused),

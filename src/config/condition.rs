@@ -58,7 +58,7 @@ fn condition(table: &RawTable<'_>) -> Condition {
     match (table.has("is"), table.has("equals")) {
         (true, true) => table.error(
             "equals",
-            Wrong::new("cannot stand beside is")
+            Wrong::new("cannot be combined with is")
                 .help("write two conditions, both of which must hold"),
         ),
         (false, false) => {

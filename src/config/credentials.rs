@@ -71,8 +71,8 @@ pub(super) fn credentials(
     if table.is_empty_list("credentials") && access == Access::SignedIn {
         table.error(
             "credentials",
-            Wrong::new("a route that looks at no credential lets nobody pass")
-                .help("set access = \"public\", or name what it looks at"),
+            Wrong::new("a route that accepts no credential lets nobody pass")
+                .help("set access = \"public\", or name the credentials that it accepts"),
         );
     }
     let one = |text: &str| match text {

@@ -149,7 +149,7 @@ pub(super) fn database_if_any(table: &RawTable<'_>) -> Option<Database> {
     table.pass_over(&["database"]);
     table.refuse(
         &SERVER_KEYS,
-        "there is no database of this block's own",
+        "this block names no database of its own",
         "it is for database = \"...\"",
     );
     None
@@ -257,7 +257,7 @@ fn with_keys(table: &RawTable<'_>, default: DatabaseServer) -> DatabaseServer {
     if !server.is_near() && matches!(server.tls, DatabaseTls::Disable | DatabaseTls::Prefer) {
         table.warn(
             "tls",
-            Wrong::new("the users' password hashes may cross the network readable").help(
+            Wrong::new("the users' password hashes may cross the network unencrypted").help(
                 "write \"verify-full\", with ca_file if a certificate authority of your own signed the server's certificate",
             ),
         );
@@ -265,7 +265,7 @@ fn with_keys(table: &RawTable<'_>, default: DatabaseServer) -> DatabaseServer {
     if server.ca_file.is_some() && server.tls != DatabaseTls::VerifyFull {
         table.warn(
             "ca_file",
-            Wrong::new("certificates are not looked at").help("write tls = \"verify-full\""),
+            Wrong::new("certificates are not verified").help("write tls = \"verify-full\""),
         );
     }
     server

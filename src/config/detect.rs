@@ -169,7 +169,7 @@ pub(super) fn detect(table: &RawTable<'_>, geo: &Geo) -> Detect {
         })
     };
     let sign_ins = "a failed sign-in has no session to end, so this only observes";
-    let nobody = "nobody is known here who has a session to end, so this only observes";
+    let nobody = "no user with a session to end is known here, so this only observes";
     Detect {
         refresh_reuse: table
             .table("refresh_reuse", |table| detector(table, 1, default.refresh_reuse)),
@@ -267,7 +267,7 @@ fn exempt(text: &str) -> Result<Exempt, Wrong> {
         text.parse::<IpNet>().or_else(|_| of_one()).map(Exempt::Network)
     };
     let nobody = || {
-        Wrong::new(format!("{text:?} is nobody to leave alone")).help(
+        Wrong::new(format!("{text:?} cannot be exempted")).help(
             "allowed: a network, \"user:DIRECTORY/ID\", \"group:NAME\", \"agent:PART OF A USER-AGENT\", \"asn:NUMBER\", \"vpn\"",
         )
     };

@@ -238,7 +238,7 @@ fn warn_of_unasked<'d>(root: &RawTable<'_>, mut all: impl Iterator<Item = &'d Di
         root.warn(
             "directory",
             Wrong::new(format!("{:?} is never asked", unasked.name))
-                .help(format!("{:?} takes every name that it gets: put it last", http.name)),
+                .help(format!("{:?} answers for every name: put it last", http.name)),
         );
     }
 }
@@ -393,7 +393,7 @@ fn hasher_names(table: &RawTable<'_>) -> Option<Vec<String>> {
         table.warn(
             "hashers",
             Wrong::new(format!("{} can be guessed by the billion", weak.join(", ")))
-                .help("passwords kept so are lost with the database; have Django upgrade them"),
+                .help("a stolen database reveals these passwords; have Django upgrade them"),
         );
     }
     if table.is_empty_list("hashers") {

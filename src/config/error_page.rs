@@ -23,7 +23,7 @@ pub struct ErrorPage {
 /// Reads the pages; if several match an answer, the first is used.
 pub(super) fn error_pages(root: &RawTable<'_>, routes: &[RawItem<Route>]) -> Vec<ErrorPage> {
     root.tables("error_page", |table| {
-        table.require("statuses", "for which it is, like statuses = [502, 503, 504]");
+        table.require("statuses", "the statuses that it replaces, like statuses = [502, 503, 504]");
         let statuses = table.numbers("statuses", 400..=599_u16).unwrap_or_default();
         let (html, json) = (table.path("html"), table.path("json"));
         if !table.has("html") && !table.has("json") {

@@ -154,7 +154,7 @@ pub(super) fn key(table: &RawTable<'_>) -> FormKey {
     if danger_weak_key {
         table.warn(
             "danger_weak_key",
-            Wrong::new("whoever guesses the service's key can sign in there as anybody")
+            Wrong::new("whoever guesses the service's key can sign in there as any user")
                 .help("give the service a key of 32 random bytes or more"),
         );
     }

@@ -281,7 +281,7 @@ fn cookies(table: &RawTable<'_>, directories: &[DirectorySettings]) -> CookiesFo
         (None, None) => {
             table.error(
                 "cookies",
-                Wrong::new("is missing: nothing says which cookie is the service's session")
+                Wrong::new("is missing: the cookie of the service's session must be named")
                     .help("for example: cookies = [\"PHPSESSID\"]"),
             );
             String::new()
@@ -348,14 +348,14 @@ fn refuse_unfit(table: &RawTable<'_>, kind: &FormKind, directory: Option<&Direct
         FormKind::DjangoSession(_) if is_http => table.error(
             key,
             Wrong::new(format!(
-                "{:?} knows no passwords, which Django's sessions tell of",
+                "{:?} has no password hashes, which Django's sessions need",
                 directory.name
             ))
             .help("use kind = \"cookies\": the session that the service made itself"),
         ),
         FormKind::SimpleJwt(form) if is_http && form.check_revoke_token => table.error(
             "check_revoke_token",
-            Wrong::new(format!("{:?} knows no passwords, which this tells of", directory.name)),
+            Wrong::new(format!("{:?} has no password hashes, which this needs", directory.name)),
         ),
         _ => {}
     }

@@ -41,11 +41,11 @@ const FRAMING: [&str; 12] = [
 
 /// Names that only the gateway sets in an answer, besides those that frame it.
 const ANSWERS: [(&str, &str); 5] = [
-    ("set-cookie", "cookies are the service's and the gateway's own"),
-    ("www-authenticate", "how one signs in is said by whoever refuses"),
-    ("x-request-id", "the gateway says it"),
-    ("ratelimit", "[[route.rate_limit]] says it"),
-    ("ratelimit-policy", "[[route.rate_limit]] says it"),
+    ("set-cookie", "only the service and the gateway set cookies"),
+    ("www-authenticate", "whoever refuses a request sets it"),
+    ("x-request-id", "the gateway sets it"),
+    ("ratelimit", "[[route.rate_limit]] sets it"),
+    ("ratelimit-policy", "[[route.rate_limit]] sets it"),
 ];
 
 impl HeaderEdits {
@@ -61,7 +61,7 @@ pub(super) fn of_requests(table: &RawTable<'_>, protected: &ProtectedNames) -> H
     for (item, template) in &edits.add {
         if template.names_user() {
             let wrong = Wrong::new(format!(
-                "a client could send a {:?} of its own beside it",
+                "a client could send its own {:?} as well",
                 item.value.as_str()
             ));
             table.error_at(item.place.clone(), wrong.help("use route.request_headers.set"));
@@ -152,11 +152,11 @@ fn request_name(text: &str, protected: &ProtectedNames) -> Result<HeaderName, Wr
     match name.as_str() {
         "host" => wrong("has a key of its own", "set route.host"),
         "authorization" | "cookie" => wrong(
-            "holds credentials, which no configuration has in it",
+            "holds credentials, which do not belong in a configuration",
             "see [[identity.form]] for what a service is given",
         ),
         "content-type" | "origin" | "x-request-id" | "proxy-authorization" => {
-            wrong("is what the request was judged by", "choose a name of your own")
+            wrong("has already been used for the gateway's decision", "choose a name of your own")
         }
         _ => Ok(name),
     }
@@ -167,13 +167,13 @@ fn response_name(text: &str, protected: &ProtectedNames) -> Result<HeaderName, W
     let wrong = |why: &str, help: &str| Err(Wrong::new(format!("{text:?} {why}")).help(help));
     let classes = protected.classes(name.as_str());
     if classes.has(NameClasses::IDENTITY) || classes.has(NameClasses::CREDENTIAL) {
-        return wrong("says who is calling, or is a credential", "no answer has it in it");
+        return wrong("says who is calling, or is a credential", "answers must not contain it");
     }
     if name.as_str().starts_with("access-control-") {
-        return wrong("is a permission of CORS", "see [cors]");
+        return wrong("belongs to CORS", "see [cors]");
     }
     match ANSWERS.iter().find(|(other, _)| *other == name.as_str()) {
-        Some((_, help)) => wrong("is not for an edit", help),
+        Some((_, help)) => wrong("cannot be edited", help),
         None => Ok(name),
     }
 }

@@ -176,11 +176,11 @@ pub(super) fn http(table: &RawTable<'_>) -> HttpDirectorySettings {
     );
     table.require(
         "success",
-        "what the answer to right credentials is like: success = { location = \"/home\" }",
+        "how to recognize the answer to right credentials: success = { location = \"/home\" }",
     );
     table.require(
         "refused",
-        "what the answer to wrong credentials is like: refused = { status = [200] }",
+        "how to recognize the answer to wrong credentials: refused = { status = [200] }",
     );
     let default = HttpDirectorySettings::new(table.text("url", address).unwrap_or_default());
     let csrf = table.has("csrf").then(|| table.table("csrf", csrf));
@@ -188,8 +188,8 @@ pub(super) fn http(table: &RawTable<'_>) -> HttpDirectorySettings {
     if csrf.is_none() && logout.as_ref().is_some_and(|logout| logout.csrf_page.is_some()) {
         table.error(
             "logout",
-            Wrong::new("has a page for a token, and nothing says which token")
-                .help("say so in csrf = { page = \"...\", field = \"...\" }"),
+            Wrong::new("has a page for a token, but the token is not described")
+                .help("describe it in csrf = { page = \"...\", field = \"...\" }"),
         );
     }
     HttpDirectorySettings {
@@ -321,15 +321,13 @@ fn answer_rules(table: &RawTable<'_>, is_there: bool, is_success: bool) -> Answe
     let tells_apart = states(&TELL_APART);
     if !tells_apart && !states(&["status", "body_lacks"]) {
         if is_there {
-            table.error("status", Wrong::new("nothing is asked of the answer"));
+            table.error("status", Wrong::new("there is no condition for the answer"));
         }
     } else if is_success && !tells_apart {
         table.error(
             "status",
-            Wrong::new(
-                "does not tell right credentials from wrong ones: applications answer both so",
-            )
-            .help("add cookie, location, location_not, body_contains or json"),
+            Wrong::new("does not distinguish right credentials from wrong ones: both can get this")
+                .help("add cookie, location, location_not, body_contains or json"),
         );
     }
     rules

@@ -94,7 +94,7 @@ fn note(
         table.error_at(
             place,
             Wrong::new(format!("{name:?} is the header of {} already", other.key))
-                .help("case and separators do not make two names: servers fold them into one"),
+                .help("names that differ only in case or separators are one name to servers"),
         );
     } else {
         seen.push((folded, place));

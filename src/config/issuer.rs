@@ -248,7 +248,7 @@ pub(super) fn issuers(
             let key = if table.has("directory") { "directory" } else { "kind" };
             table.error(
                 key,
-                Wrong::new(format!("{:?} cannot look up whose a token is", issuer.directory))
+                Wrong::new(format!("{:?} cannot look up the user of a token", issuer.directory))
                     .help("an http directory learns of a user when they sign in"),
             );
         }
@@ -296,7 +296,7 @@ fn issuer(
             &format!("a {} issuer has no such key", word.unwrap_or_default()),
             "it is for \"django-session\", \"drf-token\", \"knox\"",
         );
-        table.refuse(&SERVER_KEYS, "it asks no database", "it is for a database");
+        table.refuse(&SERVER_KEYS, "this issuer uses no database", "it is for a database");
     }
     if kind.is_none() {
         table.pass_over(&["database"]);
@@ -364,10 +364,8 @@ fn issuer(
     if danger_mint {
         table.warn(
             "danger_mint",
-            Wrong::new(
-                "whoever has a session gets tokens too, also where the service asks for more",
-            )
-            .help("a second factor, say; leave it out unless the service has none"),
+            Wrong::new("every session gets tokens, even if the service demands more for them")
+                .help("for example a second factor; leave it out unless it demands nothing more"),
         );
     }
     let forward = table.flag("forward");
@@ -400,7 +398,7 @@ fn header(table: &RawTable<'_>, default: &str, default_schemes: &[&str]) -> Cred
         let example = default_schemes.first().copied().unwrap_or_default();
         table.error(
             "schemes",
-            Wrong::new("a token in Authorization stands after its scheme")
+            Wrong::new("a token in Authorization needs a scheme")
                 .help(format!("for example: schemes = [{example:?}]")),
         );
     }

@@ -93,7 +93,7 @@ pub(super) fn simplejwt(
         other => Err(Wrong::choice(other, &["access", "sliding"])),
     };
     if table.is_empty_list("token_types") {
-        table.error("token_types", Wrong::new("without a kind no token is accepted"));
+        table.error("token_types", Wrong::new("without a token type no token is accepted"));
     }
     SimpleJwtIssuer {
         signature,
@@ -142,7 +142,7 @@ pub(super) fn key(table: &RawTable<'_>, algorithm: Algorithm) -> IssuerKey {
         if table.has("public_key_file") {
             table.error(
                 "public_key_file",
-                Wrong::new(format!("{} has one key for both sides", algorithm.name()))
+                Wrong::new(format!("{} uses a shared key, not a public one", algorithm.name()))
                     .help("name the file with the service's secret in key_file"),
             );
         }

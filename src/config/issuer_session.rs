@@ -77,7 +77,7 @@ pub(super) fn django_session(
     if engine != IssuerSessionEngine::Cache {
         table.refuse(
             &CACHE_KEYS,
-            "this engine has no cache to look into",
+            "this engine reads no cache",
             "it is for engine = \"cache\"; of cached_db the database's row is enough",
         );
     }
@@ -147,7 +147,7 @@ pub(super) fn service_database(
     };
     match theirs {
         Some(theirs) if !table.has("database") => {
-            table.refuse(&SERVER_KEYS, "it is asked with the directory's database", "set it there");
+            table.refuse(&SERVER_KEYS, "the issuer uses the directory's database", "set it there");
             theirs
         }
         _ => database(table).unwrap_or(Database::Sqlite(std::path::PathBuf::new())),

@@ -116,7 +116,7 @@ pub(super) fn listen(table: &RawTable<'_>) -> Listen {
     if first.is_none() && !more.is_empty() && !table.has("certificate_file") {
         table.error(
             "certificate",
-            Wrong::new("there is no certificate for clients that ask for another name")
+            Wrong::new("there is no default certificate for clients that ask for another name")
                 .help("give the first as listen.certificate_file and listen.private_key_file"),
         );
     }
@@ -204,7 +204,7 @@ pub(super) fn trusted_proxies(table: &RawTable<'_>) -> (Vec<IpNet>, Vec<String>)
     if IpNet::aggregate(&trusted).iter().any(|network| network.prefix_len() == 0) {
         let whole = networks.iter().find(|item| canonical(item.value).prefix_len() == 0);
         let place = whole.map_or_else(|| table.place("networks"), |item| item.place.clone());
-        let wrong = Wrong::new("every client could then say which address it has");
+        let wrong = Wrong::new("every client could then claim any address");
         if trust_all {
             table.warn_at(place, wrong);
         } else {
@@ -233,7 +233,7 @@ fn canonical(network: IpNet) -> IpNet {
 }
 
 fn tls_files(table: &RawTable<'_>, is_needed: bool) -> Option<TlsFiles> {
-    const TOGETHER: &str = "certificate and key come together";
+    const TOGETHER: &str = "certificate and key belong together";
     let certificate = table.path("certificate_file");
     let private_key = table.path("private_key_file");
     match (table.has("certificate_file"), table.has("private_key_file")) {
@@ -255,7 +255,7 @@ fn tls_files(table: &RawTable<'_>, is_needed: bool) -> Option<TlsFiles> {
 fn pair(table: &RawTable<'_>) -> Option<TlsFiles> {
     let missing = ["certificate_file", "private_key_file"].into_iter().find(|key| !table.has(key));
     if let Some(missing) = missing {
-        table.error(missing, Wrong::new("is missing").help("certificate and key come together"));
+        table.error(missing, Wrong::new("is missing").help("certificate and key belong together"));
     }
     let (certificate, private_key) =
         (table.path("certificate_file"), table.path("private_key_file"));

@@ -112,7 +112,7 @@ pub(super) fn login(table: &RawTable<'_>) -> Login {
 
 fn link(table: &RawTable<'_>) -> Option<(String, String)> {
     table.require("label", "the text of the link");
-    table.require("href", "where it leads");
+    table.require("href", "the address that the link leads to");
     let label = table.text("label", values::filled);
     let href = table.text("href", href);
     Some((label?, href?))

@@ -190,8 +190,8 @@ fn refuse_doubles(table: &RawTable<'_>, notify: &Notify) {
         {
             table.error(
                 "webhook",
-                Wrong::new(format!("two are called {one:?}"))
-                    .help("messages wait under the channel's name: give each one of its own"),
+                Wrong::new(format!("two channels are called {one:?}"))
+                    .help("messages wait under the channel's name: give each its own name"),
             );
         }
     }
@@ -212,7 +212,7 @@ fn webhook(table: &RawTable<'_>) -> WebhookSettings {
 fn security_events(table: &RawTable<'_>) -> SecurityEventsSettings {
     table.require("name", "a name for metrics and logs, like \"partner\"");
     table.require("url", "where to push to, like \"https://partner.example.com/events\"");
-    table.require("audience", "whom the receiver takes itself for (aud)");
+    table.require("audience", "the audience that the receiver expects (aud)");
     SecurityEventsSettings {
         name: table.text("name", values::name).unwrap_or_default(),
         url: receiver(table, "url"),
@@ -230,10 +230,10 @@ fn mail(table: &RawTable<'_>) -> MailSettings {
     let plain = table.flag("danger_plaintext").unwrap_or_default();
     let tls = table.choice("tls", &MAIL_TLS);
     if plain {
-        let what = "letters and links that end sessions go over the network in plain text";
+        let what = "mails, with links that end sessions, cross the network unencrypted";
         table.warn("danger_plaintext", Wrong::new(what));
         if tls.is_some() {
-            table.error("tls", Wrong::new("says how to encrypt, and danger_plaintext not to"));
+            table.error("tls", Wrong::new("contradicts danger_plaintext, which encrypts nothing"));
         }
     }
     let tls = if plain { MailTls::None } else { tls.unwrap_or(MailTls::StartTls) };
@@ -241,7 +241,7 @@ fn mail(table: &RawTable<'_>) -> MailSettings {
     let password_file = table.path("password_file");
     if username.is_some() != password_file.is_some() {
         let key = if username.is_some() { "username" } else { "password_file" };
-        table.error(key, Wrong::new("username and password_file go together"));
+        table.error(key, Wrong::new("username and password_file belong together"));
     }
     MailSettings {
         host: table.text("host", mail_host).unwrap_or_default(),
@@ -330,7 +330,7 @@ fn receiver(table: &RawTable<'_>, key: &'static str) -> String {
     if plain {
         table.warn(
             "danger_plain_http",
-            Wrong::new("whoever is on the way reads who is attacked, and from where"),
+            Wrong::new("anyone on the network path can read who is attacked, and from where"),
         );
     }
     table.text(key, |text| receiver_url(text, plain)).unwrap_or_default()
@@ -388,7 +388,7 @@ fn optional_secret(
         }
     });
     if in_file.is_some() && in_env.is_some() {
-        table.error(env, Wrong::new("is there twice").help(format!("keep one: {file} or {env}")));
+        table.error(env, Wrong::new("is set twice").help(format!("keep one: {file} or {env}")));
     }
     in_file.map(SecretSource::File).or(in_env.map(SecretSource::Environment))
 }

@@ -48,7 +48,7 @@ pub(super) fn passkeys(table: &RawTable<'_>, is_on: bool) -> Option<PasskeySetti
     if !is_on {
         table.error(
             "enabled",
-            Wrong::new("passkeys are second factors, for which nobody is asked")
+            Wrong::new("passkeys are second factors, which are turned off")
                 .help("set second_factor.mode = \"optional\" or \"required\""),
         );
     }

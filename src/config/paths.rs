@@ -339,7 +339,7 @@ fn read_alias(
     if !matches!(shape, Shape::SimpleJwt) && table.has("extra") {
         table.error(
             "extra",
-            Wrong::new("is for shape = \"simplejwt\"").help("its answers say all of the body"),
+            Wrong::new("is for shape = \"simplejwt\"").help("answers set the whole body"),
         );
     }
     let extra = members(table, "extra", |name| ANSWERS.contains(&name));

@@ -186,7 +186,7 @@ pub(super) fn read(table: &RawTable<'_>, upstream: Upstream) -> Upstream {
     if http == HttpVersion::Negotiated && servers.iter().any(|server| !server.value.tls) {
         table.error(
             "http",
-            Wrong::new("a server without TLS cannot be asked what it speaks")
+            Wrong::new("the version of HTTP cannot be negotiated without TLS")
                 .help("write \"1.1\" or \"2\", or give every server as https://"),
         );
     }
@@ -200,7 +200,7 @@ pub(super) fn read(table: &RawTable<'_>, upstream: Upstream) -> Upstream {
     let tls = table.table("tls", tls);
     if table.has("tls") && !has_tls && !servers.is_empty() {
         let help = "write a server as \"https://HOST:PORT\"";
-        table.warn("tls", Wrong::new("is not used: no server is spoken to over TLS").help(help));
+        table.warn("tls", Wrong::new("is not used: no server is reached over TLS").help(help));
     }
     Upstream {
         servers: servers.into_iter().map(|server| server.value).collect(),
@@ -267,13 +267,13 @@ fn tls(table: &RawTable<'_>) -> ServerTls {
     {
         if table.has(one) && !table.has(other) {
             let help = format!("add upstream.tls.{other}");
-            table.error(one, Wrong::new("certificate and key come together").help(help));
+            table.error(one, Wrong::new("certificate and key belong together").help(help));
         }
     }
     let danger_skip_verify = table.flag("danger_skip_verify").unwrap_or(false);
     let ca_file = table.path("ca_file");
     if danger_skip_verify && table.has("ca_file") {
-        let wrong = Wrong::new("is not looked at with danger_skip_verify");
+        let wrong = Wrong::new("has no effect with danger_skip_verify");
         table.error("ca_file", wrong.help("remove one of the two"));
     }
     ServerTls {
@@ -344,7 +344,7 @@ fn check_of(table: &RawTable<'_>, http: HttpVersion) -> HealthCheck {
         let its = if key == "service" { Kind::Grpc } else { Kind::Http };
         if is_there && kind != its {
             let help = "remove it, or change upstream.health.kind";
-            table.error(key, Wrong::new("is not asked for with this kind").help(help));
+            table.error(key, Wrong::new("is not used with this kind").help(help));
         }
     }
     if kind == Kind::Grpc && http == HttpVersion::One {
@@ -390,7 +390,7 @@ fn circuit(table: &RawTable<'_>) -> Circuit {
     };
     if circuit.pending > 0 && circuit.requests == 0 && circuit.connections == 0 {
         let help = "add upstream.limits.requests or upstream.limits.connections";
-        table.warn("pending", Wrong::new("nothing is waited for without a limit").help(help));
+        table.warn("pending", Wrong::new("no request waits without a limit").help(help));
     }
     circuit
 }

@@ -40,7 +40,7 @@ pub(super) fn privacy(
     }
     if tokens.bind != Binding::None && session.absolute_timeout > retention {
         let wrong = shorter_than("session.absolute_timeout", session.absolute_timeout);
-        let help = "a session that is older than it is bound to nowhere (tokens.bind_unknown)";
+        let help = "a session that outlives it has no address to be bound to (tokens.bind_unknown)";
         table.warn("retention", wrong.help(help));
     }
     Privacy { retention }

@@ -57,13 +57,13 @@ pub(super) fn read(table: &RawTable<'_>, known: &[SocketAddr]) -> ProxyProtocol 
     if !listeners.is_empty() && !table.has("networks") {
         table.error(
             "listeners",
-            Wrong::new("nobody is named who sends the header")
+            Wrong::new("no network is listed that may send the header")
                 .help("add listen.proxy_protocol.networks: the proxies' own addresses"),
         );
     }
     for item in &networks {
         if item.value.prefix_len() == 0 {
-            let wrong = Wrong::new("every client could then say which address it has");
+            let wrong = Wrong::new("every client could then claim any address");
             table.error_at(item.place.clone(), wrong.help("list the proxies' own networks"));
         }
     }

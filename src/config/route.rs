@@ -210,7 +210,7 @@ fn route(
         let key = if asks.fresh.is_some() { "fresh" } else { "second_factor" };
         table.error(
             key,
-            Wrong::new("only a signed-in caller has proved anything")
+            Wrong::new("only a signed-in caller can meet this requirement")
                 .help(format!("remove route.{key}, or set access = \"signed-in\"")),
         );
     }
@@ -218,7 +218,7 @@ fn route(
     if rewrite_location && strip_prefix.is_none() {
         table.error(
             "rewrite_location",
-            Wrong::new("there is no prefix to put back").help("add route.strip_prefix"),
+            Wrong::new("there is no prefix to restore").help("add route.strip_prefix"),
         );
     }
     let mut route = Route {
@@ -272,7 +272,7 @@ fn refusals(table: &RawTable<'_>) -> RouteRefusals {
     match table.choice("refusals", &REFUSALS).unwrap_or(RefusalStyleKey::Gateway) {
         RefusalStyleKey::Gateway => {
             let help = "it is for refusals = \"rest-framework\"";
-            table.refuse(&["challenge"], "the gateway's own refusals say theirs", help);
+            table.refuse(&["challenge"], "the gateway's own refusals have a fixed challenge", help);
             RouteRefusals::Gateway
         }
         RefusalStyleKey::RestFramework => {

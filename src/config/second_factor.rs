@@ -159,7 +159,7 @@ fn check_mailed_codes(table: &RawTable<'_>, read: &SecondFactorSettings, needs: 
         table.error(key, Wrong::new("codes cannot be mailed").help("add [notify.mail]"));
     } else if !needs.knows_addresses {
         let wrong = Wrong::new("no directory knows an address to which a code could be mailed");
-        table.warn(key, wrong.help("leave it out: who has none sets up an app or a passkey"));
+        table.warn(key, wrong.help("leave it out: users without one set up an app or a passkey"));
     }
     let is_required = |mode| mode == FactorMode::Required;
     let is_asked = is_required(read.mode) || read.rules.iter().any(|rule| is_required(rule.mode));
@@ -173,7 +173,7 @@ fn check_mailed_codes(table: &RawTable<'_>, read: &SecondFactorSettings, needs: 
 }
 
 fn rule(table: &RawTable<'_>) -> FactorRule {
-    table.require("mode", "what holds for them: \"off\", \"optional\" or \"required\"");
+    table.require("mode", "the mode for these users: \"off\", \"optional\" or \"required\"");
     let rule = FactorRule {
         mode: table.choice("mode", &MODES).unwrap_or_default(),
         users: table.values("users", values::filled).unwrap_or_default(),
@@ -184,7 +184,7 @@ fn rule(table: &RawTable<'_>) -> FactorRule {
     if rule.users.is_empty() && rule.groups.is_empty() && rule.directories.is_empty() {
         table.error(
             "mode",
-            Wrong::new("a rule says for whom it holds").help("add users, groups or directories"),
+            Wrong::new("a rule must name its users").help("add users, groups or directories"),
         );
     }
     rule

@@ -236,7 +236,7 @@ pub(super) fn second_factor(table: &RawTable<'_>) -> SecondFactorBlock {
             if table.flag("take_over").unwrap_or_default() {
                 table.error(
                     "take_over",
-                    Wrong::new("the rows of any table are not known")
+                    Wrong::new("the gateway does not know the rows of this table")
                         .help("it is for kind = \"django-otp\" and \"allauth\""),
                 );
             }

@@ -114,7 +114,7 @@ pub(super) fn sign_in(table: &RawTable<'_>, issuers: &[IssuerSettings]) -> SignI
         if !has_sessions {
             table.error(
                 "mode",
-                Wrong::new("nothing says how the service's sessions are read")
+                Wrong::new("the gateway cannot read the service's sessions")
                     .help("add an [[issuer]] of kind = \"django-session\""),
             );
         }
@@ -122,7 +122,7 @@ pub(super) fn sign_in(table: &RawTable<'_>, issuers: &[IssuerSettings]) -> SignI
         if !observe.iter().any(|one| one.kind == ObservedKind::SignIn) {
             table.error(
                 "mode",
-                Wrong::new("no sign-in of the service's is watched, so that none is locked out")
+                Wrong::new("the service's sign-in is not observed, so no lockout protects it")
                     .help(
                         "add a [[sign_in.observe]] with kind = \"sign-in\" and the path to which \
                          its login form is posted",
@@ -144,18 +144,18 @@ fn observed(
     let path = table.text("path", |text| values::path_pattern(text, PathMatch::Exact));
     let methods = table.values("methods", method);
     if table.is_empty_list("methods") {
-        table.error("methods", Wrong::new("nothing is watched without a method"));
+        table.error("methods", Wrong::new("without a method nothing is observed"));
     }
     if kind.is_some_and(|kind| kind != ObservedKind::SignIn) {
         table.refuse(
             &["username_field"],
-            "only of a sign-in the name is read",
+            "the user's name is read only at a sign-in",
             "it is for kind = \"sign-in\"",
         );
     }
     let username_field = table.text("username_field", values::filled);
     if kind == Some(ObservedKind::SignOut) {
-        table.refuse(&["tokens"], "whoever signs out is given none", "remove it");
+        table.refuse(&["tokens"], "a sign-out gives out no tokens", "remove it");
     }
     if kind == Some(ObservedKind::Refresh) {
         table.require("tokens", "the name of the [[issuer]] whose tokens are refreshed there");
@@ -203,7 +203,7 @@ fn method(text: &str) -> Result<Method, Wrong> {
         "POST" | "PUT" | "PATCH" | "DELETE" | "GET" => {
             text.parse().map_err(|_| Wrong::new(format!("{text:?} is no method")))
         }
-        _ => Err(Wrong::new(format!("{text:?} cannot be watched"))
+        _ => Err(Wrong::new(format!("{text:?} cannot be observed"))
             .help("allowed: \"POST\", \"PUT\", \"PATCH\", \"DELETE\", \"GET\"")),
     }
 }

@@ -103,7 +103,7 @@ impl Template {
             let (name, after) = from
                 .strip_prefix('{')
                 .and_then(|from| from.split_once('}'))
-                .ok_or_else(|| wrong(format!("a brace of {text:?} has no other")))?;
+                .ok_or_else(|| wrong(format!("{text:?} has a brace without its counterpart")))?;
             if !plain.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut plain)));
             }
@@ -116,7 +116,7 @@ impl Template {
         }
         let is_groups = |part: &Part| matches!(part, Part::User { field: Field::Groups, .. });
         if parts.len() > 1 && parts.iter().any(is_groups) {
-            return Err(wrong("{user.groups} is a list and stands alone".into()));
+            return Err(wrong("{user.groups} is a list and must stand alone".into()));
         }
         Ok(Self(parts))
     }

@@ -121,8 +121,7 @@ pub(super) fn tokens(
     let default = Tokens::default();
     let bind = table.choice("bind", &BINDINGS).unwrap_or(default.bind);
     if bind == Binding::Network && geo.asn_database.is_none() {
-        table
-            .error("bind", Wrong::new("without geo.asn_database nobody is known to run a network"));
+        table.error("bind", Wrong::new("without geo.asn_database no network's operator is known"));
     }
     if bind == Binding::Country && !geo.knows_countries() {
         table.error("bind", Wrong::new("without geo.country_database no address has a country"));
@@ -134,7 +133,7 @@ pub(super) fn tokens(
         table.warn(
             "access_lifetime",
             Wrong::new(format!("{} is long for an access token", duration_text(access_lifetime)))
-                .help("services that check tokens themselves do not see a session's end before; up to \"60m\" is usual"),
+                .help("services that check tokens themselves accept one until it expires; up to \"60m\" is usual"),
         );
     }
     let refresh_lifetime =

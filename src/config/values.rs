@@ -119,7 +119,7 @@ pub(super) fn foreign_pattern(pattern: &PathPattern) -> Option<Wrong> {
         }
     };
     pattern.segments().any(is_foreign).then(|| {
-        Wrong::new(format!("{:?} is taken word for word", pattern.as_str()))
+        Wrong::new(format!("{:?} is taken literally", pattern.as_str()))
             .help("there are no names and no regular expressions in a path: * is any one segment")
     })
 }
@@ -128,7 +128,7 @@ fn canonical(text: &str) -> Result<CanonicalPath, Wrong> {
     match CanonicalPath::parse(text) {
         Ok(path) if path.as_str() == text => Ok(path),
         Ok(_) if text.contains(['{', '<', '[', '^', '|']) => Err(Wrong::new(format!(
-            "{text:?} is written as another router has it"
+            "{text:?} uses another router's syntax"
         ))
         .help("there are no names and no regular expressions in a path: * is any one segment")),
         Ok(path) => Err(Wrong::new(format!("{text:?} is not written canonically"))
@@ -227,7 +227,7 @@ pub(super) fn reserved_header(text: &str) -> Result<String, Wrong> {
     // Clients cannot do without these.
     let needed = ["authorization", "content-length", "content-type", "cookie", "host", "origin"];
     if RESERVED.iter().chain(&needed).any(is_needed) {
-        return Err(Wrong::new(format!("{text:?} takes in what every client sends"))
+        return Err(Wrong::new(format!("{text:?} would match headers that every client sends"))
             .help("for example: \"X-Edge-Country\" or \"X-Edge-*\""));
     }
     Ok(text.to_owned())

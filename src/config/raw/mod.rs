@@ -245,7 +245,7 @@ impl<'a> RawTable<'a> {
         match self.ask(key).map(Spanned::get_ref) {
             Some(DeValue::Boolean(true)) => {
                 let help = format!("allowed: {otherwise}, or false to turn it off");
-                self.error(key, Wrong::new("true says nothing here").help(help));
+                self.error(key, Wrong::new("true has no meaning here").help(help));
                 true
             }
             Some(DeValue::Boolean(false)) => true,
@@ -363,7 +363,7 @@ impl<'a> RawTable<'a> {
     /// Reports a key under its former name. It has been read, unless the key occurs under its new name as well.
     fn report_former(&self, place: SourcePlace, new: &'static str) {
         if self.written(last_part(new)).is_some() {
-            let wrong = Wrong::new(format!("this key is called {new} now, which stands here too"));
+            let wrong = Wrong::new(format!("this key is called {new} now, which is set too"));
             self.error_at(place, wrong.help("remove the former name"));
         } else {
             let wrong = Wrong::new(format!("this key is called {new} now"));
