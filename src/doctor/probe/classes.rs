@@ -46,7 +46,7 @@ pub(super) fn look(
             report.tell(
                 Weight::Fine,
                 "classes",
-                format!("{path}: 403 for want of credentials"),
+                format!("{path}: 403 because credentials are missing"),
                 "REST framework's first class there is SessionAuthentication, or one of the project's own.",
             );
         }
@@ -68,7 +68,7 @@ pub(super) fn look(
             Weight::Note,
             "classes",
             format!("{path}: {status} without a credential"),
-            "It is not protected there, or by something that cannot be seen; a credential that is none may tell more.",
+            "It is not protected there, or by something that cannot be seen; an invalid credential may show more.",
         ),
     }
     for (at, (header, value, name, says)) in TRIALS.into_iter().enumerate() {
@@ -94,7 +94,7 @@ pub(super) fn look(
         }
     }
     if classes == FoundClasses::default() && plain.status < 400 {
-        report.add(Weight::Note, "classes", format!("{path}: no class was seen to answer"));
+        report.add(Weight::Note, "classes", format!("{path}: no authentication class recognized"));
     }
     Ok(classes)
 }

@@ -32,7 +32,7 @@ pub(super) fn look(
             let credentials = plain.header("access-control-allow-credentials") == Some("true");
             let mark = if origin == ORIGIN && credentials { Weight::Warning } else { Weight::Note };
             let means = if mark == Weight::Warning {
-                "Every site may read what it answers to its users. forward_preflight = true on its routes, and mend that."
+                "Every site may read what it answers to its users. Set forward_preflight = true on its routes, and fix that."
             } else {
                 "forward_preflight = true on its routes, and leave [cors] empty."
             };

@@ -34,7 +34,7 @@ pub(super) fn look(
         report.add(
             Weight::Note,
             "echo",
-            "without --echo PATH (a view that answers with its request) what arrives is told from the server's name",
+            "without --echo PATH (a view that answers with its request) what arrives is inferred from the server's name",
         );
         by_name(known, report);
         let chunked = known.and_then(|known| match known.chunked {
@@ -65,7 +65,7 @@ fn by_name(known: Option<KnownServer>, report: &mut DoctorReport) {
         mark,
         "spelling",
         says,
-        "The gateway drops names with \"_\" and joins none. It matters to whoever gets past it.",
+        "The gateway drops names with \"_\" and joins none. It matters for requests that bypass it.",
     );
     match known.chunked {
         ServerCapability::Yes => {
@@ -88,7 +88,7 @@ fn by_name(known: Option<KnownServer>, report: &mut DoctorReport) {
         ServerCapability::No => report.tell(
             Weight::Note,
             "forwarded",
-            format!("{name} does not look at X-Forwarded-Proto"),
+            format!("{name} does not read X-Forwarded-Proto"),
             "Over TLS Django needs SECURE_PROXY_SSL_HEADER = (\"HTTP_X_FORWARDED_PROTO\", \"https\").",
         ),
         ServerCapability::Yes => report.add(Weight::Note, "forwarded", format!("{name} believes X-Forwarded-Proto from everybody")),
@@ -111,7 +111,7 @@ fn spellings(service: &ProbedService, path: &str, report: &mut DoctorReport) -> 
             Weight::Failure,
             "spelling",
             format!("{path} does not show {PLAIN}: it echoes no headers, or they do not arrive"),
-            "Nothing can be said about spellings.",
+            "So the spellings of headers cannot be checked.",
         );
         return Ok(());
     };
@@ -136,7 +136,7 @@ fn spellings(service: &ProbedService, path: &str, report: &mut DoctorReport) -> 
             Weight::Warning,
             "spelling",
             format!("the application takes {} for {PLAIN}", same.join(", ")),
-            "The gateway removes them all. Whoever gets past it can use any of them.",
+            "The gateway removes them all. A client that bypasses it can use any of them.",
         );
     }
     if !apart.is_empty() {

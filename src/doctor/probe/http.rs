@@ -70,7 +70,7 @@ impl ProbedService {
             .to_socket_addrs()
             .map_err(|error| usage(&error.to_string()))?
             .next()
-            .ok_or_else(|| usage("it leads nowhere"))?;
+            .ok_or_else(|| usage("it does not resolve"))?;
         Ok(Self { address, host: host.to_owned() })
     }
 
@@ -96,7 +96,7 @@ impl ProbedService {
             None => Err(written
                 .err()
                 .or(read.err())
-                .unwrap_or_else(|| io::Error::other("it answered no HTTP"))),
+                .unwrap_or_else(|| io::Error::other("its answer is not HTTP"))),
         }
     }
 }

@@ -53,7 +53,7 @@ pub(in crate::doctor) fn here(
                 Weight::Failure,
                 "directory",
                 why.clone(),
-                "Nobody of it can sign in until that is mended.",
+                "None of its users can sign in until that is fixed.",
             ),
         }
     }
@@ -66,7 +66,7 @@ pub(in crate::doctor) fn here(
                 Weight::Failure,
                 "issuer",
                 why.clone(),
-                "What the service has issued is not accepted until that is mended.",
+                "What the service has issued is not accepted until that is fixed.",
             ),
         }
     }
@@ -82,7 +82,7 @@ pub(in crate::doctor) fn here(
                 Weight::Failure,
                 "form",
                 format!("{form}: {why}"),
-                "Callers on its routes are refused (503) until that is mended.",
+                "Callers on its routes are refused (503) until that is fixed.",
             ),
         }
     }
@@ -126,9 +126,9 @@ pub(in crate::doctor) fn blacklist(config: &Config, report: &mut DoctorReport) {
             report.tell(
                 Weight::Note,
                 "issuer",
-                format!("{}: refresh tokens are taken over without a look at the blacklist", issuer.name),
+                format!("{}: refresh tokens are taken over without checking the blacklist", issuer.name),
                 "If rest_framework_simplejwt.token_blacklist is in INSTALLED_APPS, set blacklist = true: those that were signed \
-                 out would be good again.",
+                 out would be valid again.",
             );
         }
     }

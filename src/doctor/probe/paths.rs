@@ -50,7 +50,7 @@ pub(super) fn collisions(
         report.tell(
             Weight::Note,
             "paths",
-            format!("a path that nobody has is {nowhere}, not 404: there is a view for all paths"),
+            format!("an unknown path answers {nowhere}, not 404: there is a view for all paths"),
             "Collisions with the gateway's own paths cannot be seen from outside.",
         );
         return Ok(());

@@ -32,7 +32,7 @@ pub(super) fn remote_user(known: Option<KnownServer>, report: &mut DoctorReport)
         "- by Http-Remote-User: with ASGI and Django before 6.1, which reads that name instead.\n\
          - by a second field of the name: joined with a comma by most servers, as one name of a user.\n\
          - past the gateway: by the header itself, on any server.\n\
-         The gateway removes all of these from what clients send. Nothing removes them from who gets past it.",
+         The gateway removes all of these from what clients send. Nothing removes them from requests that bypass it.",
     );
     report.tell(
         Weight::Note,
@@ -62,7 +62,7 @@ pub(super) fn blocks(server: &str, seen: &SeenService, report: &mut DoctorReport
         report.propose(
             "# SIGNING_KEY, or SECRET_KEY, in a file of mode 0600.\n\
              [[issuer]]\nkind = \"simplejwt\"\nkey_file = \"secrets/django-secret-key\"\n\
-             # Refresh tokens that the service has given out are good at /refresh, and at aliases of it.\n\
+             # Refresh tokens that the service has given out are valid at /refresh, and at aliases of it.\n\
              adopt_refresh_tokens = true\n\
              # If rest_framework_simplejwt.token_blacklist is in INSTALLED_APPS: not those that were signed out.\n\
              #blacklist = true\n",
@@ -93,7 +93,7 @@ pub(super) fn blocks(server: &str, seen: &SeenService, report: &mut DoctorReport
     let session = classes.redirects || classes.session;
     if session {
         report.propose(
-            "# Who is signed in at the service stays so. engine is SESSION_ENGINE here as below.\n\
+            "# Users who are signed in at the service stay signed in. engine is SESSION_ENGINE here as below.\n\
              [[issuer]]\nkind = \"django-session\"\nkey_file = \"secrets/django-secret-key\"\n",
         );
         report.propose(

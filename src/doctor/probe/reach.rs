@@ -33,7 +33,7 @@ pub(super) fn clock(
     let off = now.abs_diff(theirs);
     let which = if theirs > now { "ahead of" } else { "behind" };
     if off <= 2 {
-        report.add(Weight::Fine, "clock", "as ours, to the second or two that Date tells");
+        report.add(Weight::Fine, "clock", "as ours, to the second or two that Date shows");
     } else if off <= TOLERATED {
         report.add(Weight::Note, "clock", format!("{off} s {which} ours"));
     } else {
@@ -41,7 +41,7 @@ pub(super) fn clock(
             if off > 60 { Weight::Failure } else { Weight::Warning },
             "clock",
             format!("{off} s {which} ours"),
-            "Tokens that one side makes are not yet, or no longer, good on the other: set the clocks by NTP.",
+            "Tokens that one side makes are not yet, or no longer, valid on the other: set the clocks by NTP.",
         );
     }
     Ok(())
@@ -106,8 +106,9 @@ pub(super) fn bypass(service: &ProbedService, report: &mut DoctorReport) {
         report.tell(
             Weight::Warning,
             "bypass",
-            format!("{given} is no loopback address: others may reach the service past the gateway"),
-            "A firewall, or a network of their own, must let nobody but the gateway connect. Who can is anybody: the headers of [identity] are believed.",
+            format!("{given} is no loopback address: others may reach the service without the gateway"),
+            "A firewall, or a network of their own, must let nobody but the gateway connect. Whoever can connect can pose as any \
+             user: the headers of [identity] are believed.",
         );
         return;
     }
@@ -128,7 +129,7 @@ pub(super) fn bypass(service: &ProbedService, report: &mut DoctorReport) {
         report.tell(
             Weight::Warning,
             "bypass",
-            format!("it answers at {} as well: who can connect there gets past the gateway", open.join(", ")),
+            format!("it answers at {} as well: whoever can connect there bypasses the gateway", open.join(", ")),
             "Have it listen on 127.0.0.1 (gunicorn --bind 127.0.0.1:PORT), or let a firewall close that port.",
         );
     }

@@ -113,9 +113,7 @@ pub(super) fn look(
     let known = SERVERS.into_iter().find(|known| lower.starts_with(known.sign));
     match known {
         Some(known) => report.add(Weight::Fine, "server", format!("{server} ({})", known.name)),
-        None => {
-            report.add(Weight::Note, "server", format!("{server}, of which nothing is known here"))
-        }
+        None => report.add(Weight::Note, "server", format!("{server}, an unknown server")),
     }
     if let Some(KnownServer { name: "gunicorn", .. }) = known {
         gunicorn(service, report);
@@ -142,7 +140,7 @@ fn nameless(service: &ProbedService, report: &mut DoctorReport) -> Option<KnownS
             "server",
             "no Server header, and it takes a blank before a header's colon: as uWSGI does",
         ),
-        None => report.add(Weight::Note, "server", "no Server header: what it is is not known"),
+        None => report.add(Weight::Note, "server", "no Server header: the server is unknown"),
     }
     known
 }
@@ -156,7 +154,7 @@ fn gunicorn(service: &ProbedService, report: &mut DoctorReport) {
             Weight::Warning,
             "server",
             "it takes folded header lines: an old gunicorn, which takes X_User_Id for X-User-Id too",
-            "The gateway drops such names. Whoever reaches the service past it can be anybody: update gunicorn.",
+            "The gateway drops such names. Whoever reaches the service without it can pose as any user: update gunicorn.",
         );
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn run(
                     Weight::Failure,
                     "check",
                     format!("line {}: {}: {}", problem.line, problem.key, problem.message),
-                    "The file needs a hand there before the gateway starts.",
+                    "Edit the file there before the gateway starts.",
                 );
             }
             None

@@ -87,7 +87,7 @@ pub(super) fn read(
     let output = answered(&mut command, trial).map_err(failed)?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
+        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no output");
         return Err(CommandFailure::Failed(format!(
             "{} failed: {last}\nIf it is not the project's Python, name that with --python",
             python.display()

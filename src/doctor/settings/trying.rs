@@ -51,7 +51,7 @@ pub(super) fn compare(
     let (same, at_gateway) = match &gateway {
         AtGateway::User(id) => (service.user == *id, format!("user {id}")),
         AtGateway::Nobody(why) => (service.user.is_empty(), format!("nobody ({why})")),
-        AtGateway::Asks => (true, "whom the service's own sign-in says".to_owned()),
+        AtGateway::Asks => (true, "the user that the service's own sign-in finds".to_owned()),
         AtGateway::Fails(why) => (false, why.clone()),
     };
     let says = format!("{name}: the service signs in {at_service}, the gateway {at_gateway}");

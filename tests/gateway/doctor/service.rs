@@ -169,7 +169,7 @@ fn what_is_wrong_with_a_service_is_told() {
         "behind ours",
         "fail scheme: it redirects to https:// for ever",
         "warn bypass: it answers at ",
-        "note paths: a path that nobody has is 301",
+        "note paths: an unknown path answers 301",
         "note cors: it answers CORS itself",
     ] {
         has(&found, words);

@@ -218,7 +218,7 @@ fn remote_user(facts: &ProjectFacts, report: &mut DoctorReport) -> Option<String
             Weight::Warning,
             "remote-user",
             format!("{} keeps a session when the header is missing", persistent.name),
-            "Who has that cookie stays signed in without the gateway. Use RemoteUserMiddleware.",
+            "Whoever has that cookie stays signed in without the gateway. Use RemoteUserMiddleware.",
         );
     }
     let Some(header) = meta.strip_prefix("HTTP_") else {
@@ -238,7 +238,7 @@ fn remote_user(facts: &ProjectFacts, report: &mut DoctorReport) -> Option<String
         Weight::Warning,
         "remote-user",
         format!("{name} believes whoever sends {header}"),
-        "Through the gateway nobody else can. Past it everybody can: let nothing but the gateway connect to the service.",
+        "Through the gateway no client can send it. Past it every client can: let nothing but the gateway connect to the service.",
     );
     Some(header)
 }

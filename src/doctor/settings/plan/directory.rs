@@ -172,7 +172,7 @@ impl Planner<'_> {
                     "PASSWORD_HASHERS has some that the gateway does not know: {}",
                     unknown.join(", ")
                 ),
-                "Users whose password is kept so cannot sign in at the gateway.",
+                "Users whose password is stored this way cannot sign in at the gateway.",
             );
         }
     }

@@ -228,8 +228,8 @@ impl Planner<'_> {
                 Weight::Warning,
                 "key",
                 why,
-                "Whoever guesses it is anybody, at the service today as at the gateway. Give the service a random key, \
-                 with the old one in SECRET_KEY_FALLBACKS.",
+                "Whoever guesses it can pose as any user, at the service today as at the gateway. Give the service a random \
+                 key, with the old one in SECRET_KEY_FALLBACKS.",
             );
         }
     }

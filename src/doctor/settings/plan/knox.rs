@@ -69,7 +69,7 @@ impl Planner<'_> {
         }
         self.toml.table("[[issuer]]");
         self.toml.string("kind", "knox", "knox.auth.TokenAuthentication");
-        self.toml.raw("version", &knox.version.to_string(), "how it keeps tokens");
+        self.toml.raw("version", &knox.version.to_string(), "how it stores tokens");
         self.toml.string("table", &knox.table, "the token model's");
         self.toml.list(
             "schemes",

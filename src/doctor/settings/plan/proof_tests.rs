@@ -40,7 +40,7 @@ fn one_obstacle_leaves_the_sign_in_to_the_service() {
             "/proof/hashes",
             json!({"shop_sha3": 7}),
             Weight::Note,
-            "7 passwords are kept as shop_sha3",
+            "7 passwords are stored as shop_sha3",
         ),
         ("/proof", Value::Null, Weight::Failure, "could not be asked"),
     ] {

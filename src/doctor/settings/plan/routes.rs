@@ -293,7 +293,7 @@ impl Planner<'_> {
                 Weight::Warning,
                 "strangers",
                 "no page could be asked for as a stranger",
-                "All that no class is known of asks for a sign-in.",
+                "Every view without a known class requires a sign-in.",
             );
         }
     }

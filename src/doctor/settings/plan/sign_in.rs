@@ -60,7 +60,7 @@ pub(super) fn follows(facts: &ProjectFacts, report: &mut DoctorReport) -> bool {
             Weight::Failure,
             "sign-in",
             "Django could not be asked how it signs people in",
-            "The service goes on doing it. What went wrong is told with \"could not be read\".",
+            "The service goes on doing it. The line with \"could not be read\" says what went wrong.",
         );
         return true;
     };
@@ -84,7 +84,7 @@ pub(super) fn follows(facts: &ProjectFacts, report: &mut DoctorReport) -> bool {
             Weight::Note,
             "sign-in",
             format!(
-                "hashers: {count} passwords are kept as {name}, which the gateway does not know"
+                "hashers: {count} passwords are stored as {name}, which the gateway does not know"
             ),
         );
     }
@@ -276,7 +276,7 @@ impl<'f> Planner<'f> {
                 Weight::Failure,
                 "factor",
                 format!("{} may hold second factors, and what its rows mean is not known", others.join(", ")),
-                "If they do, write [[directory.second_factor]] for that table; if not, this line can be left aside.",
+                "If they do, write [[directory.second_factor]] for that table; if not, ignore this line.",
             );
         }
     }
