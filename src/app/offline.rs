@@ -128,7 +128,7 @@ pub fn list_blocks(config: &Config) -> Result<Value, String> {
 /// # Errors
 /// If the input names no subject, or the store cannot be opened or written.
 pub fn block(config: &Config, asked: &Value) -> Result<Value, String> {
-    let new = block_of(asked, SystemClock.now()).ok_or("name whom to block, and for how long")?;
+    let new = block_of(asked, SystemClock.now()).ok_or("name what to block, and for how long")?;
     StateFolder::of(config).make()?;
     let _store_is_ours = claim(config)?;
     with_store(config, async |store| {
@@ -184,7 +184,7 @@ pub fn invite(config: &Config, user: &str) -> Result<Value, String> {
 fn with_factors(config: &Config, user: &str, resets: bool) -> Result<Value, String> {
     let user = user_key(user)?;
     if !config.second_factor.is_on() {
-        return Err("nobody is asked for a second factor: set second_factor.mode".into());
+        return Err("second factors are turned off: set second_factor.mode".into());
     }
     StateFolder::of(config).make()?;
     let _store_is_ours = claim(config)?;
@@ -300,6 +300,6 @@ fn user_key(text: &str) -> Result<UserKey, String> {
         Some((directory, id)) if !directory.is_empty() && !id.is_empty() => {
             Ok(UserKey::new(directory, id))
         }
-        _ => Err(format!("{text} is no user: write DIRECTORY/ID")),
+        _ => Err(format!("{text} is not a user: write DIRECTORY/ID")),
     }
 }

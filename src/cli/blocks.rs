@@ -115,7 +115,7 @@ impl BlockSubjectArgument {
     fn asked(self, config: &Config) -> Result<Value, CommandFailure> {
         let wrong = |text: &str| {
             CommandFailure::Usage(format!(
-                "doorwarden: {text:?} is no address or network: write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64"
+                "doorwarden: {text:?} is not an address or network: write 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64"
             ))
         };
         Ok(match (self.address, self.user, self.session) {

@@ -89,7 +89,7 @@ impl SessionManager {
         let sessions = match self.store.list(None, now).await {
             Ok(sessions) => sessions,
             Err(error) => {
-                tracing::warn!(%error, "the users of live sessions could not be looked up again");
+                tracing::warn!(%error, "the users of live sessions could not be rechecked");
                 return;
             }
         };

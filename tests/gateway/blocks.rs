@@ -223,7 +223,7 @@ fn the_operators_api_takes_one_subject_and_an_end() {
     assert_eq!(gateway.operator("DELETE", "/blocks").send().status, 405);
     for (arguments, says) in [
         (&["block", "add"][..], "ADDRESS"),
-        (&["block", "add", "somewhere"], "no address or network"),
+        (&["block", "add", "somewhere"], "not an address or network"),
         (&["block", "add", "1.1.1.1", "--for", "soon"], "90s, 30m"),
         (&["block", "add", "1.1.1.1", "--for", "367d"], "366d"),
         (&["block", "add", "1.1.1.1", "--user", "kim"], "--user"),

@@ -234,7 +234,7 @@ fn a_token_alone_is_told_apart() {
         (&second, "good", "refresh", "a refresh token, unspent"),
         (&first, "refuse", "refresh", "spent at"),
         (&cookie, "good", "cookie", "the session cookie of file/kim"),
-        (&"a.b.c".to_owned(), "refuse", "decision", "nobody takes it"),
+        (&"a.b.c".to_owned(), "refuse", "decision", "no issuer accepts it"),
     ] {
         let explained = of(token);
         assert_eq!(explained["decision"], decision, "{explained:#}");

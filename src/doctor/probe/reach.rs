@@ -107,8 +107,8 @@ pub(super) fn bypass(service: &ProbedService, report: &mut DoctorReport) {
             Weight::Warning,
             "bypass",
             format!("{given} is no loopback address: others may reach the service without the gateway"),
-            "A firewall, or a network of their own, must let nobody but the gateway connect. Whoever can connect can pose as any \
-             user: the headers of [identity] are believed.",
+            "A firewall, or a network of their own, must let nobody but the gateway connect. Whoever can connect can pose as \
+             any user: the headers of [identity] are believed.",
         );
         return;
     }

@@ -57,7 +57,7 @@ pub(super) async fn tell(
         let foreign = arrival.headers.contains_key(AUTHORIZATION)
             && !issuers.reads_authorization(&arrival.headers, looks_at);
         let text = if foreign && passes {
-            "none that is read here; what Authorization holds is not ours"
+            "none that is accepted here; Authorization holds a credential of another kind"
         } else {
             "none"
         };
@@ -102,7 +102,7 @@ pub(super) async fn describe(issuers: &Issuers, credential: &Credential, at: Tim
             let last_used = stored.as_ref().unwrap_or(session).last_used();
             if let Some(grant) = &session.grant {
                 return format!(
-                    "the personal access token {:?} ({}) of {} ({}), for {}, by {}, last used {}, good until {}",
+                    "the personal access token {:?} ({}) of {} ({}), for {}, by {}, last used {}, valid until {}",
                     grant.name,
                     session.id,
                     identity.key,
@@ -133,7 +133,7 @@ pub(super) async fn describe(issuers: &Issuers, credential: &Credential, at: Tim
             let session =
                 session.map_or_else(String::new, |session| format!(", session {}", session.id));
             format!(
-                "issued by {} to {} ({}), good until {}{session}",
+                "issued by {} to {} ({}), valid until {}{session}",
                 issued.issuer(),
                 identity.key,
                 identity.name,
@@ -175,8 +175,7 @@ fn named(proof: Proof) -> String {
 /// Returns the reason of a refusal, with more than a client is told.
 pub(super) fn why(refusal: Refusal) -> String {
     match refusal {
-        Refusal::SessionEnded => "no session lives to which it belongs: it has ended (the audit \
-            trail says when), timed out, or never was"
+        Refusal::SessionEnded => "its session has ended (the audit trail says when), timed out, or never existed"
             .into(),
         other => format!("{} ({})", other.detail(), other.code()),
     }

@@ -88,7 +88,7 @@ impl Explainer {
             story.step(
                 "head",
                 StoryMark::No,
-                "the HTTP parser gives up: a bare 400 and no log line",
+                "the HTTP parser refuses it: a bare 400 and no log line",
             );
             story.member("status", json!(400));
             return story.end(StoryEnd::Refuse);
@@ -131,7 +131,7 @@ impl Explainer {
                     && arrival.preflight().is_some()
                     && permit.caller().known().is_none();
                 if is_preflight {
-                    let text = "a CORS preflight is forwarded without asking who is calling";
+                    let text = "a CORS preflight is forwarded without authentication";
                     story.step("credential", StoryMark::Note, text);
                 } else {
                     let found = credential::tell(
@@ -235,7 +235,7 @@ fn tell_head(story: &mut Story, arrival: &Arrival) {
             client.ip(),
             client.peer()
         ),
-        (true, false) => format!("{}, a trusted proxy that names nobody", client.ip()),
+        (true, false) => format!("{}, a trusted proxy that names no client", client.ip()),
         (false, true) => {
             format!("{}; X-Forwarded-For is not believed from there", client.ip())
         }
@@ -313,7 +313,7 @@ async fn refuse(
     };
     if refusal == Refusal::BadTarget {
         let why =
-            "the route does not tolerate what can be read in two ways (route.allow_ambiguous_path)";
+            "the route does not allow ambiguous paths (route.allow_ambiguous_path)";
         return story.refused("route", refusal, why);
     }
     let personal = gate::personal_use(route, &arrival.method);
@@ -383,7 +383,7 @@ fn tell_permitted(story: &mut Story, arrival: &Arrival, permit: &Permit, found: 
             format!("{}: nobody is signed in, and need not be", access(route))
         }
         Caller::Anonymous(Anonymous::Ignored(refusal)) => format!(
-            "{}: what was presented does not count ({}); the service sees nobody",
+            "{}: the credential is not valid ({}), so the service sees an anonymous caller",
             access(route),
             refusal.code()
         ),

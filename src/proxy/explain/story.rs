@@ -88,7 +88,7 @@ impl Story {
     /// Ends the explanation with a refusal in this step.
     pub(super) fn refused(mut self, step: &'static str, refusal: Refusal, why: &str) -> Value {
         if refusal == Refusal::Busy {
-            let text = "a name and a password would be checked; no password is checked to explain";
+            let text = "a name and a password would be checked; explain checks no password";
             self.step(step, StoryMark::Note, text);
             return self.end(StoryEnd::Undecided);
         }

@@ -73,7 +73,7 @@ pub(super) async fn explain(issuers: &Issuers, token: &Secret, at: Timestamp) ->
     if good {
         return story.end(StoryEnd::Good);
     }
-    story.refused("decision", worst, &format!("nobody takes it ({})", worst.code()))
+    story.refused("decision", worst, &format!("no issuer accepts it ({})", worst.code()))
 }
 
 async fn personal(mut story: Story, issuers: &Issuers, text: &str, at: Timestamp) -> Value {
@@ -93,7 +93,7 @@ async fn personal(mut story: Story, issuers: &Issuers, text: &str, at: Timestamp
                 true => "it is no personal access token: its form or its checksum is wrong".into(),
                 false => match refusal {
                     Refusal::TokenNotValid => {
-                        "there is no such personal access token: it never was, has expired, or has ended".into()
+                        "there is no such personal access token: it never existed, has expired, or has ended".into()
                     }
                     other => why(other),
                 },
@@ -122,8 +122,7 @@ async fn ours(mut story: Story, issuers: &Issuers, text: &str, at: Timestamp) ->
             }
             Ok(RefreshLook::Spent(_, spent_at)) => {
                 let why = format!(
-                    "a refresh token that was spent at {spent_at}; presented again after the \
-                     grace it ends its session"
+                    "a refresh token that was spent at {spent_at}; presented again after the grace period, it ends its session"
                 );
                 story.refused("refresh", Refusal::TokenBlacklisted, &why)
             }

@@ -87,7 +87,7 @@ impl ServerDatabase {
     pub(super) async fn change(&self, statement: Statement) -> Result<u64, String> {
         match self.on_some_connection(&DatabaseWork::Change(statement)).await {
             Ok(DatabaseAnswer::Changed(rows)) => Ok(rows),
-            Ok(DatabaseAnswer::Rows(_)) => Err("it asked something instead".into()),
+            Ok(DatabaseAnswer::Rows(_)) => Err("it returned rows instead".into()),
             Err(trouble) => Err(format!("{}: {trouble}", self.place())),
         }
     }
@@ -190,7 +190,7 @@ impl ServerDatabase {
             Ok(Secret::new(text.trim_end_matches(['\n', '\r'])))
         })
         .await
-        .unwrap_or_else(|_| Err("reading the password broke off".into()))
+        .unwrap_or_else(|_| Err("reading the password was interrupted".into()))
         .map_err(ServerTrouble::Shape)
     }
 

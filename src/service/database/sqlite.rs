@@ -114,7 +114,7 @@ impl Sqlite {
         let inner = Arc::clone(&self.inner);
         tokio::task::spawn_blocking(move || inner.with_connection(work))
             .await
-            .map_err(|_| "the work broke off")?
+            .map_err(|_| "the work was interrupted")?
     }
 }
 

@@ -211,7 +211,7 @@ impl KeySet {
             }
             let (bytes, _) = private_file::read(&file)?;
             let jwk: Jwk = serde_json::from_slice(&bytes)
-                .map_err(|_| unusable(&file)("it is no key that was retired here".into()))?;
+                .map_err(|_| unusable(&file)("it is not a key that was retired here".into()))?;
             let key = PublishedKey::from_jwk(jwk).map_err(unusable(&file))?;
             if key.kid != kid {
                 return Err(unusable(&file)("its name does not belong to its content".into()));

@@ -238,7 +238,7 @@ fn remote_user(facts: &ProjectFacts, report: &mut DoctorReport) -> Option<String
         Weight::Warning,
         "remote-user",
         format!("{name} believes whoever sends {header}"),
-        "Through the gateway no client can send it. Past it every client can: let nothing but the gateway connect to the service.",
+        "Clients cannot send it through the gateway, only past it: let nothing but the gateway connect to the service.",
     );
     Some(header)
 }
