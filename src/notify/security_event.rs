@@ -66,8 +66,8 @@ impl SecurityEvents {
     ) -> Result<Self, String> {
         let authorization = |token: &Secret| {
             let value = format!("Bearer {}", token.expose().trim());
-            let mut value =
-                HeaderValue::try_from(value).map_err(|_| "the token is not a valid header value")?;
+            let mut value = HeaderValue::try_from(value)
+                .map_err(|_| "the token is not a valid header value")?;
             value.set_sensitive(true);
             Ok::<_, &str>(value)
         };

@@ -309,7 +309,9 @@ pub(super) async fn until_its_session_ends<T>(served: impl Future<Output = T>) -
                             return Poll::Ready(Err("its route's time limit was reached"));
                         }
                         Poll::Ready(Interruption::SessionEnded) => {
-                            return Poll::Ready(Err("its session ended, or its caller was blocked"));
+                            return Poll::Ready(Err(
+                                "its session ended, or its caller was blocked",
+                            ));
                         }
                     }
                 }

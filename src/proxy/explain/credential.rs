@@ -175,8 +175,9 @@ fn named(proof: Proof) -> String {
 /// Returns the reason of a refusal, with more than a client is told.
 pub(super) fn why(refusal: Refusal) -> String {
     match refusal {
-        Refusal::SessionEnded => "its session has ended (the audit trail says when), timed out, or never existed"
-            .into(),
+        Refusal::SessionEnded => {
+            "its session has ended (the audit trail says when), timed out, or never existed".into()
+        }
         other => format!("{} ({})", other.detail(), other.code()),
     }
 }

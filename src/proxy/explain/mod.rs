@@ -312,8 +312,7 @@ async fn refuse(
         return story.refused("route", refusal, &why);
     };
     if refusal == Refusal::BadTarget {
-        let why =
-            "the route does not allow ambiguous paths (route.allow_ambiguous_path)";
+        let why = "the route does not allow ambiguous paths (route.allow_ambiguous_path)";
         return story.refused("route", refusal, why);
     }
     let personal = gate::personal_use(route, &arrival.method);

@@ -32,10 +32,8 @@ impl PersonalTokenMetrics {
                 "Personal access tokens that were refused.",
                 "reason",
             )?,
-            active: families.gauge(
-                "doorwarden_personal_tokens_active",
-                "Valid personal access tokens.",
-            )?,
+            active: families
+                .gauge("doorwarden_personal_tokens_active", "Valid personal access tokens.")?,
         })
     }
 

@@ -180,8 +180,7 @@ fn what_comes_to_nothing_is_counted() {
     let lines: Vec<serde_json::Value> =
         gateway.log().iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
     assert!(lines.iter().all(|line| line["level"] != "ERROR"), "{lines:?}");
-    let told =
-        lines.iter().filter(|line| line["message"] == "a connection failed").count();
+    let told = lines.iter().filter(|line| line["message"] == "a connection failed").count();
     assert_eq!(told, 11);
     assert_eq!(Response::read(&mut served(&gateway), false).status, 200);
 }
