@@ -1,4 +1,4 @@
-//! Header fields from lines of `name: value`; what is no field is left out.
+//! Parses header fields from lines of `name: value`, and leaves out lines that are no field.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

@@ -1,7 +1,7 @@
-//! The decision about one request, with the credential remembered (warm) and seen for the first time (cold).
+//! Measures the decision about one request, with a credential that is cached (warm) and one that is new (cold).
 //!
-//! A decision that needs no I/O is ready when it is first polled, and these have to be: each is polled once, without a
-//! runtime whose cost would be measured too.
+//! A decision that needs no I/O is ready at its first poll, and these must be: each is polled once, without a runtime,
+//! whose cost would be measured too.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_795_000_000);
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
 const PASSWORD: &str = "correct horse battery";
 
-/// As many routes as a small site has, so that finding one is part of it.
+/// As many routes as a small site has, so that the search for a route is measured as well.
 const CONFIG: &str = r#"
 [listen]
 http = ["127.0.0.1:0"]
@@ -106,14 +106,14 @@ path = "/"
 upstream = "app"
 "#;
 
-/// Everything that a decision needs, and somebody who is signed in.
+/// Everything that a decision needs, and a user who is signed in.
 struct Scene {
     issuers: Arc<Issuers>,
     gate: Gate,
     signed_in: SignedIn,
 }
 
-/// The gate.
+/// Measures the gate.
 pub(crate) fn decision(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let scene = Scene::new(folder.path());
@@ -215,12 +215,12 @@ impl Scene {
 
     fn decide(&self, arrival: &Arrival) -> Decision {
         let decision = self.gate.decide(arrival).now_or_never().expect("it needs no I/O");
-        // As at a request's end.
+        // The proxy empties the list at the end of a request, too.
         arrival.events.take();
         decision
     }
 
-    /// A token that nobody has checked yet.
+    /// Returns a token that the gate has not verified yet.
     fn another_access_token(&self) -> Secret {
         let refresh = self.signed_in.tokens.as_ref().unwrap().refresh.as_ref().unwrap();
         let events = Events::default();
@@ -238,7 +238,7 @@ fn arrival(target: &str, credential: Option<(HeaderName, &str)>) -> Arrival {
         headers.insert(name, HeaderValue::from_str(value).unwrap());
     }
     Arrival {
-        // A second later: the session is in use, and not new.
+        // A second after the sign-in: the session is in use, and not new.
         at: NOW.plus(Duration::from_secs(1)),
         request_id: Arc::from("7f3a9c0d51e2b684-00000042"),
         method: Method::GET,
@@ -253,7 +253,7 @@ fn arrival(target: &str, credential: Option<(HeaderName, &str)>) -> Arrival {
     }
 }
 
-/// A directory of one.
+/// A directory with one user.
 struct Kim(Account);
 
 impl Kim {

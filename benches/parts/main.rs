@@ -1,7 +1,7 @@
-//! What the pure parts of one request's way cost, by the clock.
+//! Measures the time that the pure parts of handling one request take.
 //!
-//! The order is that in which a request meets them. Measuring times are short: `make bench` is meant to be run often, and
-//! what is looked for are factors and allocations, not percents. Percents are what `benches/whole` is for.
+//! The order is that in which a request meets them. Measuring times are short: `make bench` is meant to be run often, to
+//! find factors and allocations. Use `benches/whole` for differences of a few percent.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 
-/// As in `src/main.rs`.
+/// The same allocator as in `src/main.rs`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,11 +1,11 @@
-//! One request as a browser's script sends it.
+//! Provides one request as a script in a browser sends it.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The name of the session cookie.
 pub(crate) const COOKIE: &str = "__Host-doorwarden";
 
-/// The target, with an escape that has to be looked at.
+/// The request target, with a percent-encoded character, which must be decoded.
 pub(crate) const TARGET: &str = "/api/v1/articles/caf%C3%A9/comments?page=2&sort=newest";
 
 const FIELDS: [(&str, &str); 11] = [
@@ -25,13 +25,13 @@ const FIELDS: [(&str, &str); 11] = [
     ("sec-fetch-site", "same-origin"),
 ];
 
-/// The header fields.
+/// Returns the header fields.
 pub(crate) fn headers() -> HeaderMap {
     let field = |(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
     FIELDS.into_iter().map(field).collect()
 }
 
-/// The bytes of the head.
+/// Returns the bytes of the head.
 pub(crate) fn head() -> Vec<u8> {
     let fields: String =
         FIELDS.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();

@@ -1,4 +1,4 @@
-//! Reading and editing a request's head.
+//! Measures parsing and editing of a request's head.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,7 +20,7 @@ use crate::request;
 /// The identity headers of the default configuration.
 const IDENTITY: [&str; 4] = ["x-user-id", "x-user-name", "x-user-groups", "x-session-id"];
 
-/// The bytes of a head.
+/// Measures the check of the bytes of a head.
 pub(crate) fn framing(criterion: &mut Criterion) {
     let head = request::head();
     let limits = HeadLimits { head_bytes: 32 * 1024, headers: 100, target_bytes: 8 * 1024 };
@@ -31,7 +31,7 @@ pub(crate) fn framing(criterion: &mut Criterion) {
     });
 }
 
-/// The canonical path.
+/// Measures the canonical form of the path.
 pub(crate) fn target(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("target");
     for (name, target) in [("plain", "/api/v1/articles/42/"), ("escapes, query", request::TARGET)] {
@@ -45,7 +45,7 @@ pub(crate) fn target(criterion: &mut Criterion) {
     });
 }
 
-/// The session cookie among others.
+/// Measures reading the session cookie from among others.
 pub(crate) fn cookie(criterion: &mut Criterion) {
     let headers = request::headers();
     criterion.bench_function("cookie read", |bencher| {
@@ -56,7 +56,7 @@ pub(crate) fn cookie(criterion: &mut Criterion) {
     });
 }
 
-/// What is taken out of a request and put into it on the way to the upstream.
+/// Measures removing and adding header fields on the way to the upstream.
 pub(crate) fn headers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("headers");
     let clean = request::headers();

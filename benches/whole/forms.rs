@@ -1,9 +1,10 @@
-//! Each identity form, each issuer and shadow mode, beside a plain request: the same gateway, a session cookie, and the
-//! headers of `[identity]` alone.
+//! Measures each identity form, each issuer and shadow mode beside a plain request: the same gateway, a session cookie, and
+//! only the headers of `[identity]`.
 //!
-//! Before a line is measured, the upstream says once what it got, so that each line is what it says. It says it again
-//! while the service's database is locked: a request that asked the service for anything would be refused, so what is
-//! measured is the steady state, in which a credential is remembered and what is sent on was made before.
+//! Before a line is measured, the upstream reports once what it received, so that each line is known to measure what it
+//! claims. The upstream reports it again while the service's database is locked. A request that needed the database would
+//! be refused then, so what is measured is the steady state: credentials are cached, and so is the identity that is
+//! forwarded.
 
 use std::net::SocketAddr;
 
@@ -12,7 +13,7 @@ use super::process::Process;
 use super::service::{self, Form, Issued, Service};
 use super::{Extent, load, pairs, report};
 
-/// Prints a line for each.
+/// Prints a line for each form, issuer and mode.
 pub(crate) fn compare(extent: Extent, upstream: SocketAddr, threads: usize) {
     let (gateway, service) = Gateway::start_with_forms(upstream, threads);
     let scene = Scene { process: gateway.process(), service, extent };
@@ -30,7 +31,7 @@ pub(crate) fn compare(extent: Extent, upstream: SocketAddr, threads: usize) {
         let gets = ["x-user-id: 2\r\n", "x-user-name: kim\r\n"];
         scene.line(&format!("issuer {issuer}"), kim, ("app", credential), &gets);
     }
-    // Nothing is added there, but ours is taken out all the same.
+    // In shadow mode nothing is added, but the gateway's own cookie is removed all the same.
     scene.line("shadowed route", kim, ("shadowed", kim), &["cookie: theme=dark\r\n"]);
 }
 
@@ -41,7 +42,7 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// A plain request of this caller, beside one of this credential's on the route.
+    /// Compares a plain request of the caller with a request with the credential on the route.
     fn line(
         &self,
         name: &str,

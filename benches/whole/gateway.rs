@@ -1,4 +1,4 @@
-//! The gateway as a user of it would run it: configured by a file, one user, who has signed in.
+//! Runs the gateway as its operators do: configured by a file, with one user, who has signed in.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -15,29 +15,29 @@ use super::process::Process;
 use super::service::{self, Service};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_doorwarden");
-/// Of every user.
+/// The password of every user.
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
-/// Whether there is a line for each request.
+/// Whether the gateway writes a line for each request.
 #[derive(Clone, Copy)]
 pub(crate) enum AccessLog {
-    /// No.
+    /// There is no access log.
     Off,
-    /// Yes, as JSON, to a file.
+    /// The access log is JSON, in a file.
     On,
 }
 
-/// The directory of [`add_user`].
+/// The settings of the directory that [`add_user`] fills.
 pub(crate) const USERS: &str = "\n[[directory]]\nkind = \"file\"\npath = \"users.toml\"\n";
 
-/// For `[listen]`: a port for TLS, with the certificate that lies in the gateway's folder.
+/// Settings for `[listen]`: a TLS port, with the certificate in the gateway's folder.
 pub(crate) const TLS: &str = r#"
 https = ["127.0.0.1:0"]
 certificate_file = "certificate.pem"
 private_key_file = "certificate-key.pem"
 "#;
 
-/// How it runs.
+/// How the gateway runs.
 #[derive(Clone, Copy)]
 enum Run {
     Plainly,
@@ -53,14 +53,14 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Starts it and signs the user in.
+    /// Starts a gateway and signs the user in.
     pub(crate) fn start(upstream: SocketAddr, threads: usize, access_log: AccessLog) -> Self {
         let folder = tempfile::tempdir().unwrap();
         add_user(folder.path());
         Self::launch(folder, config(upstream, threads, access_log, "") + USERS, Run::Plainly)
     }
 
-    /// One worker thread, under callgrind, with these settings more: of `[listen]`, and at the end.
+    /// Starts a gateway with one worker thread under callgrind; the given settings go into `[listen]` and to the end.
     pub(crate) fn start_counted(
         upstream: SocketAddr,
         folder: TempDir,
@@ -71,7 +71,7 @@ impl Gateway {
         Self::launch(folder, config(upstream, 1, access_log, listen) + more, Run::Counted)
     }
 
-    /// The same without an access log, with the users, issuers and forms of a Django service.
+    /// Starts a gateway without an access log, with the users, issuers and forms of a Django service.
     pub(crate) fn start_with_forms(upstream: SocketAddr, threads: usize) -> (Self, Service) {
         let folder = tempfile::tempdir().unwrap();
         let service = Service::make(folder.path());
@@ -79,13 +79,13 @@ impl Gateway {
         (Self::launch(folder, config, Run::Plainly), service)
     }
 
-    /// With a Django service's directory, and its SimpleJWT tokens as credentials.
+    /// Starts a gateway with a Django service's directory, which accepts the service's SimpleJWT tokens.
     pub(crate) fn start_with_issuer(upstream: SocketAddr, folder: TempDir, threads: usize) -> Self {
         let config = config(upstream, threads, AccessLog::Off, "") + service::SIMPLEJWT;
         Self::launch(folder, config, Run::Plainly)
     }
 
-    /// Plainly, with these settings more.
+    /// Starts a gateway without callgrind, with these additional settings.
     pub(crate) fn start_with(
         upstream: SocketAddr,
         folder: TempDir,
@@ -96,18 +96,18 @@ impl Gateway {
         Self::launch(folder, config(upstream, threads, access_log, "") + more, Run::Plainly)
     }
 
-    /// Plainly, with the directory of [`add_user`]. Its store stays.
+    /// Starts a gateway without callgrind, with the directory of [`add_user`]. Its store stays.
     pub(crate) fn start_with_users(upstream: SocketAddr, folder: TempDir) -> Self {
         Self::launch(folder, config(upstream, 1, AccessLog::Off, "") + USERS, Run::Plainly)
     }
 
-    /// Ends it; what it kept is there.
+    /// Stops the gateway and returns its folder with the store.
     pub(crate) fn into_folder(self) -> TempDir {
         fs::remove_file(self.folder.path().join("gateway.toml")).unwrap();
         self.folder
     }
 
-    /// Its process, and the folder that it needs.
+    /// Returns the process, and the folder that it needs.
     pub(crate) fn into_parts(self) -> (Process, TempDir) {
         (self.process, self.folder)
     }
@@ -133,37 +133,37 @@ impl Gateway {
         Self { process, bearer, cookie, folder }
     }
 
-    /// Where its configuration and its logs are.
+    /// Returns the folder of the configuration and the logs.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Where it listens for TLS.
+    /// Returns the address of the TLS listener.
     pub(crate) fn https(&self) -> SocketAddr {
         listening(&self.folder.path().join("log"), "https").unwrap()
     }
 
-    /// The process to measure.
+    /// Returns the process to measure.
     pub(crate) const fn process(&self) -> &Process {
         &self.process
     }
 
-    /// A header field with the user's access token.
+    /// Returns a header field with the user's access token.
     pub(crate) fn bearer(&self) -> (&str, &str) {
         ("Authorization", &self.bearer)
     }
 
-    /// A header field with the user's session cookie.
+    /// Returns a header field with the user's session cookie.
     pub(crate) fn cookie(&self) -> (&str, &str) {
         ("Cookie", &self.cookie)
     }
 
-    /// Signs the user in once more; the refresh token.
+    /// Signs the user in once more, and returns the refresh token.
     pub(crate) fn refresh_token(&self) -> String {
         sign_in(self.process.address(), "kim").2
     }
 
-    /// Signs somebody else in, and gives the value of `Cookie`: a session cookie, and one that is none of ours.
+    /// Signs another user in, and returns a `Cookie` value with the session cookie and a cookie of the application.
     pub(crate) fn cookie_of(&self, username: &str) -> String {
         let (_, cookie, _) = sign_in(self.process.address(), username);
         format!("{cookie}; theme=dark")
@@ -220,7 +220,7 @@ pub(crate) fn add_user(folder: &Path) {
     assert!(child.wait().unwrap().success(), "the user could not be added");
 }
 
-/// The address in the log line that says that it listens.
+/// Returns the address of this scheme from the log line that reports the listener.
 fn listening(log: &Path, scheme: &str) -> Option<SocketAddr> {
     fs::read_to_string(log).unwrap().lines().find_map(|line| {
         let line: Value = serde_json::from_str(line).ok()?;
@@ -229,7 +229,7 @@ fn listening(log: &Path, scheme: &str) -> Option<SocketAddr> {
     })
 }
 
-/// The values of `Authorization` and `Cookie`, and the refresh token.
+/// Returns the values of `Authorization` and `Cookie`, and the refresh token.
 fn sign_in(address: SocketAddr, username: &str) -> (String, String, String) {
     let body = serde_json::json!({"username": username, "password": PASSWORD}).to_string();
     let mut stream = TcpStream::connect(address).unwrap();

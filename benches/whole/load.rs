@@ -1,11 +1,11 @@
-//! The load: a fixed number of requests over connections that are kept, each waiting for its whole answer.
+//! Generates the load: a fixed number of requests over kept connections, each of which waits for the whole answer.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-/// What is asked, in turn, and the status that each answer has.
+/// The requests, which are sent in turn, and the expected status of each answer.
 pub(crate) struct Load {
     pub(crate) requests: Vec<Vec<u8>>,
     pub(crate) status: u16,
@@ -17,25 +17,25 @@ pub(crate) struct Connections(Vec<Connection>);
 struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// How many requests it has sent.
+    /// The number of requests that the connection has sent.
     sent: usize,
 }
 
 impl Load {
-    /// One request, again and again, and answers with 200.
+    /// Creates a load of one repeated request, which is answered with 200.
     pub(crate) fn one(request: Vec<u8>) -> Self {
         Self { requests: vec![request], status: 200 }
     }
 }
 
-/// A request as a front end's script sends it, with the fields that browsers add.
+/// Returns a request as a front end's script sends it, with the fields that browsers add.
 pub(crate) fn request(path: &str, credential: Option<(&str, &str)>) -> Vec<u8> {
     let credential =
         credential.map_or_else(String::new, |(name, value)| format!("{name}: {value}\r\n"));
     head("GET", path, &credential, "").into_bytes()
 }
 
-/// The same as a POST with a body of this length.
+/// Returns the same request as a POST with a body of this length.
 pub(crate) fn post(path: &str, (name, value): (&str, &str), length: usize) -> Vec<u8> {
     let more = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
     let mut request = head("POST", path, &format!("{name}: {value}\r\n"), &more).into_bytes();
@@ -43,7 +43,7 @@ pub(crate) fn post(path: &str, (name, value): (&str, &str), length: usize) -> Ve
     request
 }
 
-/// A POST of JSON to the gateway itself.
+/// Returns a POST of JSON to the gateway itself.
 pub(crate) fn post_json(path: &str, body: &str) -> Vec<u8> {
     let more = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
     (head("POST", path, "", &more) + body).into_bytes()
@@ -64,25 +64,25 @@ fn head(method: &str, path: &str, credential: &str, more: &str) -> String {
 }
 
 impl Connections {
-    /// Opens so many.
+    /// Opens `count` connections.
     pub(crate) fn open(address: SocketAddr, count: usize) -> Self {
         Self((0..count).map(|_| Connection::open(address)).collect())
     }
 
-    /// Sends the first request on each, one after another, and reads the answers.
+    /// Sends the first request on each connection, one after another, and reads the answers.
     pub(crate) fn drive_here(&mut self, load: &Load) {
         for connection in &mut self.0 {
             connection.ask(&load.requests[0], load.status);
         }
     }
 
-    /// Sends it on the first one, and gives status and body of the answer, whatever they are.
+    /// Sends the request on the first connection, and returns status and body of the answer, whatever they are.
     pub(crate) fn ask_here(&mut self, request: &[u8]) -> (u16, Vec<u8>) {
         let (status, body) = self.0[0].exchange(request);
         (status, body.to_vec())
     }
 
-    /// Sends so many requests on each, all at once, and reads the answers.
+    /// Sends `each` requests on each connection, on all connections at once, and reads the answers.
     pub(crate) fn drive(&mut self, load: &Load, each: usize) {
         thread::scope(|scope| {
             for connection in &mut self.0 {
@@ -106,14 +106,14 @@ impl Connection {
         Self { stream, buffer: vec![0; 128 * 1024], sent: 0 }
     }
 
-    /// The body of the answer, which has this status.
+    /// Returns the body of the answer, which must have this status.
     fn ask(&mut self, request: &[u8], status: u16) -> &[u8] {
         let (answered, body) = self.exchange(request);
         assert_eq!(answered, status, "{}", String::from_utf8_lossy(body));
         body
     }
 
-    /// Status and body of the answer.
+    /// Returns the answer's status and body.
     fn exchange(&mut self, request: &[u8]) -> (u16, &[u8]) {
         self.stream.write_all(request).unwrap();
         let mut filled = 0;
@@ -136,7 +136,7 @@ impl Connection {
         (status, &self.buffer[head_end..end])
     }
 
-    /// Reads on after what is there already.
+    /// Reads more bytes into the buffer after the first `filled` ones.
     fn read(&mut self, filled: usize) -> usize {
         let length = self.stream.read(&mut self.buffer[filled..]).unwrap();
         assert_ne!(length, 0, "the connection was closed");
@@ -144,12 +144,12 @@ impl Connection {
     }
 }
 
-/// Sends one request on a connection of its own; the body of the answer.
+/// Sends one request on a new connection, and returns the body of the answer.
 pub(crate) fn fetch(address: SocketAddr, request: &[u8]) -> String {
     String::from_utf8(Connection::open(address).ask(request, 200).to_vec()).unwrap()
 }
 
-/// By the head of a message.
+/// Returns the `Content-Length` of a message's head.
 pub(crate) fn content_length(head: &str) -> Option<usize> {
     head.split("\r\n").find_map(|line| {
         let (name, value) = line.split_once(':')?;

@@ -1,23 +1,23 @@
-//! What the gateway costs: CPU time of a proxied request, beside a bare Pingora pass-through in the same run.
+//! Measures the cost of the gateway: CPU time of a proxied request, beside a bare Pingora pass-through in the same run.
 //!
-//! CPU time and not throughput or latency, because on a machine that also runs the load and the upstream those measure
-//! mostly the neighbours. One run starts these processes:
+//! It measures CPU time and neither throughput nor latency: on a machine that also runs the load and the upstream, those
+//! two depend mostly on the other processes. One run starts these processes:
 //!
-//! | process | is |
+//! | process | description |
 //! |---|---|
 //! | upstream | this program as [`upstream`]: fixed answers, one thread for each connection |
 //! | bare | this program as [`pass_through`]: the framework with nothing of ours |
-//! | control | a second one of these; what its ratio is off from 1 is what all ratios may be off |
+//! | control | a second bare pass-through: how far its ratio is from 1 is how far off every ratio may be |
 //! | gateway | the `doorwarden` binary of the same build profile: without an access log, with it, and with [`forms`] |
-//! | load | this process: [`load`] over connections that are kept |
+//! | load | this process: [`load`] over kept connections |
 //!
-//! Both proxies have the same allocator, as many worker threads, and get the same bytes. Rounds alternate between them and
-//! take turns in going first, so that a change of the machine's mood meets both; each ratio is that of two neighbouring
-//! rounds. No time is asserted: a number that fails a build on a busy machine teaches people to ignore it. What is
-//! asserted is that every request was answered with 200 and a whole body, and in [`forms`] what the upstream got.
+//! Both proxies have the same allocator and the same number of worker threads, and get the same bytes. Their rounds
+//! alternate, and they take turns in going first, so that changes in the machine's load affect both. Each ratio is that of
+//! two consecutive rounds. No time is asserted, because people learn to ignore a check that fails on a busy machine.
+//! Asserted are a 200 and a whole body for every request, and in [`forms`] also what the upstream received.
 //!
-//! `count` counts instructions instead: see [`count`]. `peers` measures other gateways beside this one: see [`peers`]. `memory`
-//! and `strain` are those parts alone: see [`memory`] and [`strain`].
+//! `count` counts instructions instead: see [`count`]. `peers` measures other gateways beside this one: see [`peers`].
+//! `memory` and `strain` run only those parts: see [`memory`] and [`strain`].
 //!
 //! Without `--bench` (as `cargo test --benches` starts it) it makes one short round of everything, to show that it works.
 
@@ -50,7 +50,7 @@ use load::{Connections, Load};
 use process::Process;
 use report::Round;
 
-/// As in `src/main.rs`: the allocator is not what is compared.
+/// The same allocator as in `src/main.rs`: the comparison is not about allocators.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -59,14 +59,14 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Extent {
     rounds: usize,
     connections: usize,
-    /// On each connection, in each round; a hundredth of it more goes before and is not measured.
+    /// Requests on each connection in each round; another hundredth of it is sent before and not measured.
     requests: usize,
 }
 
 const FULL: Extent = Extent { rounds: 21, connections: 4, requests: 3_000 };
-/// For each form and issuer: there are many, and each is compared with a neighbour that does nearly the same.
+/// For each form and issuer: there are many, and each is compared with a request that takes nearly the same work.
 const FORMS: Extent = Extent { rounds: 9, connections: 4, requests: 1_500 };
-/// Of a turn beside sign-ins, and of refreshes.
+/// The length of a turn beside sign-ins, and of the refreshes.
 const TURN: Duration = Duration::from_secs(6);
 const SHORT: Extent = Extent { rounds: 1, connections: 4, requests: 200 };
 
@@ -124,7 +124,7 @@ fn compare(extent: Extent, forms: Extent) {
     report::footing(extent);
 }
 
-/// Neighbouring rounds of two processes, or of two requests to one, which take turns in going first.
+/// Measures consecutive rounds of two processes, or of two requests to one; the two take turns in going first.
 fn pairs(extent: Extent, one: (&Process, &[u8]), other: (&Process, &[u8])) -> Vec<(Round, Round)> {
     let measure = |(process, request)| round(process, request, extent);
     let pair = |number| {
@@ -139,7 +139,7 @@ fn pairs(extent: Extent, one: (&Process, &[u8]), other: (&Process, &[u8])) -> Ve
     (0..extent.rounds).map(pair).collect()
 }
 
-/// The CPU time of one process for the requests of one round.
+/// Returns the CPU time of one process for the requests of one round.
 fn round(process: &Process, request: &[u8], extent: Extent) -> Round {
     let load = Load::one(request.to_vec());
     let mut connections = Connections::open(process.address(), extent.connections);

@@ -1,6 +1,6 @@
-//! What the gateway keeps in memory: resident bytes of its process, before and after.
+//! Measures the gateway's memory: resident bytes of its process, before and after.
 //!
-//! Forged tokens are what a stranger can send without end: a million different ones must leave nothing behind.
+//! A stranger can send any number of forged tokens, so a million different ones must use no memory afterwards.
 
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ const CLIENTS: usize = 8;
 const IDLE: usize = 1_000;
 const SESSIONS: usize = 100_000;
 
-/// Prints all of it.
+/// Measures and prints all lines.
 pub(crate) fn measure(upstream: &Process, scale: u64) {
     report::memory_heading();
     forged(upstream, FORGED / scale);
@@ -55,7 +55,7 @@ fn forged(upstream: &Process, count: u64) {
             }
         });
     };
-    // What any traffic makes it allocate is there before anything is compared.
+    // What traffic of any kind makes the gateway allocate is allocated before the comparison starts.
     send(count / 20);
     let before = resident(gateway.process());
     next.store(count / 20, Ordering::Relaxed);
@@ -64,7 +64,7 @@ fn forged(upstream: &Process, count: u64) {
     report::memory(&format!("{count} distinct forged tokens"), before, after);
 }
 
-/// A token in the form of the service's, which nobody has signed.
+/// Returns a token in the form of the service's, with an invalid signature.
 fn forgery(number: u64) -> Vec<u8> {
     let claims = format!(
         "{{\"token_type\":\"access\",\"exp\":4102444800,\"iat\":1790000000,\"jti\":\"{number:032x}\",\"user_id\":\"2\"}}"
@@ -95,7 +95,7 @@ fn idle(upstream: &Process) {
     }
 }
 
-/// Bytes.
+/// Returns the resident memory in bytes.
 fn resident(process: &Process) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", process.id())).unwrap();
     let line =

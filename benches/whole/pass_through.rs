@@ -1,4 +1,4 @@
-//! The yardstick: the framework and nothing else, with its own defaults, served in the way the gateway serves.
+//! Serves as the yardstick: only the framework, with its own defaults, started in the same way as the gateway.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
@@ -35,7 +35,7 @@ impl ProxyHttp for PassThrough {
     }
 }
 
-/// Serves until the parent is gone; over TLS and HTTP/2 with the certificate in this folder, if there is one.
+/// Serves until the parent ends; over TLS and HTTP/2 with the certificate in this folder, if there is one.
 pub(crate) fn run(threads: usize, upstream: SocketAddr, certificate: Option<&Path>) {
     rustls::crypto::aws_lc_rs::default_provider().install_default().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread()

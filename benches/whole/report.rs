@@ -1,4 +1,4 @@
-//! The table that is printed.
+//! Prints the tables.
 
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
@@ -7,21 +7,21 @@ use std::time::Duration;
 use super::Extent;
 use super::gateway::AccessLog;
 
-/// What one round showed.
+/// The result of one round.
 #[derive(Clone, Copy)]
 pub(crate) struct Round {
-    /// CPU time of a request, in microseconds.
+    /// The CPU time of a request, in microseconds.
     pub(crate) micros: f64,
 }
 
-/// Median, least and most.
+/// Median, minimum and maximum.
 struct Spread {
     median: f64,
     least: f64,
     most: f64,
 }
 
-/// Before the first line.
+/// Prints the heading before the first line.
 pub(crate) fn heading(extent: Extent, threads: usize) {
     println!(
         "CPU time per proxied request in microseconds: median (least to most) of {} rounds,\n\
@@ -31,7 +31,7 @@ pub(crate) fn heading(extent: Extent, threads: usize) {
     println!("{:<30}{:<22}{:<22}gateway / bare", "", "bare Pingora", "gateway");
 }
 
-/// One line, of rounds of the bare proxy and of the gateway that ran side by side.
+/// Prints one line, from rounds of the bare proxy and of the gateway that ran side by side.
 pub(crate) fn line(name: &str, pairs: &[(Round, Round)]) {
     let spread = |value: fn(&(Round, Round)) -> f64| Spread::of(pairs.iter().map(value));
     println!(
@@ -42,7 +42,7 @@ pub(crate) fn line(name: &str, pairs: &[(Round, Round)]) {
     );
 }
 
-/// Before the lines of one gateway.
+/// Prints the heading before the lines of one gateway.
 pub(crate) fn section(access_log: AccessLog) {
     println!(
         "{}",
@@ -53,7 +53,7 @@ pub(crate) fn section(access_log: AccessLog) {
     );
 }
 
-/// Before the lines of forms and issuers, which are held against a request with the session cookie and no form.
+/// Prints the heading before forms and issuers, which are compared with a request with the session cookie and no form.
 pub(crate) fn forms_section(extent: Extent) {
     println!(
         "\nsession cookie and X-User-Id alone, beside each identity form (for a caller with that cookie) and each\n\
@@ -64,7 +64,7 @@ pub(crate) fn forms_section(extent: Extent) {
     println!("{:<30}{:<22}{:<22}with / alone", "", "alone", "with");
 }
 
-/// One peer, measured beside the bare pass-through.
+/// A peer, measured beside the bare pass-through.
 pub(crate) struct Peer<'a> {
     pub(crate) name: &'static str,
     pub(crate) does: &'static str,
@@ -72,7 +72,7 @@ pub(crate) struct Peer<'a> {
     pub(crate) bare: &'a [f64],
 }
 
-/// Before the lines of peers with so many threads.
+/// Prints the heading before the lines of peers with this number of threads.
 pub(crate) fn peers_heading(threads: usize, rounds: usize, connections: usize, requests: usize) {
     println!(
         "\nCPU time per request in microseconds: median (least to most) of {rounds} rounds,\n\
@@ -81,7 +81,7 @@ pub(crate) fn peers_heading(threads: usize, rounds: usize, connections: usize, r
     println!("{:<22}{:<24}{:<22}what is done with the token", "", "microseconds", "/ bare Pingora");
 }
 
-/// One line.
+/// Prints the line of a peer.
 pub(crate) fn peer(peer: &Peer<'_>) {
     let ratios = peer.micros.iter().zip(peer.bare).map(|(micros, bare)| micros / bare);
     println!(
@@ -93,24 +93,24 @@ pub(crate) fn peer(peer: &Peer<'_>) {
     );
 }
 
-/// A peer that is not here.
+/// Prints the line of a peer that is not installed.
 pub(crate) fn missing(name: &str, program: &str) {
     println!("{name:<22}not measured: there is no {program}; scripts/setup-peers brings it");
 }
 
-/// Before the lines of memory.
+/// Prints the heading before the lines of memory.
 pub(crate) fn memory_heading() {
     println!("\n{:<40}{:>12}{:>12}{:>12}", "resident memory, MiB", "before", "after", "more");
 }
 
-/// One line.
+/// Prints one line of memory.
 pub(crate) fn memory(name: &str, before: u64, after: u64) {
     let mebibytes = |bytes: u64| bytes as f64 / 1_048_576.0;
     let (before, after) = (mebibytes(before), mebibytes(after));
     println!("{name:<40}{before:>12.1}{after:>12.1}{:>12.1}", after - before);
 }
 
-/// How long something takes.
+/// Latencies of one kind of request.
 pub(crate) struct Latency {
     count: usize,
     median: Duration,
@@ -125,7 +125,7 @@ impl Latency {
     }
 }
 
-/// Before the lines of traffic beside sign-ins.
+/// Prints the heading before the lines of traffic beside sign-ins.
 pub(crate) fn strain_heading(clients: usize, pace: Duration, attackers: usize) {
     println!(
         "\nmilliseconds of a checked request, of {clients} clients that ask every {} ms, without and with {attackers}\n\
@@ -135,7 +135,7 @@ pub(crate) fn strain_heading(clients: usize, pace: Duration, attackers: usize) {
     println!("{:<16}{:<20}{:<20}{:<14}guesses a second", "", "quiet", "flood", "p99, ratio");
 }
 
-/// One line.
+/// Prints one line of traffic beside sign-ins.
 pub(crate) fn flood(threads: usize, quiet: &Latency, beside: &Latency, guesses: f64) {
     let show = |of: &Latency| format!("{:.2} and {:.2}", millis(of.median), millis(of.p99));
     let ratio = millis(beside.p99) / millis(quiet.p99);
@@ -147,7 +147,7 @@ pub(crate) fn flood(threads: usize, quiet: &Latency, beside: &Latency, guesses: 
     );
 }
 
-/// Refreshes, and how long the disk alone takes for a page.
+/// Prints the times of refreshes, and how long the disk alone takes to write a page.
 pub(crate) fn refresh(name: &str, times: &Latency, lasts: Duration, disk: &Latency) {
     let in_syncs = millis(times.median) / millis(disk.median);
     println!(
@@ -164,7 +164,7 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// After the last line.
+/// Prints what follows the last line.
 pub(crate) fn footing(extent: Extent) {
     if extent.rounds == 1 {
         println!("\none short round: this shows that it works, and measures nothing");

@@ -1,5 +1,5 @@
-//! What a Django service has that forms and issuers need: its database, as far as the gateway looks, and its key. Beside
-//! it stands an application with a login form, which the upstream plays.
+//! Provides what forms and issuers need of a Django service: the part of its database that the gateway reads, and its key.
+//! There is also an application with a login form, which the upstream plays.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,7 +18,7 @@ use rusqlite::{Connection, params};
 use super::gateway::{PASSWORD, write_private};
 use super::upstream;
 
-/// The service's key.
+/// The service's secret key.
 pub(crate) const KEY: &str = "the-services-own-secret-key-of-fifty-characters-0123456789";
 const SESSION_KEY: &str = "s49sbe7nu4m5dqvgmyfs8eiwk4mmt2xl";
 const API_TOKEN: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -35,13 +35,13 @@ const TABLES: &str = "
     CREATE TABLE authtoken_token (key varchar(40) PRIMARY KEY, created datetime, user_id integer UNIQUE);
 ";
 
-/// A form that is measured: a route of its name, `/NAME/`, has it.
+/// An identity form that is measured, on the route of its name, `/NAME/`.
 pub(crate) struct Form {
     pub(crate) name: &'static str,
     keys: &'static str,
-    /// Who has signed in.
+    /// The user who has signed in.
     pub(crate) user: &'static str,
-    /// What the service then gets, in lower case.
+    /// What the service then receives, in lower case.
     pub(crate) gets: &'static str,
 }
 
@@ -63,7 +63,7 @@ pub(crate) const FORMS: [Form; 7] = [
     Form { name: "cookies", keys: "", user: "ann", gets: "; phpsessid=" },
 ];
 
-/// A credential that the service has given out.
+/// A credential that the service has issued.
 pub(crate) struct Issued {
     /// The kind of the issuer.
     pub(crate) issuer: &'static str,
@@ -75,7 +75,7 @@ pub(crate) struct Issued {
 pub(crate) struct Service(Connection);
 
 impl Service {
-    /// Writes the database and the key into the gateway's folder. `kim` has a session and a token there.
+    /// Writes the database and the key into the gateway's folder. `kim` has a session and a token in the database.
     pub(crate) fn make(folder: &Path) -> Self {
         let database = Connection::open(folder.join("service.sqlite3")).unwrap();
         database.execute_batch(TABLES).unwrap();
@@ -91,7 +91,7 @@ impl Service {
         Self(database)
     }
 
-    /// Does it while nobody else can read or write in the database.
+    /// Does the work while nobody else can read or write the database.
     pub(crate) fn locked<T>(&self, work: impl FnOnce() -> T) -> T {
         self.0.execute_batch("BEGIN EXCLUSIVE").unwrap();
         let done = work();
@@ -100,7 +100,7 @@ impl Service {
     }
 }
 
-/// Directories, issuers, forms and routes of a gateway in front of it, and a route in shadow mode.
+/// Returns the directories, issuers, forms and routes of a gateway in front of the service, and a route in shadow mode.
 pub(crate) fn config(application: SocketAddr) -> String {
     let mut text = format!(
         r#"
@@ -157,7 +157,7 @@ fn now() -> Timestamp {
     Timestamp::from_secs(now.as_secs())
 }
 
-/// The settings of a gateway in front of it that takes its access tokens.
+/// The settings of a gateway in front of the service that accepts the service's access tokens.
 pub(crate) const SIMPLEJWT: &str = r#"
 [[directory]]
 kind = "django"
@@ -169,7 +169,7 @@ directory = "django"
 key_file = "service-key"
 "#;
 
-/// So many access tokens that somebody with this key gave `kim`.
+/// Returns `count` access tokens of `kim`, signed with this key.
 pub(crate) fn access_tokens(count: u32, key: &str) -> Vec<String> {
     let key = SigningKey::read(Algorithm::default(), key.as_bytes()).unwrap();
     let now = now();
@@ -190,7 +190,7 @@ pub(crate) fn access_tokens(count: u32, key: &str) -> Vec<String> {
     (0..count).map(token).collect()
 }
 
-/// What `kim` has from the service: one of each issuer's.
+/// Returns the credentials that the service issued to `kim`: one for each issuer.
 pub(crate) fn issued() -> [Issued; 5] {
     let key = SigningKey::read(Algorithm::default(), KEY.as_bytes()).unwrap();
     let now = now();

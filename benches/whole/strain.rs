@@ -1,11 +1,11 @@
-//! Traffic beside what costs most: a flood of sign-ins, each of which hashes a password, and refreshes, each of which waits
-//! for the disk.
+//! Measures traffic beside the most expensive work: a flood of sign-ins, each of which hashes a password, and refreshes,
+//! each of which waits for the disk.
 //!
-//! | line | says |
+//! | line | meaning |
 //! |---|---|
-//! | quiet, beside a flood | how long a checked request takes that comes at a fixed pace, without and with the flood |
-//! | one refresh at a time | how long one takes, and how often the disk could have written in that time |
-//! | many at a time | how many a second: refreshes that wait together are written together |
+//! | quiet, beside a flood | how long a checked request that comes at a fixed pace takes, without and with the flood |
+//! | one refresh at a time | how long one refresh takes, and how often the disk could have written in that time |
+//! | many at a time | refreshes per second: refreshes that wait at the same time are written together |
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -21,17 +21,17 @@ use crate::load::{self, Connections, Load};
 use crate::process::Process;
 use crate::report::{self, Latency};
 
-/// Clients of the traffic, and how often each of them asks.
+/// Clients of the traffic, and the interval between the requests of each.
 const CLIENTS: usize = 4;
 const PACE: Duration = Duration::from_millis(10);
-/// Clients of the flood, each of whom asks again at once.
+/// Clients of the flood, each of which sends its next request at once.
 const ATTACKERS: usize = 16;
 const REFRESHERS: usize = 64;
-/// Quiet time and flood take turns.
+/// The number of turns: quiet time and flood alternate.
 const TURNS: usize = 5;
 
-/// Guesses are slowed after a few, and so is a session that refreshes without end; here they are not, so that each guess costs a
-/// hash and each refresh a rotation.
+/// The gateway slows guesses after a few, and a session that refreshes without end. Here it does neither, so that each
+/// guess costs a hash and each refresh a rotation.
 const NO_LIMITS: &str = "
 [detect.refresh_burst]
 dry_run = true
@@ -43,7 +43,7 @@ network_failures = 1000000
 guesses_per_day = 1000000
 ";
 
-/// Prints all of it; each turn takes so long.
+/// Measures and prints all lines; each turn takes as long as `turn`.
 pub(crate) fn measure(upstream: &Process, turn: Duration) {
     report::strain_heading(CLIENTS, PACE, ATTACKERS);
     for threads in [1, 2] {
@@ -82,7 +82,7 @@ fn gateway_without_limits(upstream: &Process, threads: usize) -> Gateway {
     Gateway::start_with(upstream.address(), folder, threads, AccessLog::Off, &more)
 }
 
-/// How long each request took. They come at their pace, however long the one before took.
+/// Returns how long each request took. Requests come at their pace, however long the previous one took.
 fn traffic(address: SocketAddr, load: &Load, lasts: Duration) -> Vec<Duration> {
     let clients: Vec<_> = thread::scope(|scope| {
         let client = |number: u32| {
@@ -110,7 +110,7 @@ fn wait_until(due: Instant) {
     thread::sleep(due.saturating_duration_since(Instant::now()));
 }
 
-/// Guesses at accounts that are not there, which cost a hash like those that are.
+/// Guesses passwords of accounts that do not exist, which cost a hash like existing ones.
 fn guess(address: SocketAddr, guesses: &AtomicU64, over: &AtomicBool) {
     let mut connection = Connections::open(address, 1);
     while !over.load(Ordering::SeqCst) {
@@ -129,11 +129,11 @@ fn refresh(upstream: &Process, turn: Duration) {
     report::refresh(&format!("{REFRESHERS} at a time"), &Latency::of(many), turn, &disk);
 }
 
-/// How long the disk takes to keep a page, in the folder of the store.
+/// Measures how long the disk takes to write a page, in the folder of the store.
 fn syncs(folder: &std::path::Path) -> Latency {
     let path = folder.join("page");
     let file = File::create(&path).unwrap();
-    // In place, as the store's log is written: a file that grows costs the file system more.
+    // The page is overwritten in place, as in the store's log: a growing file costs the file system more.
     let page = |byte: u8| file.write_all_at(&[byte; 4096], 0).unwrap();
     page(0);
     file.sync_all().unwrap();
@@ -148,7 +148,7 @@ fn syncs(folder: &std::path::Path) -> Latency {
     Latency::of(times)
 }
 
-/// So many sessions, each of which takes its next refresh token with the last one, again and again.
+/// Refreshes `clients` sessions in parallel, each again and again with its latest refresh token.
 fn refreshes(gateway: &Gateway, clients: usize, lasts: Duration) -> Vec<Duration> {
     let address = gateway.process().address();
     let firsts: Vec<String> = (0..clients).map(|_| gateway.refresh_token()).collect();

@@ -1,5 +1,5 @@
-//! An upstream that costs as little as possible: one of two ready answers, by the end of the target. It also tells what it
-//! was sent, and plays an application with a login form, in which everybody may sign in.
+//! Runs an upstream that costs as little as possible: one of two prepared answers, chosen by the end of the target. It can
+//! also report what it received, and plays an application with a login form that lets everybody sign in.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,17 +7,17 @@ use std::thread;
 
 use super::{load, process};
 
-/// Where the login form is posted.
+/// The path that the login form is posted to.
 pub(crate) const SIGN_IN: &str = "/sign-in";
-/// What whoever posts it gets.
+/// The cookie that is set for whoever posts the form.
 pub(crate) const COOKIE: &str = "PHPSESSID";
 
-/// Of a small answer's body.
+/// The length of a small answer's body.
 const SMALL: usize = 64;
-/// Of a large answer's body.
+/// The length of a large answer's body.
 const LARGE: usize = 100_000;
 
-/// Serves until the parent is gone.
+/// Serves until the parent ends.
 pub(crate) fn run() {
     let listener = process::bind_and_tell();
     thread::spawn(move || {
@@ -39,7 +39,7 @@ fn serve(mut connection: TcpStream) {
     let mut buffer = vec![0; 8 * 1024];
     while let Ok(length @ 1..) = connection.read(&mut buffer) {
         request.extend_from_slice(&buffer[..length]);
-        // A proxy sends the next one after the answer.
+        // A proxy sends its next request after the answer.
         if !is_whole(&request) {
             continue;
         }
@@ -61,7 +61,7 @@ fn serve(mut connection: TcpStream) {
     }
 }
 
-/// Only those that post have a body.
+/// Whether the request is complete; only a POST has a body.
 fn is_whole(request: &[u8]) -> bool {
     if !request.starts_with(b"POST ") {
         return request.ends_with(b"\r\n\r\n");

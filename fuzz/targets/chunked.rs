@@ -1,4 +1,4 @@
-//! Chunked bodies: where they end does not depend on how the bytes arrive.
+//! Fuzzes chunked bodies: where a body ends does not depend on how its bytes are split.
 #![no_main]
 
 use doorwarden::wire::chunks::Chunks;

@@ -1,4 +1,4 @@
-//! The configuration: any text is read or reported.
+//! Fuzzes the configuration: any text is either read or reported.
 #![no_main]
 
 use std::path::Path;

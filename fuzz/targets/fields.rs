@@ -1,4 +1,4 @@
-//! Bodies of our own paths: JSON, forms, multipart. The first byte chooses.
+//! Fuzzes request bodies of own paths: JSON, forms, multipart. The first byte chooses the kind.
 #![no_main]
 
 use doorwarden::wire::body::Fields;

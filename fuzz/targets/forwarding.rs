@@ -1,4 +1,4 @@
-//! Who sent a request: no header of an untrusted peer changes it.
+//! Fuzzes the client's address: no header of an untrusted peer changes it.
 #![no_main]
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,4 @@
-//! Frames of HTTP/2: what they cost does not depend on how the bytes arrive.
+//! Fuzzes HTTP/2 frames: what they cost does not depend on how the bytes are split.
 #![no_main]
 
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! A head of HTTP/1: what is taken is read in the same way by another parser.
+//! Fuzzes HTTP/1 heads: another parser reads an accepted head in the same way.
 #![no_main]
 
 use doorwarden::wire::framing::{HeadLimits, Methods, check_head};
@@ -11,7 +11,7 @@ fuzz_target!(|head: &[u8]| {
     }
     let mut fields = [httparse::EMPTY_HEADER; 128];
     let mut request = httparse::Request::new(&mut fields);
-    // What ends before the empty line is a head for our check alone, which is given whole heads.
+    // Input without the final empty line is a head only for the gateway's check, which is always given whole heads.
     let Ok(httparse::Status::Complete(_)) = request.parse(head) else { return };
     let named = |name: &str| {
         request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).count()

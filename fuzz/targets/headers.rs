@@ -1,4 +1,4 @@
-//! Header fields that decide something: credentials, cookies, what is accepted, what `Connection` names.
+//! Fuzzes the header fields that influence decisions: credentials, cookies, languages, and what `Connection` names.
 #![no_main]
 
 use doorwarden::clock::Timestamp;

@@ -1,4 +1,4 @@
-//! A host: what is taken is written in one way.
+//! Fuzzes hosts: an accepted host is written in one way.
 #![no_main]
 
 use doorwarden::wire::host::Host;

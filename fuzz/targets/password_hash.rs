@@ -1,4 +1,4 @@
-//! Encoded passwords: what is read is spelled as Django spells it.
+//! Fuzzes encoded passwords: what is accepted is spelled as Django spells it.
 #![no_main]
 
 use doorwarden::django::hashers::Encoded;

@@ -1,4 +1,4 @@
-//! Headers of the PROXY protocol: no byte of the client's is taken, and what is taken can be written again.
+//! Fuzzes PROXY protocol headers: no byte of the client's is consumed, and what is accepted can be written again.
 #![no_main]
 
 use doorwarden::wire::proxy_protocol::{
@@ -22,7 +22,7 @@ fn announced(bytes: &[u8]) -> Option<(ProxiedAddress, usize)> {
 fuzz_target!(|bytes: &[u8]| {
     let Some((announced, taken)) = announced(bytes) else { return };
     assert!(taken <= bytes.len());
-    // What follows has no say in it.
+    // The bytes after the header do not change the result.
     assert_eq!(self::announced(&bytes[..taken]), Some((announced, taken)));
     let ProxiedAddress::From(client) = announced else { return };
     for version in [ProxyVersion::One, ProxyVersion::Two] {

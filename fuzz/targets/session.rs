@@ -1,4 +1,4 @@
-//! Django's sessions: rows, cookies and what lies in caches, behind a good signature and without one.
+//! Fuzzes Django's sessions: rows, cookies and cache entries, behind a valid signature and without one.
 #![no_main]
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Header hygiene: nothing that an upstream believes is left of a client's fields, in any spelling.
+//! Fuzzes header removal: no client field that an upstream trusts remains, in any spelling.
 #![no_main]
 
 use doorwarden::wire::forward::{ProtectedNames, fold, strip_request};

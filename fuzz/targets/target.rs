@@ -1,4 +1,4 @@
-//! A request target: what is taken has one reading, which is its own canonical form.
+//! Fuzzes request targets: an accepted target has one reading, which is its own canonical form.
 #![no_main]
 
 use doorwarden::wire::path::{Ambiguity, CanonicalPath, Target, Tolerance};

@@ -1,4 +1,4 @@
-//! The file directory: any text is read or reported, and no user occurs twice.
+//! Fuzzes the file directory: any text is either read or reported, and no user occurs twice.
 #![no_main]
 
 use doorwarden::directory::users_file::UsersFile;

@@ -1,7 +1,7 @@
-//! A process whose user instructions are counted by callgrind.
+//! Runs a process whose user instructions callgrind counts.
 //!
-//! Counting begins with the first load, so that a start costs little. The counters are read by dumping them, which sets
-//! them to zero; what dumping itself costs is in each of two dumps, and so not in their difference.
+//! Counting begins with the first load, so that the start costs little. The counters are read by dumping them, which sets
+//! them to zero. A dump itself costs instructions, but the same in each of two dumps, so they cancel out in the difference.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::process::Process;
 
-/// The program under callgrind, with what it writes below `folder`.
+/// Returns the command that runs the program under callgrind, with callgrind's files in `folder`.
 pub(crate) fn command(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new("valgrind");
     command
@@ -29,7 +29,7 @@ pub(crate) struct Counter {
 
 impl Counter {
     pub(crate) fn of(process: &Process, folder: &Path) -> Self {
-        // Another counter may have read it before: dumps are numbered on.
+        // Another counter may have dumped this process before, so the numbering of the dumps continues.
         let is_dump =
             |name: &str| name.strip_prefix("callgrind.").is_some_and(|n| n.parse::<u32>().is_ok());
         let files = fs::read_dir(folder).unwrap().flatten();
@@ -42,7 +42,7 @@ impl Counter {
         self.tell(&["instrumentation", if on { "on" } else { "off" }]);
     }
 
-    /// What was counted since the last time.
+    /// Returns the instructions counted since the previous call.
     pub(crate) fn take(&mut self) -> u64 {
         self.tell(&["dump"]);
         self.dumps += 1;
@@ -51,7 +51,7 @@ impl Counter {
         totals.expect("a dump ends with its totals").trim().parse().unwrap()
     }
 
-    /// The last dump, for `callgrind_annotate`.
+    /// Returns the path of the last dump, for `callgrind_annotate`.
     pub(crate) fn dump(&self) -> PathBuf {
         self.folder.join(format!("callgrind.{}", self.dumps))
     }

@@ -1,4 +1,4 @@
-//! How the cost grows with what is configured and kept. Each line is a gateway of its own.
+//! Counts how the cost grows with the configuration and the number of stored sessions. Each line is a gateway of its own.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use crate::load::{self, Load};
 use crate::process::Process;
 use crate::service::{self, Service};
 
-/// Counts all of them.
+/// Counts all lines.
 pub(super) fn all(upstream: &Process, table: &mut Table) {
     for count in [10, 100, 1_000] {
         let growth = Growth::plain(upstream, &routes(count));
@@ -52,7 +52,7 @@ impl Growth {
         self.count(name, ("Authorization", &token), table);
     }
 
-    /// The worst case: the issuers before it are asked first.
+    /// Counts the worst case: the other issuers are tried before the last one.
     fn last_issuers_token(&self, count: usize, table: &mut Table) {
         let token = service::access_tokens(1, &key(count - 1)).remove(0);
         self.count(&format!("{count} issuers"), ("Authorization", &token), table);
@@ -105,12 +105,12 @@ impl Growth {
     }
 }
 
-/// A gateway that is not counted, with so many sessions.
+/// Starts a gateway that is not counted, with `count` sessions in its store.
 pub(crate) fn gateway_with_sessions(upstream: &Process, count: usize) -> Gateway {
     Gateway::start_with_users(upstream.address(), folder_with_sessions(upstream, count))
 }
 
-/// One session is made by signing in; the others are copies of its row, for users of whom each has two.
+/// Creates one session by signing in; the others are copies of its row, for users with two sessions each.
 fn folder_with_sessions(upstream: &Process, count: usize) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     gateway::add_user(folder.path());
@@ -127,7 +127,7 @@ fn folder_with_sessions(upstream: &Process, count: usize) -> TempDir {
         );
         let mut cookie = [0; 32];
         cookie[..8].copy_from_slice(&session.to_be_bytes());
-        // Each user has two: a computer and a phone.
+        // Each user has two sessions: on a computer and on a phone.
         let user = format!("{}", 1_000_000 + session / 2);
         let row = params![format!("session-{session}"), cookie, user];
         transaction.execute(&copy, row).unwrap();

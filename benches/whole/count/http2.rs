@@ -1,4 +1,4 @@
-//! The load over TLS and HTTP/2: one connection, one request at a time.
+//! Sends the load over TLS and HTTP/2: one connection, one request at a time.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,11 +15,11 @@ use tokio::runtime::Runtime;
 pub(crate) const CERTIFICATE: &str = "certificate.pem";
 pub(crate) const KEY: &str = "certificate-key.pem";
 
-/// A certificate, made on the spot.
+/// A self-signed certificate.
 pub(super) struct Certificate(CertificateDer<'static>);
 
 impl Certificate {
-    /// Writes it and its key into the folder.
+    /// Creates a certificate and writes it and its key into the folder.
     pub(super) fn make(folder: &Path) -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         fs::write(folder.join(CERTIFICATE), made.cert.pem()).unwrap();
@@ -31,7 +31,7 @@ impl Certificate {
     }
 }
 
-/// A connection.
+/// An HTTP/2 connection.
 pub(super) struct Client {
     runtime: Runtime,
     send: h2::client::SendRequest<Bytes>,
@@ -63,7 +63,7 @@ impl Client {
         Self { runtime, send }
     }
 
-    /// Sends one request so many times, each after the whole answer to the one before.
+    /// Sends one request `times` times, each after the whole answer to the previous one.
     pub(super) fn drive(&mut self, path: &str, credential: (&str, &str), times: usize) {
         self.runtime.block_on(async {
             for _ in 0..times {

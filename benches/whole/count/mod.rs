@@ -1,15 +1,15 @@
-//! User instructions per request, counted by callgrind: of the gateway, and of the bare pass-through beside it.
+//! Counts user instructions per request with callgrind: of the gateway and of the bare pass-through.
 //!
-//! Times depend on who else uses the machine; instructions hardly do, and so a change shows in them that no time would show.
-//! One worker thread serves one kept connection. Each number is the difference between 3 000 and 1 000 requests, divided by
-//! the 2 000 that it is of, so that what happens once is not in it.
+//! Times depend on the other load of the machine; instructions hardly do, so they show changes that are too small for a
+//! clock. One worker thread serves one kept connection. Each number is the difference between 3 000 and 1 000 requests,
+//! divided by 2 000, so that one-time costs are left out.
 //!
-//! `benches/instructions.txt` keeps the numbers: whoever changes them sees by how much in the diff. With `--check` the checked
-//! request alone is counted, beside the bare pass-through, and their ratio is held against that file; more than [`TOLERANCE`] above
-//! it fails. The numbers are those of the profile `counted`, which builds in less time than `release`.
+//! `benches/instructions.txt` has the numbers, so that a change of them shows in the diff. With `--check` only the checked
+//! request and the bare pass-through are counted, and their ratio is compared with that file; more than [`TOLERANCE`] above
+//! it is a failure. The numbers are those of the profile `counted`, which builds in less time than `release`.
 //!
-//! With the names of scenes (`count plain issuer`) those alone are counted and printed, and the file stays as it is. With
-//! `DOORWARDEN_DUMPS=FOLDER` the dumps stay there, for `callgrind_annotate`.
+//! With names of scenes (`count plain issuer`) only those are counted and printed, and the file stays as it is. With
+//! `DOORWARDEN_DUMPS=FOLDER` the dumps stay in that folder, for `callgrind_annotate`.
 
 pub(crate) mod callgrind;
 pub(crate) mod growth;
@@ -25,19 +25,19 @@ use self::scenes::Scenes;
 use self::table::Table;
 use crate::process::Process;
 
-/// How far above its number in the file a count may be.
+/// How far a count may exceed its number in the file.
 const TOLERANCE: f64 = 0.05;
 
-/// What CI holds against the file, and the line of the bare pass-through that got the same bytes.
+/// The line that CI compares with the file, and the line of the bare pass-through that got the same bytes.
 const CHECKED: &str = "own token";
 const BARE: &str = "bare, token";
 
-/// Requests before anything is counted: the first ones allocate what later ones use.
+/// Requests before counting starts: the first ones make allocations that later ones reuse.
 const WARM: usize = 200;
 const FEW: usize = 1_000;
 const MANY: usize = 3_000;
 
-/// Counts everything and writes the file, counts these scenes, or checks the one number.
+/// Counts everything and writes the file, counts the named scenes, or checks the one number.
 pub(crate) fn run(arguments: &[&str]) {
     let upstream = Process::this_program(&["upstream"]);
     let mut table = Table::default();
@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &[&str]) {
         table.check(CHECKED, BARE, TOLERANCE);
         return;
     }
-    // What starts with two hyphens is cargo's (`--bench`).
+    // Arguments that start with two hyphens are cargo's (`--bench`).
     let mut scenes = arguments.iter().filter(|one| !one.starts_with("--")).peekable();
     if scenes.peek().is_some() {
         scenes.for_each(|scene| Scenes::new(&upstream, &mut table).one(scene));
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &[&str]) {
     table.write();
 }
 
-/// Instructions of one request, of what `drive` sends so many times.
+/// Returns the instructions of one request; `drive` sends as many requests as its argument says.
 fn count(name: &str, counter: &mut Counter, mut drive: impl FnMut(usize)) -> u64 {
     counter.instrument(true);
     drive(WARM);

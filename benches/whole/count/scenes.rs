@@ -1,4 +1,4 @@
-//! What is counted: the same bytes to the bare pass-through and to the gateway.
+//! Defines the counted scenes: the same bytes to the bare pass-through and to the gateway.
 
 use std::path::Path;
 
@@ -11,12 +11,12 @@ use crate::load::{self, Connections, Load};
 use crate::process::Process;
 use crate::service::{self, Service};
 
-/// So many tokens of one service, each of which comes in turn.
+/// The number of different tokens of one service, which are sent in turn.
 const TOKENS: u32 = 10_000;
-/// More than what is counted: each comes once.
+/// The number of forged tokens: more than are counted, so that each is sent once.
 const FORGED: u32 = 5_000;
 const FORGERS_KEY: &str = "somebody-elses-key-of-fifty-characters-0123456789abcdef";
-/// The body of a POST.
+/// The length of a POST's body.
 const BODY: usize = 1_024;
 
 pub(super) struct Scenes<'a> {
@@ -29,7 +29,7 @@ impl<'a> Scenes<'a> {
         Self { upstream, table }
     }
 
-    /// The one request that CI counts, and the same to the bare pass-through.
+    /// Counts the one request that CI checks, and the same bytes to the bare pass-through.
     pub(super) fn checked(&mut self) {
         let gateway = self.gateway(AccessLog::Off);
         let load = small(Some(gateway.bearer()));
@@ -47,7 +47,7 @@ impl<'a> Scenes<'a> {
         ["plain", "logged", "issuer", "http2"].into_iter().for_each(|scene| self.one(scene));
     }
 
-    /// All that one gateway answers.
+    /// Counts one scene: requests that a single gateway answers.
     pub(super) fn one(&mut self, scene: &str) {
         match scene {
             "plain" => self.plain(),
@@ -167,14 +167,14 @@ impl<'a> Scenes<'a> {
     }
 }
 
-/// Instructions of one request to the gateway.
+/// Returns the instructions of one request to the gateway.
 pub(super) fn gateway_count(name: &str, gateway: &Gateway, load: &Load) -> u64 {
     let mut counter = Counter::of(gateway.process(), gateway.folder());
     let mut connections = Connections::open(gateway.process().address(), 1);
     count(name, &mut counter, |times| connections.drive(load, times))
 }
 
-/// A small answer to whoever has this credential.
+/// Returns the load of a request with this credential and a small answer.
 fn small(credential: Option<(&str, &str)>) -> Load {
     Load::one(load::request("/app/small", credential))
 }

@@ -1,4 +1,4 @@
-//! The numbers: printed beside those of the bare pass-through, and kept in a file.
+//! Prints the counts beside those of the bare pass-through, and stores them in a file.
 
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-/// Counts in their order.
+/// The counts, in order.
 #[derive(Default)]
 pub(super) struct Table(Vec<Line>);
 
 struct Line {
     name: String,
-    /// The line of the bare pass-through that got the same bytes.
+    /// The name of the bare pass-through's line that got the same bytes.
     beside: Option<&'static str>,
     counted: u64,
 }
@@ -33,7 +33,7 @@ impl Table {
         self.0.iter().find(|line| line.name == name).map(|line| line.counted)
     }
 
-    /// For people, and for docs/performance.md.
+    /// Prints the table for people, and for docs/performance.md.
     pub(super) fn print(&self) {
         println!("\n| request | instructions | beside the bare pass-through |\n|---|---|---|");
         for Line { name, beside, counted } in &self.0 {
@@ -44,7 +44,7 @@ impl Table {
         }
     }
 
-    /// Rounded: a few hundred more or less are chance.
+    /// Writes the file. The counts are rounded: a few hundred instructions more or less are noise.
     pub(super) fn write(&self) {
         let mut text = HEAD.to_owned();
         for Line { name, counted, .. } in &self.0 {
@@ -54,8 +54,8 @@ impl Table {
         fs::write(Path::new(FILE), text).unwrap();
     }
 
-    /// Holds one count against the file: not its instructions, which depend a little on what the processor can do and on how
-    /// valgrind was built, but how many times those of the bare pass-through it costs.
+    /// Compares one count with the file: not the instructions, which depend a little on the processor and on the build of
+    /// valgrind, but their ratio to those of the bare pass-through.
     pub(super) fn check(&self, name: &str, beside: &str, tolerance: f64) {
         let text = fs::read_to_string(FILE).unwrap();
         let kept = |name: &str| {

@@ -1,4 +1,4 @@
-//! What each peer is told: pass on, or let the bearer of a good token through and say who it is.
+//! Configures each peer: to pass requests on, or to let the bearer of a valid token through and forward who it is.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,7 +8,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use crate::service::KEY;
 
-/// What a configuration is made of.
+/// The parts of a configuration.
 pub(super) struct Settings<'a> {
     pub(super) upstream: SocketAddr,
     pub(super) address: SocketAddr,
@@ -16,7 +16,7 @@ pub(super) struct Settings<'a> {
     pub(super) folder: &'a Path,
 }
 
-/// A peer.
+/// A peer: another gateway to compare with.
 pub(super) struct Peer {
     pub(super) name: &'static str,
     pub(super) does: &'static str,
@@ -123,7 +123,7 @@ http {{
     .replace("@KEY@", KEY)
 }
 
-/// OpenSSL is in nginx; the verdicts lie in memory that its workers share.
+/// The script uses nginx's OpenSSL; the verdicts are in memory that nginx's workers share.
 const LUA_HEAD: &str = r#"
     lua_shared_dict verdicts 16m;
     init_by_lua_block {

@@ -1,8 +1,8 @@
-//! The gateway beside what people put in front of the same services: nginx, HAProxy, Envoy.
+//! Compares the gateway with what people put in front of the same services: nginx, HAProxy, Envoy.
 //!
-//! All get the same bytes over 32 kept connections: one HS256 token that a service gave, again and again. CPU time of the
-//! whole process tree, each peer with as many threads (or worker processes) as the gateway. They take turns. What each does
-//! with the token is said beside: none of them ends a session.
+//! All get the same bytes over 32 kept connections: one HS256 token of a service, again and again. The CPU time is that of
+//! the whole process tree; each peer has as many threads (or worker processes) as the gateway. They take turns. The table
+//! says what each does with the token: none of them ends a session.
 
 mod config;
 
@@ -21,11 +21,11 @@ use crate::report::{self, Peer};
 use crate::service::{self, Service};
 
 const CONNECTIONS: usize = 32;
-/// On each connection, in each round.
+/// Requests on each connection, in each round.
 const REQUESTS: usize = 400;
 const ROUNDS: usize = 7;
 
-/// A peer that runs, or the gateway, or the bare pass-through.
+/// A running peer, the gateway, or the bare pass-through.
 struct Running {
     name: &'static str,
     does: &'static str,
@@ -33,7 +33,7 @@ struct Running {
     _folder: Option<TempDir>,
 }
 
-/// Measures and prints all, with one thread and with two.
+/// Measures and prints all of them, with one thread and with two.
 pub(crate) fn compare() {
     let upstream = Process::this_program(&["upstream"]);
     for threads in [1, 2] {
@@ -117,12 +117,12 @@ fn start(program: &str, arguments: &[String], settings: &Settings<'_>) -> Proces
         .unwrap_or_else(|| panic!("{program}: {}", fs::read_to_string(&log).unwrap()))
 }
 
-/// A peer has no way to say which port it got, so it is given one that was free just now.
+/// Returns an address whose port was free a moment ago: a peer cannot report which port it got.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Where it is: in the environment of `scripts/setup-peers`, or on the path.
+/// Returns the path of the program: from the environment of `scripts/setup-peers`, or from the usual folders.
 fn program(name: &str) -> Option<String> {
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers/bin").join(name);
     if ours.exists() {
