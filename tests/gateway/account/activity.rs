@@ -1,4 +1,4 @@
-//! What happened lately, and the browsers that an account knows.
+//! Tests an account's recent activity, and the browsers that it knows.
 
 use std::net::IpAddr;
 
@@ -25,7 +25,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// Signs in with these cookies from there; the answer.
+/// Signs in from this address with these cookies, and returns the answer.
 fn login(client: &Client, from: &str, device: &str, name: &str, password: &str) -> Response {
     let login = client.post("/login").from(ip(from));
     let login = if device.is_empty() { login } else { login.cookie(DEVICE_COOKIE, device) };
@@ -38,7 +38,7 @@ fn activity(client: &Client, session: &SignedIn) -> Vec<Value> {
     listed.json()["activity"].as_array().unwrap().clone()
 }
 
-/// Waits until what happened is this, the last first, beside what detectors found: it is kept a moment after it happened.
+/// Waits until the activity is this, newest first, detectors' findings aside: entries are stored a moment after the event.
 fn told(client: &Client, session: &SignedIn, expected: &[(&str, &str, u64)]) -> Vec<Value> {
     eventually("what happened to be kept", || {
         let mut entries = activity(client, session);
@@ -98,7 +98,7 @@ fn a_person_sees_what_happened_and_what_others_tried() {
     }
     told(&client, &lee, &[("signed_in", "new_device", 1)]);
 
-    // In pages, and in Korean; a detector may find something meanwhile.
+    // The list comes in pages, and in Korean; a detector may find something in between.
     let all = eventually("the findings", || {
         let entries = activity(&client, &kim);
         let found = entries.iter().filter(|one| one["what"] == "finding").count();
@@ -121,7 +121,7 @@ fn a_person_sees_what_happened_and_what_others_tried() {
     let texts: Vec<_> = seen.iter().map(|one| one["text"].as_str().unwrap()).collect();
     assert!(texts.contains(&"새 기기에서 로그인했습니다."), "{texts:?}");
 
-    // What was done about it is there as well.
+    // What was done about the finding is listed as well.
     let ended = client.post("/account/sessions").bearer(&kim.access);
     assert_eq!(ended.json(&json!({"action": "end_others"})).send().json(), json!({"ended": 2}));
     eventually("the ends, as one entry", || {
@@ -210,7 +210,7 @@ fn a_device_is_listed_once_and_forgotten_for_good() {
     gateway.logged("the trail", |line| {
         line["event"] == "devices_forgotten" && line["reason"] == "one"
     });
-    // No copy of its cookie is known, the older one neither; and it comes back as another one.
+    // No copy of the forgotten device's cookie is known, not even the older one; the device comes back as a new one.
     for copy in [&phone, &again] {
         assert_eq!(login(&client, "1.1.2.3", copy, "kim", PASSWORD).status, 200);
     }

@@ -1,5 +1,5 @@
-//! What the page costs for somebody with 200 sessions. Run it with `--nocapture`; on a machine that does other things
-//! meanwhile the times say little, so nothing is asserted of them.
+//! Measures what the page costs for a user with 200 sessions. Run it with `--nocapture`. On a machine with other work the
+//! times mean little, so they are not asserted.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::support::upstream::Upstream;
 const SESSIONS: usize = 200;
 const TIMES: u32 = 20;
 
-/// Operations of the store since the start: those that read for the page.
+/// Returns how many reads for the page the store has done since the start.
 fn reads(gateway: &Gateway) -> f64 {
     ["list", "factor", "record", "find"]
         .map(|operation| {
@@ -61,7 +61,7 @@ fn a_person_with_200_sessions_gets_a_page_of_bounded_size() {
     ask("/account", false);
     ask("/account/sessions", false);
     ask("/account/sessions?limit=1000", false);
-    // Ten of the others, whatever their number, and fifty devices; and no read for each.
+    // The page shows ten of the other sessions, whatever their number, and fifty devices, without a read for each.
     assert!(page < 60_000, "{page} bytes");
     assert!(of_page <= 5.0, "{of_page} reads");
     let (mut seen, mut query) = (0, "?limit=100".to_owned());

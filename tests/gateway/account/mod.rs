@@ -1,4 +1,4 @@
-//! `/account`: what people see of their own sessions and do about them.
+//! Tests `/account`, where users see and manage their own sessions.
 
 mod activity;
 mod cost;
@@ -14,7 +14,7 @@ const PASSWORD: &str = "correct horse battery";
 const LEES: &str = "staple 한글 암호";
 const COOKIE: &str = "__Host-doorwarden";
 
-/// A session of this user, by its cookie and its tokens.
+/// A session of a user, with its cookie and its tokens.
 struct SignedIn {
     cookie: String,
     access: String,
@@ -43,7 +43,7 @@ impl SignedIn {
     }
 }
 
-/// The list, and the ids in it.
+/// Returns the list of sessions, and the ids in it.
 fn listed(client: &Client, session: &SignedIn, query: &str) -> (Value, Vec<String>) {
     let answer = client.get(&format!("/account/sessions{query}")).bearer(&session.access).send();
     assert_eq!(answer.status, 200, "{}", answer.text());

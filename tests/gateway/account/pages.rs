@@ -1,4 +1,4 @@
-//! The page in a real browser: in two languages, light and dark, narrow and wide, without scripts.
+//! Tests the page in a real browser: in two languages, light and dark, narrow and wide, without scripts.
 
 use std::path::PathBuf;
 

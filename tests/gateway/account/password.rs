@@ -1,4 +1,4 @@
-//! The password: changed where the directory can, and what ends with it.
+//! Tests changing the password, where the directory can, and what a change ends.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -80,7 +80,7 @@ fn a_new_password_ends_what_rests_on_the_old_one() {
     let leads = |line: &str| line.trim() == "https://app.example/account";
     assert!(letter.lines().any(leads), "{letter}");
 
-    // At once again: they wait.
+    // Another attempt right away must wait.
     let refused = change(&client, &kim, NEW, "yet another one");
     assert_eq!((refused.status, refused.code().as_str()), (429, "too_many_attempts"));
     assert!(refused.header("retry-after").is_some());
@@ -114,7 +114,7 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         let refused = client.post("/account/password").bearer(&kim.access).json(&body).send();
         assert_eq!(refused.status, 400, "{body}");
     }
-    // A stolen session guesses no password: what is wrong is counted as at the sign-in.
+    // A stolen session cannot be used to guess the password: wrong ones count as at the sign-in.
     for _ in 0..3 {
         let refused = change(&client, &kim, "a guess", NEW);
         assert_eq!((refused.status, refused.code().as_str()), (401, "no_active_account"));
@@ -183,7 +183,7 @@ fn who_has_a_second_factor_shows_it_before_a_change() {
         }))
         .send();
     assert_eq!(confirmed.status, 200, "{}", confirmed.text());
-    // The codes come back as a file, and nothing else does.
+    // The recovery codes can be downloaded as a file; other text cannot.
     let codes = confirmed.json()["recovery_codes"].as_array().unwrap().clone();
     let codes: Vec<_> = codes.iter().map(|code| code.as_str().unwrap()).collect();
     let download = |codes: &str, origin: &str| {
@@ -205,7 +205,7 @@ fn who_has_a_second_factor_shows_it_before_a_change() {
         (&summary["second_factors"], &summary["recovery_codes_left"]),
         (&json!(1), &json!(10))
     );
-    // The session has a password alone: it changes and forgets nothing, and ends what it likes.
+    // The session has only a password: it can change and forget nothing, but it can end any session.
     let refused = change(&client, &kim, PASSWORD, NEW);
     assert_eq!(
         (refused.status, refused.code().as_str()),

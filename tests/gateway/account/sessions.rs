@@ -1,4 +1,4 @@
-//! The sessions in JSON: whose they are, in pages, and what ends them.
+//! Tests the sessions in JSON: whose they are, the pages of the list, and what ends them.
 
 use std::net::IpAddr;
 
@@ -69,7 +69,7 @@ fn one_ends_the_others_end_and_all_end() {
     let ended = post(json!({"action": "end_others"}));
     assert_eq!((ended.status, ended.json()), (200, json!({"ended": 2})));
     assert_eq!(alive(), [true, false, false, false]);
-    // What is over, somebody else's, and what never was: nobody learns which.
+    // Ended sessions, other users' sessions and ids that never existed are answered alike, so nobody learns which it is.
     for id in [&*kims[1].id, &*lee.id, "0", "' OR 1=1", "\u{0}"] {
         let refused = post(json!({"action": "end", "id": id}));
         let is_text = id != "\u{0}";
