@@ -1,7 +1,7 @@
-//! What is put in, what is answered and what the view saw, row by row: `--nocapture` prints the table.
+//! Checks requests row by row: input, answer, and what the view received. `--nocapture` prints the table.
 //!
-//! Each row is asked of a real Django behind the gateway, with one further input of the same kind. Rows that need another
-//! service (databases, packages, the doctor) are tests of their own.
+//! Each row is a request to a real Django behind the gateway, with one more input of the same kind. Rows that need another
+//! service (databases, packages, the doctor) are separate tests.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ use crate::support::eventually;
 const OBTAIN: &str = "/api/v1/users/login/simpleJWT";
 const FORM: &str = "identity = \"session\"";
 
-/// One line of the table: the answer, and what the view saw of it.
+/// One line of the table: the answer, and what the view received.
 pub(super) fn row(number: &str, input: &str, request: &Request, wanted: (u16, &str)) -> Response {
     let response = request.send();
     let body: Value = serde_json::from_slice(&response.body).unwrap_or(Value::Null);
@@ -285,7 +285,7 @@ fn sessions_row_by_row() {
     );
     assert!(listed(&gateway).len() < 4);
 
-    // A page that sends back whoever lacks the permission.
+    // A page that redirects back users without the permission.
     let page =
         |cookies: &str| client.get("/login?next=/admin/").navigation().header("Cookie", cookies);
     row("14", "a signed-in user at the page", &page(&line(&[(COOKIE, &mine)])), (303, ""));

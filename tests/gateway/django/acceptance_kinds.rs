@@ -1,4 +1,4 @@
-//! More rows of the table: keys and claims of other kinds, second factors, packages' tokens, and what a browser is told.
+//! More rows of the table: other kinds of keys and claims, second factors, packages' tokens, and answers to browsers.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ use crate::support::gateway::{Setup, run_in};
 
 const KEY: &str = "django-insecure-development-key-of-the-legacy-service";
 
-/// A token that the service's own PyJWT makes of these claims, beside those that all have.
+/// Returns a token that the service's own PyJWT makes of these claims, in addition to those that all tokens have.
 fn jwt(claims: &str) -> String {
     let program = format!(
         "import jwt, time\nnow = int(time.time())\n\
@@ -56,7 +56,7 @@ fn claims_and_keys_row_by_row() {
     head();
     row("12", "user_id and jti as integers", &bearer("{'user_id': 2, 'jti': 7}"), (200, "\"kim\""));
     row("12", "iat as numeric text", &bearer("{'iat': str(now)}"), (200, "\"kim\""));
-    // SimpleJWT itself fails on it, with a TypeError.
+    // SimpleJWT itself fails on it with a TypeError.
     row("12", "exp as numeric text", &bearer("{'exp': str(now + 300)}"), (401, "token_not_valid"));
     row("12+", "exp with a fraction", &bearer("{'exp': now + 300.5}"), (200, "\"kim\""));
     row(
@@ -66,7 +66,7 @@ fn claims_and_keys_row_by_row() {
         (401, "token_not_valid"),
     );
 
-    // The service's own users once more, under keys that are UUIDs without dashes, in a column of letters.
+    // The service's own users again, with UUIDs without dashes as keys, in a text column.
     sql(
         &django,
         "CREATE TABLE people (id varchar(32) PRIMARY KEY, username varchar(150), password varchar(128), is_active bool);\
@@ -139,7 +139,7 @@ fn names_and_factors_row_by_row() {
     row("25+", "lee, whose device was never confirmed", &lee, (200, ""));
 }
 
-/// The service writes the same password with more iterations, as its own sign-in does after an upgrade.
+/// Makes the service store the same password with more iterations, as its own sign-in does after an upgrade.
 const UPGRADE: &str = "from django.contrib.auth.hashers import PBKDF2PasswordHasher\n\
     hasher = PBKDF2PasswordHasher()\nkim = User.objects.get(username='kim')\n\
     kim.password = hasher.encode('kim-pass-1234', hasher.salt(), iterations=ITERATIONS)\nkim.save()";
@@ -173,7 +173,7 @@ fn upgrades_row_by_row() {
         };
         looked(4.0);
         row(number, "after it", &kims(), (after, ""));
-        // Another password at the same cost.
+        // Another password with the same number of iterations.
         let change = UPGRADE.replace("ITERATIONS", "2000");
         django.run(&change.replace("kim-pass-1234", "quite-new-1234"));
         eventually("a real change to end it", || (kims().send().status == 401).then_some(()));

@@ -1,11 +1,11 @@
-//! Django's own forms behind the gateway: its CSRF check compares `Origin` with the host and the scheme that it sees, so a
-//! gateway that tells it another host or scheme breaks every form.
+//! Tests Django's own forms behind the gateway: Django's CSRF check compares `Origin` with the host and the scheme that it
+//! sees, so a gateway that forwards another host or scheme breaks every form.
 
 use super::{COOKIE, enter, report};
 use crate::support::client::{Client, Request, Response};
 use crate::support::django::Django;
 
-/// Where the browser thinks that it is.
+/// The site, as the browser sees it.
 struct Site {
     client: Client,
     scheme: &'static str,
@@ -18,7 +18,7 @@ impl Site {
         self.client
             .request(method, target)
             .host(self.host)
-            // As the proxy that ends TLS in front of the gateway says it.
+            // The header that a proxy which terminates TLS in front of the gateway sets.
             .header("X-Forwarded-Proto", self.scheme)
             .header("Cookie", &format!("{COOKIE}={}; {cookies}", self.session))
     }
@@ -40,7 +40,7 @@ impl Site {
 
 #[test]
 fn the_admin_signs_in_through_the_gateway() {
-    // Its own, because signing in at Django writes.
+    // The Django is this test's own, because signing in to it writes to the database.
     let django = Django::start();
     let gateway = django.setup().behind_a_proxy().start();
     for (scheme, host) in [
@@ -81,7 +81,7 @@ fn the_admin_signs_in_through_the_gateway() {
         let admin = site.request("GET", "/admin/", &cookies).send();
         assert_eq!(admin.status, 200);
         assert!(admin.text().contains("Site administration"), "{}", admin.text());
-        // Both know who it is: Django by its cookie, the view by our header.
+        // Both know the user: Django by its cookie, the view by the gateway's header.
         let seen = report(&site.request("GET", "/api/v1/whoami", &cookies));
         assert_eq!(seen["user"]["username"], "admin");
         assert_eq!(seen["meta"]["HTTP_X_USER_NAME"], "admin");
@@ -99,7 +99,7 @@ fn a_form_of_another_site_does_not_even_reach_django() {
     assert_eq!((response.status, response.code().as_str()), (403, "cross_site"));
 }
 
-/// The value of a hidden field.
+/// Returns the value of a hidden field.
 fn hidden(page: &Response, name: &str) -> String {
     let text = page.text();
     let (_, rest) = text.split_once(&format!("name=\"{name}\" value=\"")).expect("the field");

@@ -1,4 +1,4 @@
-//! The service signs people in itself, and the gateway follows: its sessions are the gateway's from then on.
+//! Tests adopted sessions: the service signs people in itself, and the gateway treats its sessions as its own from then on.
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ pub(super) fn tell(client: &Client, session: &str) -> Request {
     client.get("/session/tell").cookie("sessionid", session)
 }
 
-/// Asks one of the views that change the session, with these cookies; what it answered.
+/// Calls one of the views that change the session, with these cookies, and returns the answer.
 pub(super) fn does(client: &Client, what: &str, cookies: &str) -> Response {
     let response = client.get(&format!("/public/session/{what}")).header("Cookie", cookies).send();
     assert_eq!(response.status, 200, "{what}: {}", response.text());
@@ -30,12 +30,12 @@ pub(super) fn session_of(response: &Response) -> String {
     response.set_cookie("sessionid").unwrap_or_else(|| panic!("no cookie: {:?}", response.headers))
 }
 
-/// A sign-in at the service, without a password.
+/// Signs in to the service without a password, and returns the session's key.
 pub(super) fn become_(client: &Client, name: &str, cookies: &str) -> String {
     session_of(&does(client, &format!("become/{name}"), cookies))
 }
 
-/// The live sessions, as the operator sees them: id, user and issuer.
+/// Returns the live sessions as the operator sees them: id, user and issuer.
 pub(super) fn listed(gateway: &Gateway) -> Vec<(String, String, Value)> {
     let all = gateway.operator("GET", "/sessions").send().json();
     let text = |one: &Value, name: &str| one[name].as_str().unwrap().to_owned();
@@ -47,14 +47,14 @@ pub(super) fn listed(gateway: &Gateway) -> Vec<(String, String, Value)> {
         .collect()
 }
 
-/// The operator ends one.
+/// Ends a session as the operator.
 pub(super) fn end(gateway: &Gateway, session: &str) {
     let body = serde_json::json!({"session": session});
     let answer = gateway.operator("POST", "/sessions/end").json(&body).send();
     assert_eq!(answer.json()["ended"], 1, "{}", answer.text());
 }
 
-/// Every user has been looked up again since now.
+/// Waits until the gateway has looked every user up again.
 pub(super) fn rechecked(gateway: &Gateway) {
     let metric = "doorwarden_directory_duration_seconds_count{directory=\"django\"}";
     let before = gateway.metric(metric).unwrap();
@@ -77,7 +77,7 @@ fn a_session_of_the_services_is_listed_and_ends_with_the_gateways() {
     let django = Django::start();
     let gateway = gateway(&django, "");
     let client = gateway.client();
-    // From before the gateway, and from an answer that it saw.
+    // One session is from before the gateway, the other from an answer that passed through it.
     let before = become_(&Client::new(django.address), "kim", "");
     assert_eq!(report(&tell(&client, &before))["header"], "kim");
     let seen = become_(&client, "lee", "");
@@ -91,7 +91,7 @@ fn a_session_of_the_services_is_listed_and_ends_with_the_gateways() {
             line["event"] == "adopted" && line["session"] == **id && line["reason"] == how
         });
     }
-    // However many requests at once, it is one session.
+    // Any number of concurrent requests belong to one session.
     assert_eq!(report(&tell(&client, &seen))["header"], "lee");
     assert_eq!(listed(&gateway).len(), 2);
 
@@ -103,7 +103,7 @@ fn a_session_of_the_services_is_listed_and_ends_with_the_gateways() {
     assert_eq!(out.status, 204);
     is_over(&tell(&client, &before));
     assert_eq!(listed(&gateway), []);
-    // At the service itself both live: what keeps them out is the gateway, after a crash too.
+    // The service itself still accepts both; the gateway refuses them, after a crash too.
     let direct = Client::new(django.address);
     assert_eq!(report(&direct.get("/session/tell").cookie("sessionid", &seen))["user"], "lee");
 }
@@ -125,7 +125,7 @@ fn the_services_log_out_ends_it_here_however_it_is_said() {
     let django = Django::start();
     let gateway = gateway(&django, FORM);
     let client = gateway.client();
-    // A cookie that is taken away, and one of a session in which nobody is signed in any more.
+    // Either the answer deletes the cookie, or it sets one of a session in which nobody is signed in any more.
     for how in ["leave", "leave-with/message"] {
         let session = become_(&client, "kim", "");
         let id = listed(&gateway)[0].0.clone();
@@ -156,10 +156,10 @@ fn a_changed_key_is_the_same_session() {
 #[test]
 fn the_session_that_changed_its_password_stays_and_the_others_end() {
     let django = Django::start();
-    // Seldom, so that no look comes between the change and the answer that tells of it.
+    // The interval is long, so that no recheck happens between the change and the answer that reports it.
     let gateway = setup_with("refresh_interval = \"5s\"", &django, FORM, ISSUER).start();
     let client = gateway.client();
-    // One of the service's, one of the gateway's with the form's; and another of each.
+    // One session is the service's, one is the gateway's with the form's; and there is another of each.
     let theirs = become_(&client, "kim", "");
     let (_, ours) = enter(&client, "lee", "lee-pass-1234");
     let (_, other) = enter(&client, "lee", "lee-pass-1234");
@@ -298,7 +298,7 @@ fn sessions_that_the_service_throws_away_end_in_an_error_and_not_in_a_loop() {
     let nobody = (200, Some(String::new()));
     assert_eq!(answers, [nobody.clone(), nobody.clone(), nobody, (503, None)]);
     assert!(gateway.log().iter().any(|line| line.contains("throws away each session")));
-    // Of others nothing is known yet.
+    // Nothing is known about other users' sessions yet.
     let (_, lee) = enter(&client, "lee", "lee-pass-1234");
     assert_eq!(client.get("/session/tell").cookie(COOKIE, &lee).send().status, 200);
 }

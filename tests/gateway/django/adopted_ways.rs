@@ -1,5 +1,5 @@
-//! Every way in which a service's session can come and go: its engines, upgrades, interim answers, HEAD, routes in the
-//! shadow, and routes that leave it to the service.
+//! Tests every way in which a service's session can begin and end: its engines, upgrades, interim answers, HEAD, routes in
+//! shadow mode, and routes that leave the session to the service.
 
 use std::io::Write as _;
 
@@ -17,7 +17,7 @@ const FORM: &str = "identity = \"session\"";
 const HANDSHAKE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// Kim's session, of which the gateway knows nothing.
+/// Creates a session of kim's that the gateway does not know.
 fn unseen(django: &Django) -> String {
     become_(&Client::new(django.address), "kim", "")
 }
@@ -43,7 +43,7 @@ fn a_session_of_each_engine_is_adopted_rotated_and_ended() {
         let before = listed(&gateway);
         assert_eq!((before.len(), before[0].1.as_str()), (1, "kim"), "{engine}");
         assert_eq!(report(&tell(&client, &first))["header"], "kim", "{engine}");
-        // A cookie that holds all changes with what is in it; the others with their key.
+        // A signed cookie changes with its contents; in the other engines the key changes.
         let how = if engine == "signed_cookies" { "keep/basket" } else { "rotate" };
         let second = session_of(&does(&client, how, &line(&[("sessionid", &first)])));
         assert_ne!(first, second, "{engine}");
@@ -58,7 +58,7 @@ fn a_session_of_each_engine_is_adopted_rotated_and_ended() {
         end(&gateway, &lee[0].0);
         is_over(&tell(&client, &as_lee));
 
-        // A signed cookie of the same second as one that was ended has the same bytes, and is that one.
+        // A signed cookie has the same bytes as one that ended if both are of the same second, and counts as ended then.
         let (third, id) = eventually("kim to be in again", || {
             let third = become_(&client, "kim", "");
             Some((third, listed(&gateway).first()?.0.clone()))
@@ -67,7 +67,7 @@ fn a_session_of_each_engine_is_adopted_rotated_and_ended() {
         ended(&gateway, &id, "signed_out");
         is_over(&tell(&client, &third));
         assert_eq!(listed(&gateway), [], "{engine}");
-        // A stranger's basket is nobody's session in any of them.
+        // In no engine is a stranger's basket a user's session.
         let basket = session_of(&does(&client, "keep/basket", ""));
         let again = client.get("/public/session/tell").cookie("sessionid", &basket);
         assert_eq!(report(&again)["kept"], "basket", "{engine}");
@@ -86,7 +86,7 @@ fn a_head_request_signs_in_as_a_get_does() {
     assert_eq!(report(&tell(&client, &session))["header"], "kim");
 }
 
-/// A gateway with Django's users and sessions in front of an upstream that answers with these bytes.
+/// Starts a gateway with Django's users and sessions in front of an upstream that answers with these bytes.
 fn answering(django: &Django, answer: String) -> (Scripted, Gateway) {
     let upstream = Scripted::start(move |connection| {
         while connection.until("\r\n\r\n").is_some() {
@@ -105,7 +105,7 @@ fn answering(django: &Django, answer: String) -> (Scripted, Gateway) {
     (upstream, gateway)
 }
 
-/// Asks for an upgrade; the head of the answer.
+/// Requests an upgrade, and returns the head of the answer.
 fn upgrade(client: &Client, cookies: &str) -> Response {
     let mut stream = client.connect();
     let head = format!("GET /ws HTTP/1.1\r\nHost: app.test\r\n{HANDSHAKE}{cookies}\r\n");
@@ -128,7 +128,7 @@ fn the_answer_to_an_upgrade_is_followed_like_any_other() {
     let answer = upgrade(&client, "");
     assert_eq!((answer.status, answer.set_cookie("sessionid")), (101, Some(kim.clone())));
     assert_eq!(listed(&gateway)[0].1, "kim", "signed in by the upgrade");
-    // Somebody else's place is taken.
+    // The new session replaces another user's.
     let answer = upgrade(&client, &format!("Cookie: sessionid={lee}\r\n"));
     assert_eq!(answer.status, 101);
     let names: Vec<String> = listed(&gateway).into_iter().map(|(_, name, _)| name).collect();
@@ -136,7 +136,7 @@ fn the_answer_to_an_upgrade_is_followed_like_any_other() {
     gateway.logged("lee's end", |line| {
         line["event"] == "session_ended" && line["reason"] == "superseded"
     });
-    // And a session that has ended is not brought back by one.
+    // An upgrade does not revive a session that has ended.
     end(&gateway, &listed(&gateway)[0].0.clone());
     let answer = upgrade(&client, "");
     assert_eq!(answer.status, 101);
@@ -177,7 +177,7 @@ fn on_a_route_in_the_shadow_nothing_is_adopted_and_nothing_is_taken_away() {
     assert_eq!(listed(&gateway), [], "not by an answer");
     let again = client.get("/public/session/tell").cookie("sessionid", &session);
     assert_eq!(report(&again)["user"], "kim", "as without a gateway");
-    // Beside it, the first use is one.
+    // On another route, the first use adopts it.
     assert_eq!(report(&tell(&client, &session))["header"], "kim");
     let id = listed(&gateway)[0].0.clone();
     let rotated = does(&client, "rotate", &line(&[("sessionid", &session)]));
@@ -211,7 +211,7 @@ fn a_route_that_leaves_the_sessions_out_lets_none_pass_where_a_form_makes_them()
             assert_eq!(told["user"], if passes { "kim" } else { "" }, "{identity}: {name}");
             assert_eq!(told["header"], serde_json::Value::Null, "it proves nothing");
         }
-        // Under two names at once, and behind a stranger's.
+        // Under two names at once, and behind a stranger's session.
         for cookies in [
             line(&[("sessionid", &kim), ("sessionid", &basket)]),
             line(&[("sessionid", &basket), ("sessionid", &kim)]),
@@ -220,7 +220,7 @@ fn a_route_that_leaves_the_sessions_out_lets_none_pass_where_a_form_makes_them()
             let seen = told.to_string().contains(&kim);
             assert!(passes || !seen, "{identity}: {cookies}: {told}");
         }
-        // A stranger's own goes on in any case.
+        // A stranger's own session is forwarded in any case.
         let told = report(&client.get("/public/session/tell").cookie("sessionid", &basket));
         assert_eq!(told["kept"], "basket", "{identity}");
         assert_eq!(listed(&gateway), [], "{identity}: what is left is not adopted");

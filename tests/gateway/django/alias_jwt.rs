@@ -1,4 +1,4 @@
-//! A front end that knows the hand-made JWT alone (`jwt-auth`) notices no difference behind the gateway.
+//! Tests that a front end that knows only the hand-made JWT (`jwt-auth`) notices no difference behind the gateway.
 
 use std::time::Duration;
 
@@ -17,11 +17,11 @@ const LOGIN: &str = "/api/v1/users/login/jwt";
 const INFO: &str = "/api/v1/users/login/jwt/info";
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
 
-/// What the gateway's bodies may have and Django's do not.
+/// Members that the gateway's bodies may have and Django's do not.
 const ADDED: &[&str] = &["code", "request_id"];
 
-/// The gateway in the place of the service's sign-in: it answers the path, accepts what was issued there, and mints for the
-/// service. Who shows no token is for the service to refuse.
+/// Sets the gateway up in place of the service's sign-in: it answers the path, accepts the service's tokens, and mints
+/// tokens for the service. Callers without a token are left to the service to refuse.
 fn setup(django: &Django, directory: &str) -> (TempDir, Setup) {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("secret-key");
@@ -39,7 +39,7 @@ fn setup(django: &Django, directory: &str) -> (TempDir, Setup) {
     (folder, setup)
 }
 
-/// A token that the service's key signed, of a user in a claim, good from now on for so long.
+/// Returns a token that is signed with the service's key, for a user in a claim, valid from now for `good_for` seconds.
 fn signed(claim: &str, user: &str, good_for: i64) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let now = Timestamp::from_secs(now.as_secs());
@@ -57,7 +57,7 @@ fn signed(claim: &str, user: &str, good_for: i64) -> String {
     mint_hand_made(&key, &new).unwrap().expose().to_owned()
 }
 
-/// What the front end does, step by step, and the answers.
+/// Runs the front end's steps, and returns the answers.
 fn script(client: &Client) -> Vec<(&'static str, Response)> {
     let mut all = Vec::new();
     let mut step = |what: &'static str, request: Request| {
@@ -93,7 +93,7 @@ fn script(client: &Client) -> Vec<(&'static str, Response)> {
     all
 }
 
-/// A body as the front end reads it: a token is a token, and what it does not know it does not see.
+/// Reads a body as the front end does: any token is as good as another, and unknown members are ignored.
 fn read(response: &Response, theirs: &Value) -> Value {
     let mut body = response.json();
     for name in ADDED {
@@ -133,7 +133,7 @@ fn answers_as_django(gateway: &Gateway, django: &Django, direct: &[(&str, Respon
         |status: u16| through.iter().filter(|(_, answer)| answer.status == status).count();
     assert_eq!((statuses(200), statuses(403)), (6, 7));
 
-    // What the service forgets to answer.
+    // The service itself fails here.
     let wrong = |client: &Client, name: &str| {
         client.post(LOGIN).json(&json!({"username": name, "password": "wrong"})).send()
     };
@@ -161,7 +161,7 @@ fn a_minted_token_ends_with_its_session_and_no_other_does() {
     for token in [&one, &two, &before] {
         assert_eq!(info(&client, token).json(), json!({"id": 2, "username": "kim"}));
     }
-    // The view was told by a token of its own, which is of the same session.
+    // The view received another token, which belongs to the same session.
     let seen = client.get("/api/v1/whoami").header("jwt-auth", &one).send().json();
     let shown = seen["meta"]["HTTP_JWT_AUTH"].as_str().unwrap();
     assert_ne!(shown, one);
@@ -187,7 +187,7 @@ fn a_minted_token_ends_with_its_session_and_no_other_does() {
         (403, 200),
         "after a crash"
     );
-    // Whoever takes the gateway away again signs nobody out.
+    // Removing the gateway signs nobody out.
     assert_eq!(info(&Client::new(django.address), &two).json()["username"], "kim");
 
     django.run("user = User.objects.get(pk=2)\nuser.set_password('new')\nuser.save()");

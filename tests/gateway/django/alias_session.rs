@@ -1,5 +1,5 @@
-//! A front end that knows Django's sessions alone: it signs in and out at the service's own paths, and notices no difference
-//! behind the gateway.
+//! Tests that a front end that knows only Django's sessions signs in and out at the service's own paths, and notices no
+//! difference behind the gateway.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ const LOGIN: &str = "/api/v1/users/login";
 const LOGOUT: &str = "/api/v1/users/logout";
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
 
-/// The gateway in the place of the service's sign-in. Cookies are as Django sets them there: without TLS, for two weeks.
+/// Sets the gateway up in place of the service's sign-in. Its cookies are like Django's there: without TLS, for two weeks.
 fn setup(django: &Django) -> (TempDir, Setup) {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("secret-key");
@@ -36,18 +36,18 @@ fn setup(django: &Django) -> (TempDir, Setup) {
     (folder, setup)
 }
 
-/// A cookie as it is set: its name, its attributes in any order, and what it would be to a browser.
+/// Returns the cookies that are set: name, sorted attributes, and whether a browser would delete the cookie.
 fn cookies(response: &Response) -> Vec<(String, Vec<String>)> {
     let lines = response.sets().into_iter().map(|line| {
         let mut parts = line.split(';').map(|part| part.trim().to_ascii_lowercase());
         let pair = parts.next().unwrap();
         let (name, value) = pair.split_once('=').unwrap();
         let gone = value.trim_matches('"').is_empty();
-        // A browser does not look at the rest where a cookie goes.
+        // The other attributes do not matter to a browser if the cookie is deleted.
         let mut attributes: Vec<String> = if gone {
             vec!["gone".into()]
         } else {
-            // Max-Age counts before it.
+            // Max-Age takes precedence over it.
             parts.filter(|part| !part.starts_with("expires=")).collect()
         };
         attributes.sort_unstable();
@@ -58,7 +58,7 @@ fn cookies(response: &Response) -> Vec<(String, Vec<String>)> {
     all
 }
 
-/// A body. Django's parser says where it stumbled; the gateway's stops before that.
+/// Reads a body. Django's parser adds where it failed, which the gateway omits.
 fn body(response: &Response) -> Value {
     if response.body.is_empty() {
         return Value::Null;
@@ -84,7 +84,7 @@ fn same(what: &str, ours: &Response, theirs: &Response) {
 
 #[test]
 fn each_sign_in_has_djangos_answer() {
-    // Django writes the hash of who signs in there anew, so it is this test's own.
+    // The Django is this test's own, because it rehashes the password of whoever signs in.
     let django = Django::start();
     let (_key, setup) = setup(&django);
     let gateway = setup.start();
@@ -185,13 +185,13 @@ fn each_sign_in_has_djangos_answer() {
         }
         assert!(theirs.header("allow").unwrap().starts_with(ours.header("allow").unwrap()));
     }
-    // A trailing slash is another path for both.
+    // A trailing slash makes it another path for both.
     let slash = format!("{LOGIN}/");
     let [ours, theirs] = [&through, &direct].map(|client| client.post(&slash).send().status);
     assert_eq!((ours, theirs), (404, 404));
 }
 
-/// What differs on purpose: each line is one of the list in `docs/aliases.md`.
+/// Intended differences: each line is on the list in `docs/aliases.md`.
 #[test]
 fn where_django_stumbles_the_gateway_answers() {
     let django = Django::start();
@@ -229,7 +229,7 @@ fn where_django_stumbles_the_gateway_answers() {
     assert_eq!((beside(&through), beside(&direct)), (200, 401), "a bad Bearer beside it");
 }
 
-/// A browser's cookies, and the token that a script reads from them.
+/// A browser's cookies, and the CSRF token that a script reads from them.
 #[derive(Default)]
 struct Browser(BTreeMap<String, String>);
 
@@ -257,7 +257,7 @@ impl Browser {
     }
 }
 
-/// What the front end does, step by step, and the answers.
+/// Runs the front end's steps, and returns the answers.
 fn script(client: &Client) -> Vec<(&'static str, Response)> {
     let mut browser = Browser::default();
     let given = |name: &str| json!({"username": name, "password": format!("{name}-pass-1234")});
@@ -332,12 +332,12 @@ fn the_same_answers_with(rotation: &str) {
     let of = |step: &str| through.iter().find(|(what, _)| *what == step).unwrap().1.clone();
     assert_eq!(of("kim puts").json()["rest_framework"]["by"], "SessionAuthentication");
     assert_eq!(of("a form of the admin").status, 302);
-    // What the service had for them under the gateway's sessions went with these.
+    // The service's sessions that belonged to the gateway's sessions end with these.
     let left = "SELECT count(*) FROM django_session";
     eventually("the service's sessions to go", || {
         let database = rusqlite::Connection::open(django.database()).unwrap();
         let rows: u32 = database.query_row(left, [], |row| row.get(0)).unwrap();
-        // Kim's last one here, and the last that Django itself began.
+        // Kim's last session here, and the last one that Django itself created.
         (rows == 2).then_some(())
     });
 }

@@ -1,14 +1,14 @@
-//! Tokens that SimpleJWT itself has taken back: access and sliding ones, as its own classes make and blacklist them.
+//! Tests tokens that SimpleJWT itself has revoked: access and sliding ones, as its own classes make and blacklist them.
 
 use serde_json::json;
 
 use crate::support::django::{Django, TOKEN_BLACKLIST};
 use crate::support::eventually;
 
-/// `SECRET_KEY` of the service.
+/// The service's `SECRET_KEY`.
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service\n";
 
-/// A token of kim's of this class, which is on the list of outstanding ones.
+/// Returns a token of kim's of this class that is on the list of outstanding tokens.
 fn token(django: &Django, folder: &std::path::Path, class: &str) -> String {
     let file = folder.join("token");
     django.run_with(&[TOKEN_BLACKLIST], &format!(
@@ -20,7 +20,7 @@ fn token(django: &Django, folder: &std::path::Path, class: &str) -> String {
     std::fs::read_to_string(file).unwrap()
 }
 
-/// As a view does that signs somebody out.
+/// Revokes a token as a view does that signs a user out.
 fn take_back(django: &Django, class: &str, token: &str) {
     django.run_with(&[TOKEN_BLACKLIST], &format!(
         "from rest_framework_simplejwt.tokens import AccessToken, BlacklistMixin, SlidingToken\n\
@@ -68,7 +68,7 @@ fn what_simplejwt_has_blacklisted_is_refused_at_once_or_within_the_recheck() {
     });
 }
 
-/// What SimpleJWT's own class says of a token, in the service.
+/// Checks that SimpleJWT's own class accepts a token, in the service.
 fn is_read_by(django: &Django, class: &str, token: &str) {
     django.run_with(
         &[TOKEN_BLACKLIST],
@@ -130,12 +130,12 @@ fn sliding_tokens_are_given_and_refreshed_as_the_service_does_and_end_with_their
         is_read_by(&django, "SlidingToken", &refreshed);
         for token in [token, &refreshed] {
             let report = whoami(token).json();
-            // The view is told by a token of the form, which its own class has read.
+            // The view receives a token of the form, which SimpleJWT's own class has verified.
             assert_eq!(report["rest_framework"]["user"]["username"], "kim", "{report}");
             assert_eq!(report["meta"]["HTTP_X_SESSION_ID"] != "", has_session, "{report}");
         }
     }
-    // What is taken back is refreshed no more, and a session ends all of its tokens.
+    // A revoked token cannot be refreshed, and ending a session ends all of its tokens.
     take_back(&django, "SlidingToken", &theirs);
     eventually("the gateway to ask again", || (refresh(&theirs).0 == 401).then_some(()));
     let (_, later) = refresh(&ours);

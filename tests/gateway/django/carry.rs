@@ -1,4 +1,4 @@
-//! Bodies and connections in front of gunicorn: what a WSGI server does with them that others do not.
+//! Tests bodies and connections in front of gunicorn: what is particular to a WSGI server.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -12,14 +12,14 @@ use crate::support::client::{Client, Response};
 use crate::support::django::Django;
 use crate::support::gateway::Setup;
 
-/// In front of it, with everything open: what is carried does not depend on who is calling.
+/// Returns a gateway with open routes: proxying does not depend on who is calling.
 fn open_to_all(django: &Django) -> Setup {
     django.setup().routes(
         "[[route]]\nname = \"all\"\npath = \"/\"\nupstream = \"app\"\naccess = \"public\"\n",
     )
 }
 
-/// `POST /upload` in chunks.
+/// Returns a `POST /upload` in chunks.
 fn chunked(body: &[u8]) -> Vec<u8> {
     let mut bytes = b"POST /upload HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n".to_vec();
     for chunk in body.chunks(1000) {
@@ -31,7 +31,7 @@ fn chunked(body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Bytes without a period that a lost or repeated buffer would keep.
+/// Returns bytes without a period, so that a lost or repeated buffer shows.
 fn bytes(length: usize) -> Vec<u8> {
     let mut state = 1_u32;
     (0..length)
@@ -52,7 +52,7 @@ fn a_chunked_body_arrives_whole_where_the_upstream_is_said_to_need_it() {
         let expected = Client::new(django.address).post("/upload").body(&body).send().json();
         assert_eq!(expected["length"], size);
         assert_eq!(with.client().raw(&chunked(&body)).json(), expected, "{size}");
-        // Why there is such an option: WSGI has no body without a length.
+        // The reason for the option: in WSGI, a body without a length is empty.
         assert_eq!(without.client().raw(&chunked(&body)).json()["length"], 0, "{size}");
     }
 }
@@ -81,7 +81,7 @@ fn an_upload_streams_and_is_never_held_whole() {
     assert!(grown < 15 * 1024, "30 MiB passed, and the gateway grew by {grown} KiB");
 }
 
-/// The most memory that a process has had so far, in KiB.
+/// Returns the peak memory of a process, in KiB.
 fn peak_memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -127,13 +127,13 @@ fn a_client_that_waits_for_100_continue_gets_it() {
     assert_eq!((response.status, &response.json()["length"]), (200, &body.len().into()));
 }
 
-/// gunicorn closes a connection that was idle for 2 s. A request that is sent into that very moment is lost, and a POST
-/// must not be sent again; so the gateway gives up its connections earlier. Real time has to pass for this one.
+/// gunicorn closes a connection after 2 s without a request. A request that is sent at that very moment is lost, and a POST
+/// must not be repeated; so the gateway closes its connections earlier. This test needs real time to pass.
 #[test]
 fn no_request_fails_because_gunicorn_closed_a_kept_connection() {
     const AT_ONCE: usize = 6;
     let django = Django::shared();
-    // Every pause has a gateway of its own: no other one's requests keep its connections young.
+    // Every pause has a gateway of its own, so that no other requests keep its connections fresh.
     let gateways = [1480, 1500, 1520, 1960, 1990, 2000, 2010, 2040]
         .map(|pause| (Duration::from_millis(pause), open_to_all(&django).start()));
     thread::scope(|scope| {
@@ -158,7 +158,7 @@ fn no_request_fails_because_gunicorn_closed_a_kept_connection() {
     }
 }
 
-/// One request on a kept connection.
+/// Sends one request on a kept connection.
 fn exchange(stream: &mut TcpStream, post: bool, what: &str) {
     let request = if post {
         "POST /upload HTTP/1.1\r\nHost: app.test\r\nContent-Length: 4\r\n\r\nbody"

@@ -1,4 +1,4 @@
-//! What changes in Django's own tables reaches the sessions of its users within `refresh_interval`, whoever changed it.
+//! Tests that changes in Django's own tables reach its users' sessions within `refresh_interval`, whoever made them.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::support::client::{Client, Response};
 use crate::support::django::Django;
 use crate::support::eventually;
 
-/// Often, so that the tests are short.
+/// The interval is short, so that the tests are.
 const RECHECK: &str = "refresh_interval = \"1s\"";
 
 struct SignedIn {
@@ -31,7 +31,7 @@ fn all_tokens(client: &Client, name: &'static str) -> SignedIn {
     }
 }
 
-/// What each thing that the user holds is answered with: access token, cookie, refresh token.
+/// Returns the status that each credential of the user gets: access token, cookie, refresh token.
 fn answers(client: &Client, user: &SignedIn) -> [u16; 3] {
     let status = |response: Response| response.status;
     [
@@ -67,7 +67,7 @@ fn a_users_sessions_end_with_the_password_the_flag_and_the_row() {
     }
     assert_eq!(answers(&client, &untouched), [200; 3]);
 
-    // And what they would sign in with is what Django has now.
+    // Signing in uses the password that Django has now.
     for (name, password, status) in [
         ("kim", "kim-pass-1234", 401),
         ("kim", "another-pass-1234", 200),

@@ -1,4 +1,5 @@
-//! What Django's own sign-ins gave before the gateway came, as credentials: sessions of every engine, DRF's tokens, HTTP Basic.
+//! Tests credentials from before the gateway, issued by Django's own sign-ins: sessions of every engine, DRF tokens, HTTP
+//! Basic.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,10 +12,10 @@ use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::redis::Redis;
 
-/// `SECRET_KEY` of the service.
+/// The service's `SECRET_KEY`.
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
 
-/// A gateway that asks again every second and accepts what this `[[issuer]]` issued.
+/// Returns a gateway that rechecks every second and accepts what this `[[issuer]]` issued.
 fn issuer(django: &Django, keys: &str) -> Setup {
     django
         .setup_with("refresh_interval = \"1s\"")
@@ -27,7 +28,7 @@ fn sessions(django: &Django, keys: &str) -> Gateway {
     issuer(django, &format!("{kind}{keys}")).start()
 }
 
-/// Signs in at Django itself; the session's cookie.
+/// Signs in at Django itself, and returns the session cookie's value.
 fn at_django(django: &Django, name: &str) -> String {
     let body = json!({"username": name, "password": format!("{name}-pass-1234")});
     let response = Client::new(django.address).post("/api/v1/users/login").json(&body).send();
@@ -62,7 +63,7 @@ fn is_kim(request: &Request) {
     }
 }
 
-/// A dead session is told as such, and its cookie taken away.
+/// Whether the session has ended. An ended session is refused as such, and its cookie is deleted.
 fn is_dead(response: &Response) -> bool {
     if response.status != 401 {
         assert_eq!(response.status, 200, "{}", response.text());
@@ -132,7 +133,7 @@ fn a_session_that_is_a_cookie_is_accepted_and_can_be_signed_out_here() {
     assert_eq!(out.status, 204);
     assert_eq!(out.set_cookie("sessionid").as_deref(), Some(""));
     assert!(is_dead(&whoami(&client, &session).send()));
-    // At Django itself it is good for as long as it says.
+    // Django itself accepts it for its full lifetime.
     let direct = Client::new(django.address);
     assert_eq!(report(&whoami(&direct, &session))["user"]["username"], "kim");
 }
@@ -152,7 +153,7 @@ fn a_session_is_refused_that_django_would_end() {
     ends(&whoami(&client, &kim), "a session from before the password to end");
     refused(&gateway, "django-session", "password_changed");
 
-    // The one that Django makes for the new password is good at once.
+    // The session that Django creates for the new password is valid at once.
     let body = json!({"username": "kim", "password": "another-1234"});
     let new = Client::new(django.address).post("/api/v1/users/login").json(&body).send();
     is_kim(&whoami(&client, &new.set_cookie("sessionid").unwrap()));
@@ -207,7 +208,7 @@ fn a_session_in_which_nobody_is_signed_in_is_the_services_own_affair() {
     assert_eq!(seen["meta"]["HTTP_X_USER_ID"], Value::Null);
     let none = whoami(&client, "anonymous0").send();
     assert_eq!((none.status, none.set_cookie("sessionid")), (401, None), "it stays");
-    // A dead one where anybody may come is nobody, and does not reach the service.
+    // On a public route an ended session counts as anonymous, and is not forwarded to the service.
     let dead = report(&client.get("/public/whoami").cookie("sessionid", "nosuchkey"));
     assert_eq!(dead["meta"]["HTTP_COOKIE"], Value::Null);
 }
@@ -219,7 +220,7 @@ fn a_session_that_was_signed_out_reaches_the_service_under_no_spelling_of_its_na
     let gateway = sessions(&django, "");
     let client = gateway.client();
     assert_eq!(client.post("/logout").cookie("sessionid", &session).send().status, 204);
-    // All of them Django reads as `sessionid`, and the gateway as another cookie.
+    // Django reads all of these names as `sessionid`, the gateway as other cookies.
     for name in ["\u{a0}sessionid", "sessionid\u{a0}", "\u{3000}sessionid", "\u{2003}sessionid "] {
         let line = format!("a=b; {name}={session}");
         let seen = report(&client.get("/public/whoami").header("Cookie", &line));
@@ -277,7 +278,7 @@ fn what_ended_stays_ended_whatever_the_service_saves_and_after_a_crash() {
     is_kim(&whoami(&client, &one));
     assert_eq!(client.post("/logout/all").cookie("sessionid", &two).send().status, 204);
     assert!(is_dead(&whoami(&client, &one).send()));
-    // A request that was on its way saves it, and it says that it is younger than its end.
+    // A request in progress saves the session, and claims that this happened after its end.
     django.run(&format!(
         "import time; now = time.time; time.time = lambda: now() + 60\n\
          from django.contrib.sessions.backends.db import SessionStore\n\
@@ -332,7 +333,7 @@ fn a_cache_that_cannot_be_asked_stops_strangers_and_not_whom_it_has_known() {
     let refused = whoami(&client, &stranger).send();
     assert_eq!((refused.status, refused.code()), (503, "directory_unavailable".into()));
     assert_eq!(refused.set_cookie("sessionid"), None);
-    // It comes back, and has forgotten all: so its sessions are over.
+    // The cache comes back empty, so its sessions have ended.
     redis.run();
     ends(&whoami(&client, &known), "the cache to be asked again");
 }
@@ -359,7 +360,7 @@ fn a_pickle_that_is_more_than_data_is_never_run() {
     refused(&gateway, "django-session", "malformed");
 }
 
-/// A gateway whose callers get a session of Django's, unless they have one.
+/// Starts a gateway whose callers get a Django session, unless they have one.
 fn with_form(django: &Django) -> Gateway {
     let form = format!(
         "[identity]\n[[identity.form]]\nname = \"admin\"\nkind = \"django-session\"\nkey_file = \"secret-key\"\n\
@@ -382,7 +383,7 @@ fn a_session_from_before_the_gateway_still_opens_the_admin_and_its_log_out_ends_
     let page = client.get("/admin/").header("Cookie", &cookies("x")).send();
     assert_eq!(page.status, 200, "{}", page.text());
     assert!(page.text().contains("Log out"));
-    // Elsewhere it is a credential like any other.
+    // On other routes the session is a credential like any other.
     let seen = report(&client.get("/api/v1/whoami").header("Cookie", &cookies("x")));
     assert_eq!(seen["meta"]["HTTP_COOKIE"], "csrftoken=x; theme=dark");
     assert_eq!(seen["meta"]["HTTP_X_USER_NAME"], "admin");
@@ -406,7 +407,7 @@ fn beside_the_session_that_was_checked_no_other_gets_through() {
     let gateway = with_form(&django);
     let client = gateway.client();
     assert_eq!(client.post("/logout").cookie("sessionid", &two).send().status, 204);
-    // Django takes a no-break space off a name and counts the last of two; the gateway reads the first alone.
+    // Django strips a no-break space from a cookie's name and uses the last of two; the gateway reads only the exact name.
     for line in [
         format!("sessionid={one}; \u{a0}sessionid={two}"),
         format!("sessionid={one}; sessionid\u{a0}={two}"),
@@ -439,7 +440,7 @@ fn a_key_that_the_service_changes_reaches_the_browser_and_is_good_at_once() {
     assert_eq!(changed.status, 302, "{}", changed.text());
     let after = changed.set_cookie("sessionid").unwrap();
     assert_ne!(after, before);
-    // The directory's last word on the password is a moment old, and the session is younger.
+    // The session is younger than the directory's latest check of the password.
     assert_eq!(report(&whoami(&client, &after))["meta"]["HTTP_X_USER_NAME"], "admin");
     assert!(is_dead(&whoami(&client, &before).send()), "the old key is gone");
 }
@@ -526,10 +527,10 @@ fn a_name_and_a_password_pass_in_each_request_and_wrong_ones_are_counted() {
         (refusal.status == 429).then_some(refusal)
     });
     assert_eq!(locked.code(), "too_many_attempts");
-    // It counts for the sign-in too.
+    // The failures count for the sign-in too.
     let body = json!({"username": "kim", "password": "wrong"});
     assert_eq!(client.post("/login").json(&body).send().status, 429);
-    // What was right a moment ago is not checked again.
+    // A password that was right a moment ago is not checked again.
     is_kim(&with(&basic("kim", "kim-pass-1234")));
 }
 

@@ -1,4 +1,4 @@
-//! Aliases of the shape "dj-rest-auth": tokens of the gateway's own in cookies, with all that cookies ask for.
+//! Tests aliases of the shape "dj-rest-auth": the gateway's own tokens in cookies, with the checks that cookies need.
 
 use serde_json::{Value, json};
 
@@ -36,7 +36,7 @@ fn sign_in(client: &Client) -> Response {
     response
 }
 
-/// Both tokens, as the browser got them.
+/// Returns both tokens, as the browser received them.
 fn cookies(response: &Response) -> (String, String) {
     let one = |name| response.set_cookie(name).unwrap();
     (one("access-token"), one("refresh-token"))
@@ -64,7 +64,7 @@ fn a_sign_in_sets_both_tokens_and_neither_goes_on() {
     );
     assert_eq!(report["meta"]["HTTP_COOKIE"], json!("theme=dark"));
     assert_eq!(report["rest_framework"]["user"]["username"], json!("kim"), "by the form");
-    // Not where anybody may come either, and not under each other's name.
+    // The cookies are not forwarded on public routes either, nor under each other's name.
     let public =
         |name: &str, value: &str| super::report(&client.get("/public/whoami").cookie(name, value));
     for (name, value) in [
@@ -75,11 +75,11 @@ fn a_sign_in_sets_both_tokens_and_neither_goes_on() {
     ] {
         assert_eq!(public(name, value)["meta"]["HTTP_COOKIE"], Value::Null, "{name}");
     }
-    // Another's under such a name is the service's affair.
+    // Another token under such a name is left to the service.
     assert_eq!(public("access-token", "a.b.c")["meta"]["HTTP_COOKIE"], json!("access-token=a.b.c"));
-    // A refresh token opens nothing.
+    // A refresh token gives no access.
     assert_eq!(whoami(&client, &refresh).send().status, 401);
-    // Who signs in anew in this browser ends the session of before.
+    // Signing in again in this browser ends the previous session.
     let again = client.post("/auth/login/").cookie("refresh-token", &refresh);
     let again = again.json(&json!({"username": "lee", "password": "lee-pass-1234"})).send();
     assert_eq!(again.status, 200);
@@ -94,7 +94,7 @@ fn what_a_cookie_brings_must_come_from_our_own_site() {
     let (access, refresh) = cookies(&sign_in(&client));
     let evil =
         |path: &str| client.post(path).header("origin", "https://evil.test").json(&json!({}));
-    // As a header first: that counts for no cookie.
+    // The token is used in a header first: that must not make the cookie acceptable.
     assert_eq!(evil("/api/v1/whoami").bearer(&access).send().status, 200);
     for request in [
         evil("/api/v1/whoami").cookie("access-token", &access),
@@ -131,7 +131,7 @@ fn a_refresh_reads_the_cookie_and_a_sign_out_ends_everything() {
     let members = refreshed.json();
     assert_eq!((&members["access"], members.as_object().unwrap().len()), (&json!(next), 2));
     assert!(members["access_expiration"].as_str().unwrap().ends_with('Z'));
-    // The body's comes first.
+    // The body's token takes precedence.
     let by_body = ask(&json!({"refresh": successor})).cookie("refresh-token", "a.b.c").send();
     let (_, successor) = cookies(&by_body);
     assert_eq!(whoami(&client, &next).send().status, 200);
@@ -146,7 +146,7 @@ fn a_refresh_reads_the_cookie_and_a_sign_out_ends_everything() {
         assert_eq!(whoami(&client, access).send().code(), "session_ended");
     }
     assert_eq!(ask(&json!({})).cookie("refresh-token", &successor).send().status, 401);
-    // Once more, and by nobody: that is what was asked for.
+    // Signing out again, or without a session, succeeds: the caller is signed out.
     for request in
         [client.post("/auth/logout/"), client.post("/auth/logout/").cookie("access-token", &next)]
     {
@@ -154,7 +154,7 @@ fn a_refresh_reads_the_cookie_and_a_sign_out_ends_everything() {
     }
 }
 
-/// What the service's own sign-out says where nothing shows whose session it is.
+/// The answer is that of the service's own sign-out if nothing shows whose session it is.
 #[test]
 fn an_access_token_that_has_expired_ends_nothing_alone() {
     let django = Django::shared();
@@ -164,7 +164,7 @@ fn an_access_token_that_has_expired_ends_nothing_alone() {
     eventually("the access token to expire", || {
         (whoami(&client, &access).send().status == 401).then_some(())
     });
-    // A browser's next page for everybody opens, and a script is told to refresh.
+    // The access token is refused as expired, which tells a script to refresh.
     assert_eq!(whoami(&client, &access).send().code(), "token_not_valid");
     let out = client.post("/auth/logout/").json(&json!({})).cookie("access-token", &access).send();
     let text = "Refresh token was not included in cookie data.";

@@ -1,4 +1,4 @@
-//! The service's own sessions beside the gateway's: strangers keep theirs, and who signs in there is signed in here.
+//! Tests the service's own sessions beside the gateway's: strangers keep theirs, and a sign-in there is a sign-in here.
 
 use serde_json::Value;
 
@@ -11,12 +11,12 @@ const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service\
 
 pub(super) const ISSUER: &str = "[[issuer]]\nkind = \"django-session\"\nkey_file = \"secret-key\"";
 
-/// A gateway whose routes use the form `django-session` as `identity` says.
+/// Returns a gateway whose routes use the form `django-session` as `identity` says.
 pub(super) fn setup(django: &Django, identity: &str, with: &str) -> Setup {
     setup_with("refresh_interval = \"1s\"", django, identity, with)
 }
 
-/// The same, with other keys for the directory.
+/// Does the same, with other keys for the directory.
 pub(super) fn setup_with(directory: &str, django: &Django, identity: &str, with: &str) -> Setup {
     let route = |name: &str, path: &str, access: &str| {
         format!(
@@ -39,7 +39,7 @@ pub(super) fn setup_with(directory: &str, django: &Django, identity: &str, with:
         .with(&format!("{form}\n{with}"))
 }
 
-/// Each way in which a gateway can have to do with the service's sessions.
+/// Returns a gateway for each way in which it can handle the service's sessions.
 fn ways(django: &Django) -> Vec<(&'static str, Gateway)> {
     let both = "identity = \"session\"";
     let bearer = "identity = { bearer = \"session\" }";
@@ -51,7 +51,7 @@ fn ways(django: &Django) -> Vec<(&'static str, Gateway)> {
     ]
 }
 
-/// What the service has in its session, for this request.
+/// Returns what the service's session contains, for this request.
 fn kept(request: &Request) -> Value {
     report(request)["kept"].clone()
 }
@@ -61,7 +61,7 @@ pub(super) fn line(pairs: &[(&str, &str)]) -> String {
     pairs.join("; ")
 }
 
-/// A reset by the link that Django mails, whose token lies in the stranger's session on the way.
+/// Resets a password with the link that Django mails; the link's token is stored in the stranger's session on the way.
 pub(super) fn resets(client: &Client, beside: &[(&str, &str)]) -> Response {
     let link = client.get("/reset-link/lee").send().text();
     let to_form = client.get(&link).header("Cookie", &line(beside)).send();
@@ -89,7 +89,7 @@ fn a_stranger_keeps_their_session_in_both_directions() {
         let session = first.set_cookie("sessionid").unwrap_or_else(|| panic!("{way}: none is set"));
         let again = client.get("/public/session/tell").cookie("sessionid", &session);
         assert_eq!(kept(&again), "basket", "{way}");
-        // Whatever else they hold that leads nowhere any more.
+        // The same with other credentials beside it that are no longer valid.
         let dead = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         let beside = client
             .get("/public/session/tell")
@@ -145,7 +145,7 @@ fn whoever_gets_no_session_from_a_form_gets_the_services_own_sign_in() {
         let session =
             signed_in.set_cookie("sessionid").unwrap_or_else(|| panic!("{way}: no cookie"));
         if way != "form" {
-            // Where an issuer reads it, it is a credential at once.
+            // Where an issuer reads the session, it is a credential at once.
             let admin = client.get("/api/v1/whoami").cookie("sessionid", &session);
             assert_eq!(report(&admin)["meta"]["HTTP_X_USER_NAME"], "admin", "{way}");
         }
@@ -182,7 +182,7 @@ fn of_two_cookies_of_one_name_the_last_is_judged_and_it_alone_goes_on() {
     let stranger = report(&tell("/public/session/tell", &kim, &basket));
     assert_eq!((&stranger["user"], &stranger["kept"]), (&"".into(), &"basket".into()));
     assert!(!stranger.to_string().contains(&kim), "{stranger}");
-    // A public route does not care what they are.
+    // A public route ignores invalid values.
     for odd in ["\u{e9}", "no-such-session", "\"half"] {
         let seen = report(&tell("/public/session/tell", &kim, odd));
         assert_eq!(seen["user"], "", "{odd}");
@@ -196,7 +196,7 @@ fn of_two_cookies_of_one_name_the_last_is_judged_and_it_alone_goes_on() {
         removed[1].starts_with("sessionid=; Path=/; Domain=.app.test; Max-Age=0"),
         "{removed:?}"
     );
-    // The gateway's own is never a choice.
+    // The gateway's own cookie must not occur twice.
     let (_, own) = enter(&client, "kim", "kim-pass-1234");
     let two = client
         .get("/public/session/tell")

@@ -1,4 +1,4 @@
-//! The forms that are made out of what the service itself keeps: a session in each of its engines, and its own tokens.
+//! Tests the forms that use the service's own data: a session in each of its engines, and its own tokens.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -12,7 +12,8 @@ use crate::support::redis::Redis;
 
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
 
-/// A gateway whose one signed-in route has these forms; `{folder}` in them is a folder with the service's `secret-key`.
+/// Returns a gateway whose one protected route has these forms; `{folder}` in them is a folder with the service's
+/// `secret-key`.
 fn setup(django: &Django, forms: &str, identity: &str) -> (TempDir, Setup) {
     let folder = tempfile::tempdir().unwrap();
     write_private(&folder.path().join("secret-key"), format!("{SECRET_KEY}\n"));
@@ -37,7 +38,7 @@ fn user(seen: &Value) -> &Value {
     &seen["user"]["username"]
 }
 
-/// The key that Django was given.
+/// Returns the session key that Django received.
 fn key(seen: &Value) -> String {
     let cookies = seen["meta"]["HTTP_COOKIE"].as_str().unwrap();
     cookies.split("; ").find_map(|pair| pair.strip_prefix("sessionid=")).unwrap().to_owned()
@@ -49,7 +50,7 @@ fn sign_out(client: &Client, cookie: &str) {
     assert_eq!(out.status, 204, "{}", out.text());
 }
 
-/// The Django admin adds a group and signs out, by forms with Django's own check.
+/// Adds a group in the Django admin and signs out, by forms with Django's own check.
 fn the_admin_works(client: &Client) {
     let (_, cookie) = enter(client, "admin", "admin-pass-1234");
     let page = client.get("/admin/auth/group/add/").cookie(COOKIE, &cookie).send();
@@ -120,7 +121,7 @@ fn a_session_in_the_cache_alone_is_one_that_django_reads() {
     let client = gateway.client();
     assert_eq!(key(&report(&whoami(&client, &cookie))), key(&seen), "found again");
 
-    // Without the cache its callers are refused, and others are not concerned; it comes back empty.
+    // Without the cache, only callers that need it are refused; it comes back empty.
     redis.kill();
     let (_, other) = kim(&client);
     let refused = whoami(&client, &other).send();
@@ -178,7 +179,7 @@ fn rest_framework_finds_the_caller_by_the_token_that_it_gave_them() {
         assert_eq!(seen["meta"]["HTTP_AUTHORIZATION"], format!("Token {}", "k".repeat(40)));
     }
 
-    // Who has none is refused with a line that says what to do, or goes without where that is said.
+    // A user without a token is refused with a log line that says what to do, or forwarded without one if so configured.
     let (lee, _) = enter(&client, "lee", "lee-pass-1234");
     let refused = client.get("/api/v1/whoami").bearer(&lee).send();
     assert_eq!((refused.status, refused.code().as_str()), (503, "identity_unavailable"));
@@ -189,7 +190,7 @@ fn rest_framework_finds_the_caller_by_the_token_that_it_gave_them() {
     let seen = report(&lenient.client().get("/api/v1/whoami").bearer(&lee));
     assert_eq!(seen["meta"]["HTTP_AUTHORIZATION"], Value::Null);
 
-    // A new one is sent when the old has been kept for long enough.
+    // A new token is used once the cached one is old enough.
     django.run(
         "from rest_framework.authtoken.models import Token\nToken.objects.filter(user__username='kim').update(key='n' * 40)",
     );
@@ -232,7 +233,7 @@ fn a_form_a_view_and_a_token_each_get_their_post_through_one_route() {
     };
     let view = browser("/api/v1/whoami").header("X-CSRFToken", &csrf);
     assert_eq!(by(view), (json!("POST"), json!("SessionAuthentication")));
-    // Without a CSRF token, and even where a browser's cookie comes along.
+    // No CSRF token is needed, even if a browser's cookie is sent too.
     for request in
         [client.post("/api/v1/whoami"), client.post("/api/v1/whoami").cookie(COOKIE, &cookie)]
     {

@@ -1,5 +1,5 @@
-//! A front end that knows SimpleJWT and nothing else notices no difference, with rotation and without: what it sends to
-//! Django and to the gateway in front of it has the same answers.
+//! Tests that a front end that knows only SimpleJWT notices no difference, with rotation and without: its requests get the
+//! same answers from Django and from the gateway in front of it.
 
 use std::thread;
 
@@ -13,13 +13,13 @@ const OBTAIN: &str = "/api/v1/users/login/simpleJWT";
 const REFRESH: &str = "/api/v1/users/login/simpleJWT/refresh";
 const VERIFY: &str = "/api/v1/users/login/simpleJWT/verify";
 const BLACKLIST: &str = "/api/v1/users/login/simpleJWT/blacklist";
-/// A view of Django REST framework's that wants somebody.
+/// A view of Django REST framework's that requires a user.
 const CALL: &str = "/api/v1/users/logout";
 
-/// `SECRET_KEY` of the service.
+/// The service's `SECRET_KEY`.
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service\n";
 
-/// What the front end does, step by step, and the answers.
+/// Runs the front end's steps, and returns the answers.
 fn script(client: &Client) -> Vec<(String, Response)> {
     let mut answers = Vec::new();
     let mut post = |what: &str, path: &str, body: &Value| {
@@ -62,7 +62,7 @@ fn script(client: &Client) -> Vec<(String, Response)> {
     answers
 }
 
-/// A body as the front end reads it: a token is a token.
+/// Reads a body as the front end does: any token is as good as another.
 fn read(response: &Response) -> Value {
     let mut body = response.json();
     for (name, value) in body.as_object_mut().unwrap() {
@@ -74,13 +74,13 @@ fn read(response: &Response) -> Value {
     body
 }
 
-/// The same answers, as the front end reads them.
+/// Checks that the answers are the same, as the front end reads them.
 fn are_equal(through: &[(String, Response)], direct: &[(String, Response)]) {
     assert_eq!(through.len(), direct.len());
     for ((what, ours), (_, theirs)) in through.iter().zip(direct) {
         assert_eq!(ours.status, theirs.status, "{what}: {} / {}", ours.text(), theirs.text());
         if what.starts_with("call") {
-            // A refusal at a route is the gateway's own; front ends look at its code.
+            // A refusal at a route is the gateway's own; front ends check its code.
             if theirs.status == 401 {
                 assert_eq!(ours.json()["code"], theirs.json()["code"], "{what}");
             } else {
@@ -89,20 +89,20 @@ fn are_equal(through: &[(String, Response)], direct: &[(String, Response)]) {
             continue;
         }
         assert_eq!(ours.header("content-type"), theirs.header("content-type"), "{what}");
-        // The gateway's may go on, with RFC 6750's `error`.
+        // The gateway's challenge may continue with RFC 6750's `error`.
         let challenge = |response: &Response| {
             response
                 .header("www-authenticate")
                 .map(|value| value.split(',').next().unwrap().to_owned())
         };
         assert_eq!(challenge(ours), challenge(theirs), "{what}");
-        // A strict front end takes no member that it does not know.
+        // A strict front end rejects unknown members.
         assert_eq!(read(ours), read(theirs), "{what}");
     }
 }
 
-/// A day of a front end, made short: it calls until it is told that its access token is over, refreshes, and in the end
-/// signs out. What it does, step by step, and the answers.
+/// Runs a short version of a front end's day, and returns the steps and their answers: it calls until its access token is
+/// refused as expired, refreshes, and signs out in the end.
 fn day(client: &Client) -> Vec<(String, Response)> {
     let mut answers = Vec::new();
     let post = |path: &str, body: &Value| client.post(path).json(body).send();
@@ -190,7 +190,7 @@ fn a_front_end_for_simplejwt_has_the_same_day_with_rotation() {
 
 #[test]
 fn a_front_end_for_simplejwt_without_rotation_has_the_same_answers() {
-    // Django writes the hash of who signs in there anew, so it is this test's own.
+    // The Django is this test's own, because it rehashes the password of whoever signs in.
     let django = Django::start();
     let mut aliases = String::new();
     for (path, to, more) in
@@ -204,7 +204,7 @@ fn a_front_end_for_simplejwt_without_rotation_has_the_same_answers() {
     let through = script(&client);
     are_equal(&through, &script(&Client::new(django.address)));
 
-    // Each access token that came of it opens the service, until the session ends.
+    // Each access token of the script is accepted until the session ends.
     let tokens = |name: &str| -> Vec<String> {
         through
             .iter()

@@ -1,4 +1,4 @@
-//! `sign_in.observe.tokens`: tokens that the service's own views give are sessions here, as its cookies are.
+//! Tests `sign_in.observe.tokens`: tokens that the service's own views issue are sessions here, as its cookies are.
 
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ fn obtain(client: &Client, name: &str, password: &str) -> Response {
     client.post(OBTAIN).json(&json!({"username": name, "password": password})).send()
 }
 
-/// Access and refresh token.
+/// Signs in, and returns the access and the refresh token.
 fn tokens(client: &Client, name: &str) -> (String, String) {
     let answer = obtain(client, name, &format!("{name}-pass-1234"));
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -98,13 +98,13 @@ fn tokens_that_the_service_gives_are_one_session_and_end_with_it() {
     gateway.logged("the adoption", |line| {
         line["event"] == "adopted" && line["session"] == *id && line["reason"] == "answer"
     });
-    // The view sees them by their own token, and the gateway's headers say the same.
+    // The view sees the user by the token, and the gateway's headers name the same user.
     let kim = seen(&client, &access);
     assert_eq!(kim["rest_framework"]["user"]["username"], "kim", "{kim}");
     assert_eq!(kim["meta"]["HTTP_X_USER_NAME"], "kim");
     assert_eq!(kim["meta"]["HTTP_X_SESSION_ID"], id.as_str());
 
-    // However often it is refreshed, by however many, it is that session.
+    // However often and concurrently the token is refreshed, the session stays the same.
     let again: Vec<String> = (0..3)
         .map(|_| refresh(&client, &first).json()["access"].as_str().unwrap().to_owned())
         .collect();
@@ -116,7 +116,7 @@ fn tokens_that_the_service_gives_are_one_session_and_end_with_it() {
     end(&gateway, &id);
     let refused = refresh(&client, &first);
     assert_eq!(refused.status, 401, "the service is not asked: {}", refused.text());
-    // After a crash, too.
+    // This holds after a crash, too.
     for round in 0..2 {
         let client = gateway.client();
         for access in again.iter().chain([&access]) {
@@ -129,10 +129,10 @@ fn tokens_that_the_service_gives_are_one_session_and_end_with_it() {
             gateway.spawn();
         }
     }
-    // At the service itself it lives.
+    // The service itself still accepts the token.
     let direct = Client::new(django.address);
     assert_eq!(direct.post(REFRESH).json(&json!({"refresh": first})).send().status, 200);
-    // And signing in again is another session.
+    // Signing in again creates another session.
     let client = gateway.client();
     let (access, _) = tokens(&client, "kim");
     assert_eq!(seen(&client, &access)["rest_framework"]["user"]["username"], "kim");
@@ -158,7 +158,7 @@ fn rotated_refresh_tokens_are_the_same_session_and_old_ones_lead_nowhere() {
             current = answer["refresh"].as_str().unwrap().to_owned();
             assert_ne!(current, first);
         }
-        // Rotations are written beside the answers: only what is told is there after a crash.
+        // Rotations are written while the answers are sent, so only recorded ones are certain to survive a crash.
         let rotated = "doorwarden_sessions_adopted_total{how=\"rotated\"}";
         eventually("each to be told", || (gateway.metric(rotated) == Some(3.0)).then_some(()));
         assert_eq!(listed(&gateway).len(), 1);
@@ -187,7 +187,7 @@ fn a_refresh_token_from_before_the_gateway_begins_a_session_at_its_first_refresh
     let gateway = setup(&django).start();
     let (client, direct) = (gateway.client(), Client::new(django.address));
     let (access, first) = tokens(&direct, "kim");
-    // A token of which nothing was seen is a credential without a session, as ever.
+    // A token whose issue was not observed is a credential without a session, as usual.
     assert_eq!(seen(&client, &access)["meta"]["HTTP_X_SESSION_ID"], "");
     assert_eq!(listed(&gateway), []);
     let access = refresh(&client, &first).json()["access"].as_str().unwrap().to_owned();
@@ -196,7 +196,7 @@ fn a_refresh_token_from_before_the_gateway_begins_a_session_at_its_first_refresh
     gateway.logged("the adoption", |line| {
         line["event"] == "adopted" && line["session"] == *id && line["reason"] == "first_use"
     });
-    // All that a user has ends it, and keeps older refresh tokens from the service.
+    // Ending all sessions of a user ends it, and the gateway refuses older refresh tokens.
     let (_, another) = tokens(&direct, "kim");
     let answer =
         gateway.operator("POST", "/sessions/end").json(&json!({"user": "django/2"})).send();
@@ -217,13 +217,13 @@ fn what_ends_a_cookies_session_ends_a_tokens() {
         )
         .start();
     let client = gateway.client();
-    // The lockout is the one of all sign-ins.
+    // The lockout is the same as for all sign-ins.
     for _ in 0..3 {
         assert_eq!(obtain(&client, "lee", "wrong").status, 401);
     }
     let locked = obtain(&client, "lee", "lee-pass-1234");
     assert_eq!((locked.status, locked.code().as_str()), (429, "too_many_attempts"));
-    // A detector sees where they are used.
+    // Detectors see where the tokens are used.
     let (access, _) = tokens(&client, "kim");
     let (id, ..) = one(&gateway);
     let from = |address: &str| {
@@ -234,7 +234,7 @@ fn what_ends_a_cookies_session_ends_a_tokens() {
     assert_eq!((from("1.0.0.1"), from("2.0.0.1")), (200, 200));
     ended(&gateway, &id, "detected");
     assert_eq!(from("1.0.0.1"), 401);
-    // Another password, at the directory's next look.
+    // A changed password ends the session at the directory's next recheck.
     let (access, first) = tokens(&client, "kim");
     one(&gateway);
     django.run("u = User.objects.get(username='kim'); u.set_password('another-1234'); u.save()");
@@ -262,12 +262,12 @@ fn only_what_is_asked_for_is_read_and_all_of_it_goes_on_untouched() {
     assert_eq!((here.status, members(&here)), (there.status, members(&there)));
     assert_eq!(here.header("content-length"), there.header("content-length"));
     one(&gateway);
-    // A refusal of the service's is its own.
+    // The service's own refusal is passed on unchanged.
     let (here, there) = (refresh(&client, "no-token"), {
         direct.post(REFRESH).json(&json!({"refresh": "no-token"})).send()
     });
     assert_eq!((here.status, here.text()), (there.status, there.text()));
-    // Where no tokens are asked for, the body stays unread.
+    // Where no tokens are configured, the body is not read.
     let before = listed(&gateway).len();
     assert_eq!(client.post("/api/v1/users/login/jwt").json(&body).send().status, 200);
     rechecked(&gateway);

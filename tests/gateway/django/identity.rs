@@ -1,4 +1,4 @@
-//! What a view finds in `request.META`: the caller that the gateway knows, and nothing that the client made up.
+//! Tests what a view finds in `request.META`: the caller that the gateway knows, and nothing that the client made up.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::support::client::Client;
 use crate::support::django::Django;
 use crate::support::gateway::Setup;
 
-/// All that Django was told about identity: every variable whose name has a part of one.
+/// Returns all that Django received about the identity: every variable whose name contains a part of such a name.
 fn identity(report: &Value) -> BTreeMap<&str, &str> {
     let meta = report["meta"].as_object().unwrap();
     meta.iter()
@@ -51,7 +51,7 @@ fn a_view_sees_who_is_calling_and_no_credential() {
                 ("HTTP_X_AUTH_METHODS", "pwd"),
             ])
         );
-        // Nobody by Django's own means: those find no credential.
+        // By Django's own means the caller is anonymous: there is no credential to find.
         assert_eq!(report["rest_framework"]["user"], Value::Null);
     }
     let (access, _) = enter(&client, "lee", "lee-pass-1234");
@@ -73,7 +73,7 @@ fn a_name_beyond_ascii_arrives_percent_encoded() {
     assert_eq!((&session["username"], &session["user_id"]), (&"김민정".into(), &"13".into()));
 }
 
-/// The names that a WSGI server or a view may take for `HTTP_X_USER_ID`, and two that servers take for the user.
+/// The names that a WSGI server or a view may read as `HTTP_X_USER_ID`, and two that servers read as the user.
 const SPELLINGS: &[&str] = &[
     "X-User-Id",
     "x-uSER-iD",
@@ -93,7 +93,7 @@ const SPELLINGS: &[&str] = &[
 #[test]
 fn a_made_up_identity_never_reaches_a_view() {
     let django = Django::shared();
-    // The control: without the gateway it does, so the views would show it.
+    // The control: without the gateway the header reaches the view, so the views would show it.
     let direct =
         report(&Client::new(django.address).get("/api/v1/whoami").header("X-User-Id", "1"));
     assert_eq!(direct["meta"]["HTTP_X_USER_ID"], "1");
@@ -114,7 +114,7 @@ fn a_made_up_identity_never_reaches_a_view() {
             assert_eq!(identity["HTTP_X_AUTH_METHODS"], "pwd", "{spelling}");
             assert_eq!(identity.len(), 4, "{spelling}: {identity:?}");
         }
-        // Not signed in, on a route that is open to everybody.
+        // The same without signing in, on a public route.
         let report = report(&client.get("/public/whoami").header(spelling, "1"));
         assert_eq!(identity(&report), BTreeMap::new(), "{spelling}");
     }
@@ -152,7 +152,7 @@ fn what_the_service_answers_sets_no_identity_and_no_session() {
     assert_eq!(response.header("x-application"), Some("legacy"), "what is no identity passes");
     assert!(response.headers.iter().all(|(_, value)| value != "forged"), "{:?}", response.headers);
 
-    // The service's own cookies go back to it as they are, beside ours, which stays here.
+    // The service's own cookies are forwarded unchanged; the gateway's is removed.
     let line = format!("theme=dark; {COOKIE}={cookie}; cart=7");
     let report = report(&client.get("/api/v1/whoami").header("Cookie", &line));
     assert_eq!(report["meta"]["HTTP_COOKIE"], "theme=dark; cart=7");

@@ -1,4 +1,4 @@
-//! The Django admin as a person meets it behind the gateway: signed in once, and signed out everywhere.
+//! Tests the Django admin in a real browser behind the gateway: one sign-in, and one sign-out for everything.
 
 use super::COOKIE;
 use crate::support::DEVICE_COOKIE;
@@ -8,12 +8,12 @@ use crate::support::gateway::{Gateway, write_private};
 
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
 
-/// The admin has a session of Django's; the rest of the service is told by headers.
+/// Starts a gateway that gives the admin a Django session, and the rest of the service identity headers.
 fn gateway(django: &Django) -> (tempfile::TempDir, Gateway) {
     gateway_with(django, "")
 }
 
-/// The same, with these keys and tables after the form's key file.
+/// Does the same, with these keys and tables after the form's key file.
 fn gateway_with(django: &Django, more: &str) -> (tempfile::TempDir, Gateway) {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("secret-key");
@@ -50,7 +50,7 @@ fn a_person_changes_something_in_the_admin_and_signs_out_there() {
     assert_eq!(browser.text("#content h1"), "Site administration");
     assert!(browser.text("#user-tools").to_lowercase().contains("admin"));
 
-    // An object is changed, by clicks from page to page.
+    // A group is renamed, by clicks from page to page.
     browser.follow("a[href='/admin/auth/group/']");
     browser.follow("#result_list tbody th a");
     browser.fill("#id_name", "-renamed");
@@ -65,7 +65,7 @@ fn a_person_changes_something_in_the_admin_and_signs_out_there() {
         "no session of Django's here"
     );
 
-    // Signed out there is signed out here, and the admin asks again.
+    // Signing out in the admin signs out at the gateway, and the admin requires a new sign-in.
     browser.follow("#logout-form button");
     assert_eq!(browser.cookie_names(), [DEVICE_COOKIE, "csrftoken"]);
     browser.open(&at(&gateway, "/admin/"));
@@ -101,7 +101,7 @@ fn signing_out_at_the_gateway_signs_the_admin_out() {
 fn a_session_from_before_the_gateway_opens_the_admin_until_its_log_out() {
     let django = Django::start();
     let browser = Browser::start();
-    // Signed in at Django's own page. Another port is the same host to a cookie, so the gateway gets what Django set.
+    // Signed in at Django's own page. Cookies ignore the port, so the gateway receives the cookie that Django set.
     browser.open(&format!("http://localhost:{}/admin/login/?next=/admin/", django.address.port()));
     browser.fill("#id_username", "admin");
     browser.fill("#id_password", "admin-pass-1234");

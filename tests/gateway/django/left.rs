@@ -1,4 +1,4 @@
-//! Tokens that the service judges by rules of its own: left to it, they are its affair alone.
+//! Tests tokens that the service checks by rules of its own: the gateway leaves them to the service.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::django::Django;
 
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service\n";
 
-/// SimpleJWT's access token, from Django itself.
+/// Returns SimpleJWT's access token, from Django itself.
 fn at_django(django: &Django) -> String {
     let response = Client::new(django.address)
         .post("/api/v1/users/login/simpleJWT")
@@ -45,10 +45,10 @@ fn a_token_that_the_service_judges_by_rules_of_its_own_is_left_to_it() {
     let whoami = |host: &str| client.get("/api/v1/whoami").host(host);
     let user = |report: &Value| report["rest_framework"]["user"]["username"].clone();
 
-    // The service judges it, and the gateway says nothing of who that is.
+    // The service checks the token, and the gateway sends no identity.
     let report = whoami("open.test").bearer(&token).send().json();
     assert_eq!((user(&report), &report["meta"]["HTTP_X_USER_ID"]), (json!("lee"), &Value::Null));
-    // Whatever the service says of it is what the client gets.
+    // The client gets the service's own verdict.
     let forged = format!("{token}x");
     let (through, direct) = (
         whoami("open.test").bearer(&forged).send(),
@@ -56,10 +56,10 @@ fn a_token_that_the_service_judges_by_rules_of_its_own_is_left_to_it() {
     );
     let judged = |answer: &Response| (answer.status, answer.json()["rest_framework"].clone());
     assert_eq!(judged(&through), judged(&direct));
-    // It opens no route that asks for somebody.
+    // The token gives no access to a protected route.
     let refused = whoami("closed.test").bearer(&token).send();
     assert_eq!((refused.status, refused.code().as_str()), (401, "not_authenticated"));
-    // Where a form speaks for whoever is known, it is removed: nobody is known here.
+    // Where a form conveys the identity, the token is removed: the caller is anonymous here.
     let report = whoami("told.test").bearer(&token).send().json();
     assert_eq!(user(&report), Value::Null);
 

@@ -1,4 +1,4 @@
-//! A login page of the service's that leads whoever is signed in straight on, and pages that send them back to it.
+//! Tests a login page of the service's that redirects signed-in users straight on, and pages that redirect them back to it.
 
 use std::path::Path;
 
@@ -58,7 +58,7 @@ urlpatterns = [
 ]
 "#;
 
-/// Its users are made when it starts.
+/// The service's users are created when it starts.
 const WSGI: &str = r#"
 import os
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
@@ -92,7 +92,7 @@ fn sign_in(client: &Client, name: &str) -> String {
     answer.set_cookie("sessionid").unwrap()
 }
 
-/// As a browser does: where it ends, and after how many redirects.
+/// Follows redirects as a browser does, and returns the last answer and the number of redirects.
 fn browse(client: &Client, path: &str, session: &str, navigates: bool) -> (Response, usize) {
     let mut path = path.to_owned();
     for hops in 0..20 {
@@ -149,7 +149,7 @@ fn who_is_sent_to_and_fro_by_the_service_sees_who_they_are() {
     gateway.logged("whom it was refused", |line| {
         line["refusal"] == "account_not_allowed" && line["user"] == "django/1"
     });
-    // The session is none the worse, and two looks at the login page are no loop.
+    // The session is unaffected, and a few visits to the login page are no loop.
     for _ in 0..3 {
         let (page, hops) = browse(&client, "/accounts/login/?next=/open/", &kim, true);
         assert_eq!((page.status, page.text().as_str(), hops), (200, "for kim", 1));
@@ -157,7 +157,7 @@ fn who_is_sent_to_and_fro_by_the_service_sees_who_they_are() {
     let admin = sign_in(&client, "admin");
     assert_eq!(browse(&client, "/staff/", &admin, true).0.text(), "for admin");
 
-    // The way on: out, and in as somebody else.
+    // The way out: signing out, and signing in as another user.
     let ask = client.get("/doorwarden/logout").host("app.test").cookie("sessionid", &kim);
     assert!(ask.navigation().send().text().contains("kim"));
     let out = client.post("/doorwarden/logout").host("app.test").cookie("sessionid", &kim);

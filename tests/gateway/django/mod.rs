@@ -1,4 +1,4 @@
-//! In front of a real Django service, with the service's own users: one file for each thing that can go wrong there.
+//! Tests the gateway in front of a real Django service with the service's own users: one file for each topic.
 
 mod acceptance;
 mod acceptance_kinds;
@@ -35,7 +35,7 @@ use crate::support::client::{Client, Request};
 
 const COOKIE: &str = "__Host-doorwarden";
 
-/// Signs a user of the service in; the access token and the session cookie.
+/// Signs a user of the service in, and returns the access token and the session cookie.
 fn enter(client: &Client, name: &str, password: &str) -> (String, String) {
     let response =
         client.post("/login").json(&json!({"username": name, "password": password})).send();
@@ -48,7 +48,7 @@ fn kim(client: &Client) -> (String, String) {
     enter(client, "kim", "kim-pass-1234")
 }
 
-/// Sends a request to one of the views that report what Django was given; the report.
+/// Sends a request to one of the views that report what Django received, and returns the report.
 fn report(request: &Request) -> Value {
     let response = request.send();
     assert_eq!(response.status, 200, "{}", response.text());

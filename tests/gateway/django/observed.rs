@@ -1,4 +1,4 @@
-//! `sign_in.mode = "follow"`: the service's own pages sign people in, and the gateway watches.
+//! Tests `sign_in.mode = "follow"`: the service's own pages sign people in, and the gateway observes.
 
 use serde_json::json;
 
@@ -49,7 +49,7 @@ fn setup(django: &Django) -> Setup {
     ))
 }
 
-/// The service's own form, with Django's check.
+/// Posts the service's own login form, with Django's CSRF check.
 fn posts(client: &Client, name: &str, password: &str) -> Response {
     let page = client.get("/admin/login/").send();
     let csrf = page.set_cookie("csrftoken").unwrap();
@@ -77,7 +77,7 @@ fn the_services_own_page_signs_in_and_out() {
     );
     let api = client.get("/session/tell").send();
     assert_eq!((api.status, api.code().as_str()), (401, "not_authenticated"));
-    // What the gateway answers otherwise is the service's: here there is nothing, behind a route that asks.
+    // The gateway's usual own paths belong to the service here, which is behind a protected route.
     for own in ["/login", "/refresh", "/verify", "/session", "/logout"] {
         assert_eq!(client.post(own).send().code(), "not_authenticated", "{own}");
     }
@@ -111,7 +111,7 @@ fn wrong_passwords_at_the_service_are_counted_and_locked_out() {
     let django = Django::start();
     let gateway = setup(&django).start();
     let client = gateway.client();
-    // A form and JSON are one account, and its spelling makes no other.
+    // The form and JSON count for one account, whatever the spelling of the name.
     assert_eq!(posts(&client, "kim", "wrong").status, 200);
     assert_eq!(json_login(&client, "kim", "wrong").send().status, 403);
     assert_eq!(json_login(&client, " KIM ", "wrong").send().status, 403);
@@ -123,7 +123,7 @@ fn wrong_passwords_at_the_service_are_counted_and_locked_out() {
     let wait: u64 = locked.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
     assert_eq!(posts(&client, "kim", "kim-pass-1234").status, 429);
-    // Others are not, and a success forgets.
+    // Other accounts are not locked, and a success resets the count.
     for _ in 0..2 {
         assert_eq!(json_login(&client, "lee", "wrong").send().status, 403);
         assert_eq!(json_login(&client, "lee", "wrong").send().status, 403);
@@ -143,7 +143,7 @@ fn an_odd_body_is_no_way_around_and_goes_on_as_it_came() {
     let mut answers: Vec<u16> = (0..4).map(|_| odd.send().status).collect();
     answers.dedup();
     assert_eq!(answers, [403, 429]);
-    // Whoever has a name is not that account.
+    // A name in an unusually formatted body is found as well.
     let spaced = "{ \"password\":\"kim-pass-1234\",\n\t\"username\":\"kim\" }";
     let good = client
         .post("/api/v1/users/login")
@@ -154,7 +154,7 @@ fn an_odd_body_is_no_way_around_and_goes_on_as_it_came() {
     let session = good.set_cookie("sessionid").unwrap();
     let both = line(&[("sessionid", &session)]);
     assert_eq!(report(&client.get("/session/tell").header("Cookie", &both))["header"], "kim");
-    // In pieces.
+    // The same body in chunks.
     let pieces = format!("{:x}\r\n{spaced}\r\n0\r\n\r\n", spaced.len());
     let head = "POST /api/v1/users/login HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\
                 Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n";

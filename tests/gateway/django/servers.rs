@@ -1,4 +1,4 @@
-//! Sessions of Django's on PostgreSQL and MariaDB, written under the grant of the documentation, and a server that dies.
+//! Tests Django's sessions on PostgreSQL and MariaDB, written with the documented grants, and a server that crashes.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,7 @@ fn mariadb() {
     a_session_on_a_server(Kind::MariaDb);
 }
 
-/// A form that writes as the role that the documentation has for it.
+/// Returns a form that writes as the documented role.
 fn form(database: &Database) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("secret-key");
@@ -91,7 +91,7 @@ fn django_takes_it(database: &Database, gateway: &mut Gateway) {
         report(&client.get("/api/v1/whoami").cookie(COOKIE, &cookie))["user"]["username"].clone()
     };
     assert_eq!(user(&client), "kim");
-    // An hour from now, as Django itself reads the column; and what the application keeps there stays.
+    // The session expires an hour from now, as Django itself reads the column; what the application stores there stays.
     database.django(
         "from django.contrib.sessions.models import Session\n\
          from django.contrib.sessions.backends.db import SessionStore\n\
@@ -136,14 +136,14 @@ fn no_rows(database: &Database) {
     });
 }
 
-/// How often each answer came.
+/// How often each status was answered.
 type Counts = BTreeMap<u16, usize>;
 
 fn add(counts: &mut Counts, status: u16) {
     *counts.entry(status).or_default() += 1;
 }
 
-/// The upstream needs no database here: what fails is the gateway's.
+/// Kills the database under load. The upstream needs no database here, so every failure is the gateway's.
 fn killed_and_back_under_load(database: &mut Database) {
     const NEW: usize = 12;
     let upstream = Upstream::start();
@@ -161,7 +161,7 @@ fn killed_and_back_under_load(database: &mut Database) {
     let (access, old) = kim(&client);
     let ask = |path: &str, cookie: &str| client.get(path).cookie(COOKIE, cookie).send().status;
     assert_eq!(ask("/", &old), 200);
-    // Signed in, but without a session in the service yet.
+    // These are signed in, but have no session in the service yet.
     let new: Vec<String> = (0..NEW).map(|_| kim(&client).1).collect();
     let (_, ended) = kim(&client);
     assert_eq!(ask("/", &ended), 200);
@@ -202,7 +202,7 @@ fn killed_and_back_under_load(database: &mut Database) {
         assert_eq!(counts.keys().collect::<Vec<_>>(), [&200], "{what}: {counts:?}");
         assert!(counts[&200] > 10, "{what}: {counts:?}");
     }
-    // No request came to the service without the session that its route promises.
+    // No request reached the service without the session that its route promises.
     let promised = upstream.seen().into_iter().filter(|seen| seen.target == "/");
     let with = |seen: &crate::support::upstream::Seen| {
         seen.header("cookie").is_some_and(|line| line.contains("sessionid="))
@@ -210,7 +210,7 @@ fn killed_and_back_under_load(database: &mut Database) {
     let without = promised.filter(|seen| !with(seen)).count();
     assert_eq!(without, bearer[&200], "only the Bearer caller's, which has no such form");
 
-    // The one that was to be deleted meanwhile is deleted after all, and the others with their sessions.
+    // The session that was to be deleted in the meantime is deleted after all, and the others with their sign-outs.
     for cookie in new.iter().chain([&old]) {
         let out = client.post("/logout").cookie(COOKIE, cookie).header("Origin", "http://app.test");
         assert_eq!(out.send().status, 204);

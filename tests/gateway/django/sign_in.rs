@@ -1,11 +1,11 @@
-//! Who signs in: everybody whom Django would let in, with the password that Django has, and nobody else.
+//! Tests who can sign in: every user whom Django would let in, with the password that Django has, and nobody else.
 
 use serde_json::json;
 
 use super::{enter, report};
 use crate::support::django::Django;
 
-/// Id, name, password, and how the stored password begins.
+/// Id, name, password, and the beginning of the stored password.
 const USERS: &[(&str, &str, &str, &str)] = &[
     ("1", "admin", "admin-pass-1234", "pbkdf2_sha256$1000000$"),
     ("2", "kim", "kim-pass-1234", "pbkdf2_sha256$1000$"),
@@ -37,7 +37,7 @@ fn every_user_signs_in_whatever_hasher_wrote_the_password() {
         let meta = report(&client.get("/api/v1/whoami").bearer(&access))["meta"].take();
         assert_eq!(meta["HTTP_X_USER_ID"], *id, "{name}");
     }
-    // A hash of fewer rounds than Django's present ones is not written anew: that would end the user's Django sessions.
+    // A hash with fewer rounds than Django's present default is not upgraded: that would end the user's Django sessions.
     assert_eq!(stored(), before);
 }
 

@@ -1,4 +1,4 @@
-//! `route.sign_in_redirect = "service"`: a service with several login pages says itself where a browser signs in.
+//! Tests `route.sign_in_redirect = "service"`: a service with several login pages chooses itself where a browser signs in.
 
 use std::io::Write as _;
 
@@ -41,7 +41,7 @@ fn answer(response: &Response) -> (u16, Option<&str>) {
     (response.status, response.header("location"))
 }
 
-/// How many requests reached the service.
+/// Returns how many requests reached the service.
 fn asked(gateway: &Gateway) -> usize {
     gateway.log().iter().filter(|line| line.contains("\"upstream_server\"")).count()
 }
@@ -56,7 +56,7 @@ fn a_browser_is_sent_where_the_service_says_and_gets_nothing_else() {
     assert_eq!(answer(&by_the_service), (302, Some("/admin/login/?next=/admin/auth/user/")));
     let elsewhere = page("/whoami").send();
     assert_eq!(answer(&elsewhere), (303, Some("/public/login?next=/whoami")), "without the key");
-    // What the service would show to strangers is not shown: the route asks who is signed in.
+    // What the service would show to strangers is not shown: the route requires a user.
     for path in
         ["/session/tell", "/session/keep/basket", "/status/404", "/status/500", "/status/401"]
     {
@@ -65,11 +65,11 @@ fn a_browser_is_sent_where_the_service_says_and_gets_nothing_else() {
         assert_eq!(answer(&shown), (303, Some(next.as_str())), "{path}: {}", shown.text());
         assert_eq!(shown.set_cookie("sessionid"), None, "{path}");
     }
-    // Nor does a redirect tell more than itself.
+    // A redirect reveals nothing about a claimed identity.
     let spoofed = page("/admin/").header("X-User-Id", "1").header("X-User-Name", "admin").send();
     assert_eq!(answer(&spoofed), (302, Some("/admin/login/?next=/admin/")));
 
-    // Whatever is no look at a page is not passed on at all.
+    // Requests that do not open a page are not forwarded at all.
     const LOOKS: usize = 7;
     eventually("the looks to be logged", || (asked(&gateway) == LOOKS).then_some(()));
     let others: [Request; 5] = [
@@ -93,7 +93,7 @@ fn a_browser_is_sent_where_the_service_says_and_gets_nothing_else() {
         (303, Some("/public/login?next=/admin/"))
     );
 
-    // A session that has ended here is nobody's at the service, and goes.
+    // A session that has ended here is not forwarded to the service, and its cookie is deleted.
     let session = become_(&client, "admin", "");
     let own = page("/admin/").cookie("sessionid", &session).send();
     assert_eq!(own.status, 200, "{}", own.text());
@@ -101,7 +101,7 @@ fn a_browser_is_sent_where_the_service_says_and_gets_nothing_else() {
     let over = page("/admin/").cookie("sessionid", &session).send();
     assert_eq!(answer(&over), (303, Some("/public/login?next=/admin/")));
     assert_eq!(over.set_cookie("sessionid").as_deref(), Some(""));
-    // Those, the sign-in and the page for it: nothing else reached the service.
+    // Besides those, only the sign-in and the page for it reached the service.
     gateway.logged("the last request", |line| line["reason"] == "session_ended");
     assert_eq!(asked(&gateway), LOOKS + 2);
 }

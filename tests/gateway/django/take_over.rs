@@ -1,5 +1,5 @@
-//! Refresh tokens that Django made before the gateway stood in front: taken over once, and then treated as the service's
-//! own settings say.
+//! Tests refresh tokens that Django issued before the gateway came: each is taken over once, and then treated as the
+//! service's own settings say.
 
 use std::sync::Arc;
 use std::thread;
@@ -16,10 +16,10 @@ const OBTAIN: &str = "/api/v1/users/login/simpleJWT";
 const REFRESH: &str = "/api/v1/users/login/simpleJWT/refresh";
 const BLACKLIST: &str = "/api/v1/users/login/simpleJWT/blacklist";
 
-/// `SECRET_KEY` of the service.
+/// The service's `SECRET_KEY`.
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service\n";
 
-/// A gateway in front, with further keys for its issuer. `/refresh` rotates, the service's own path does not.
+/// Returns a gateway with further keys for its issuer. `/refresh` rotates, the service's own path does not.
 fn setup(django: &Django, issuer: &str) -> Setup {
     let aliases = format!(
         "[[paths.alias]]\npath = \"{REFRESH}\"\nto = \"refresh\"\nrotation = \"none\"\n\
@@ -33,7 +33,7 @@ fn setup(django: &Django, issuer: &str) -> Setup {
     )
 }
 
-/// The refresh token that Django itself gives a user.
+/// Returns the refresh token that Django itself issues to a user.
 fn at_django(django: &Django, name: &str) -> String {
     let body = json!({"username": name, "password": format!("{name}-pass-1234")});
     let response = Client::new(django.address).post(OBTAIN).json(&body).send();
@@ -49,7 +49,7 @@ fn post(client: &Client, path: &str, token: &str) -> Response {
     client.post(path).json(&json!({"refresh": token})).send()
 }
 
-/// What the service's view saw of a caller with this access token.
+/// Returns the user and session that the service's view received for a caller with this access token.
 fn seen(client: &Client, access: &str) -> Option<(Value, Value)> {
     let response = client.get("/api/v1/whoami").bearer(access).send();
     let meta = (response.status == 200).then(|| response.json()["meta"].clone())?;
@@ -94,7 +94,7 @@ fn without_rotation_the_same_token_goes_on_until_it_is_signed_out() {
     let verified = client.post("/verify").json(&json!({"token": tokens[0]})).send();
     assert_eq!((verified.status, verified.json()), (200, json!({})));
 
-    // One ends by /logout, one by the service's way, one before it was ever presented.
+    // One ends with /logout, one at the service's path, one before it was ever presented.
     let access = text(&post(&client, REFRESH, &tokens[0]), "access");
     assert_eq!(post(&client, "/logout", &tokens[0]).status, 204);
     assert_eq!(seen(&client, &access), None, "with everything that came of it");
@@ -271,7 +271,7 @@ fn it_is_good_until_its_own_end_and_not_longer() {
     let gateway = setup(&django, "").start();
     let client = gateway.client();
     let token = at_django(&django, "kim");
-    // It may have expired by now on a slow machine; then nothing was taken over, and the rest holds as well.
+    // On a slow machine it may have expired already. Then nothing was taken over, and the rest holds as well.
     let first = post(&client, REFRESH, &token);
     assert!([200, 401].contains(&first.status), "{}", first.text());
     eventually("its end", || (post(&client, REFRESH, &token).status == 401).then_some(()));

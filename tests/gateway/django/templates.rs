@@ -1,5 +1,5 @@
-//! What a service's own serializers add, from templates: members of the answer to a sign-in, claims of our tokens and of
-//! those that the service verifies.
+//! Tests what a service's own serializers add, from templates: members of the answer to a sign-in, claims of the gateway's
+//! tokens, and claims of tokens that the service verifies.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,10 +10,10 @@ use crate::support::django::Django;
 
 const OBTAIN: &str = "/api/v1/users/login/simpleJWT";
 
-/// `SECRET_KEY` of the service.
+/// The service's `SECRET_KEY`.
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service\n";
 
-/// The claims of a token, which only whoever verifies it may believe.
+/// Returns the claims of a token, unverified.
 fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()

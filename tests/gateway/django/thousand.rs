@@ -1,9 +1,9 @@
-//! A thousand clients that Django has signed in: the gateway comes, and nobody has to sign in again; it goes, and nobody
-//! does but those who hold nothing of Django's any more.
+//! Tests a thousand clients that Django has signed in: when the gateway comes, nobody has to sign in again; when it goes,
+//! only those who no longer hold any credential of Django's.
 //!
-//! Each client does what its program does: it calls with what it holds, and where that is not enough and it has a refresh
-//! token, it refreshes and calls once more. What it was given last is what it holds from then on, so in the end each has
-//! what a real one would have. It goes by ways, a row for each; the test prints the table.
+//! Each client does what its program does: it calls with the credential that it has, and if that is refused and it has a
+//! refresh token, it refreshes and calls once more. It then uses what it received last, so in the end each has what a real
+//! client would have. The clients are grouped by way of signing in, a row for each; the test prints the table.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -19,20 +19,20 @@ use crate::support::client::{Client, Request, Response};
 use crate::support::django::{CHEAP_PASSWORDS, Django};
 use crate::support::gateway::Gateway;
 
-/// `SECRET_KEY` of the service.
+/// The service's `SECRET_KEY`.
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
 const PASSWORD: &str = "client-pass-1234";
 
-/// The service's path, and the gateway's alias for it: the token goes on as it is.
+/// The service's path, and the gateway's alias for it, which does not rotate the token.
 const REFRESH: &str = "/api/v1/users/login/simpleJWT/refresh";
-/// Of the service there is no such path: here the gateway's tokens are good once.
+/// The service has no such path: here the gateway's tokens are for a single use.
 const REFRESH_ONCE: &str = "/refresh";
 const OBTAIN: &str = "/api/v1/users/login/simpleJWT";
 
-/// How many requests at once.
+/// The number of concurrent requests.
 const AT_ONCE: usize = 8;
 
-/// Who comes in one way, and how many of them are signed in when.
+/// The clients of one way, and how many of them are signed in at which stage.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Row {
     way: &'static str,
@@ -40,26 +40,26 @@ struct Row {
     behind: usize,
     again_behind: usize,
     after: usize,
-    /// Had to sign in again after the gateway was gone, and could.
+    /// The clients that had to sign in again after the gateway was gone, and could.
     anew: usize,
 }
 
-/// Nobody of this way ever has to sign in again.
+/// Returns a way whose clients never have to sign in again.
 const fn stay(way: &'static str, number: usize) -> Row {
     Row { way, before: number, behind: number, again_behind: number, after: number, anew: 0 }
 }
 
 const WAYS: [Row; 8] = [
     stay("simplejwt access", 200),
-    // Both hold an access token that has expired, and a refresh token.
+    // Clients of both ways hold an expired access token and a refresh token.
     stay("simplejwt refresh, kept", 100),
-    // What they hold in the end is the gateway's.
+    // In the end these hold the gateway's tokens.
     Row { after: 0, anew: 100, ..stay("simplejwt refresh, rotated", 100) },
     stay("django session", 200),
     stay("jwt-auth", 150),
     stay("drf-token", 150),
     stay("basic", 100),
-    // Not of the thousand: they come while the gateway is there, and hold nothing but what it gave them.
+    // These are not among the thousand: they come while the gateway is there, and hold only what it issued to them.
     Row {
         way: "signed in at the gateway",
         before: 0,
@@ -70,10 +70,10 @@ const WAYS: [Row; 8] = [
     },
 ];
 
-/// How many refresh behind the gateway.
+/// The number of clients that refresh behind the gateway.
 const REFRESHING: usize = WAYS[1].before + WAYS[2].before;
 
-/// Each client is a user of its own: WAYS[0] are the users from 1001 on, and so forth.
+/// Each client is a user of its own: those of WAYS[0] are the users from 1001 on, and so forth.
 const SIGN_IN: &str = r#"
 import json, jwt
 from datetime import timedelta
@@ -133,14 +133,14 @@ struct Held {
     refresh: Option<String>,
 }
 
-/// What became of a client's call.
+/// The result of a client's call.
 #[derive(Debug)]
 struct Called {
-    /// It was seen as who it is.
+    /// Whether the client was recognized as its user.
     is_signed_in: bool,
-    /// What was said to its refresh token, if it had to ask.
+    /// The answer to its refresh token, if it had to refresh.
     refreshed: Option<Response>,
-    /// What it holds from now on.
+    /// The client with the credentials that it holds now.
     client: Held,
 }
 
@@ -164,7 +164,7 @@ fn sign_in(django: &Django, file: &Path) -> Vec<Held> {
 }
 
 impl Held {
-    /// `GET` of the view that says who is calling, as this client sends it.
+    /// Returns the `GET` of the view that reports the caller, as this client sends it.
     fn request(&self, client: &Client) -> Request {
         let request = client.get("/api/v1/whoami");
         match self.way {
@@ -179,7 +179,7 @@ impl Held {
         }
     }
 
-    /// Calls once, and if that was in vain and it can refresh, refreshes at this path and calls again.
+    /// Calls once; if that is refused and the client can refresh, refreshes at this path and calls again.
     fn call(mut self, at: &Client, path: &str, seen: impl Fn(&Value) -> Value) -> Called {
         let is_seen = |client: &Self| {
             let response = client.request(at).send();
@@ -202,7 +202,7 @@ impl Held {
         Called { is_signed_in, refreshed, client: self }
     }
 
-    /// Where it refreshes while the gateway is there.
+    /// Returns the path where it refreshes while the gateway is there.
     fn path_behind(&self) -> &'static str {
         if self.way == "simplejwt refresh, rotated" { REFRESH_ONCE } else { REFRESH }
     }
@@ -213,18 +213,18 @@ impl Held {
     }
 }
 
-/// Whom Django found by a credential that reached it.
+/// Returns the user that Django found by a credential that reached it.
 fn seen_by_django(report: &Value) -> Value {
     report["rest_framework"]["user"]["id"].clone()
 }
 
-/// Whom the gateway told it.
+/// Returns the user that the gateway's header names.
 fn told_by_the_gateway(report: &Value) -> Value {
     let id = report["meta"]["HTTP_X_USER_ID"].as_str().and_then(|id| id.parse::<u64>().ok());
     json!(id)
 }
 
-/// Does something for each client, some at a time; the results in the clients' order.
+/// Runs a function for each client, several at a time, and returns the results in the clients' order.
 fn each<T: Send>(clients: &[Held], act: impl Fn(&Held) -> T + Sync) -> Vec<T> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
@@ -245,12 +245,12 @@ fn each<T: Send>(clients: &[Held], act: impl Fn(&Held) -> T + Sync) -> Vec<T> {
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Every client calls Django itself.
+/// Lets every client call Django itself.
 fn call_django(clients: &[Held], direct: &Client) -> Vec<Called> {
     each(clients, |held| held.clone().call(direct, REFRESH, seen_by_django))
 }
 
-/// How many of a way satisfy something.
+/// Returns how many clients of a way satisfy a condition.
 fn count(called: &[Called], way: &str, is: impl Fn(&Called) -> bool) -> usize {
     called.iter().filter(|called| called.client.way == way && is(called)).count()
 }
@@ -291,12 +291,12 @@ fn a_thousand_clients_stay_signed_in_when_the_gateway_comes_and_when_it_goes() {
     let clients = sign_in(&django, &folder.path().join("clients.json"));
     assert_eq!(WAYS.map(|row| row.before).iter().sum::<usize>(), 1000);
     let direct = Client::new(django.address);
-    // What they get of Django now is put away, so that whoever has to refresh does it behind the gateway too.
+    // The clients do not keep what Django gives them here, so that those who must refresh do so behind the gateway too.
     let before = call_django(&clients, &direct);
 
     let gateway = behind(&django);
     let client = gateway.client();
-    // Those whom the gateway signs in itself. To everybody else it is as if nothing had happened.
+    // These sign in at the gateway itself. For all others nothing has changed.
     let clients: Vec<Held> = each(&clients, |held| {
         let mut held = held.clone();
         if held.way == "signed in at the gateway" {
@@ -348,12 +348,12 @@ fn a_thousand_clients_stay_signed_in_when_the_gateway_comes_and_when_it_goes() {
             assert_eq!(refreshed(called, way), 100, "{way}: with an expired access token");
         }
     }
-    // Why: the refresh token that they hold is one of the gateway's, which Django never signed.
+    // The reason: their refresh token is the gateway's, which Django never signed.
     for Called { client, refreshed, .. } in after.iter().filter(|called| !called.is_signed_in) {
         let refreshed = refreshed.as_ref().unwrap();
         assert_eq!(refreshed.status, 401, "{}: {}", client.name, refreshed.text());
         assert_eq!(refreshed.json()["code"], "token_not_valid", "{}", client.name);
     }
-    // Whose token was kept refreshed with it once more, and has Django's own access token now.
+    // Clients whose token was kept have refreshed with it once more, and now have Django's own access token.
     assert_eq!(refreshed(&after, WAYS[1].way), 100);
 }

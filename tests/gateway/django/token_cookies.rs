@@ -1,4 +1,4 @@
-//! A service's tokens in a cookie, and credentials that go on to the service that gave them.
+//! Tests a service's tokens in a cookie, and credentials that are forwarded to the service that issued them.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn setup(django: &Django, toml: &str) -> Setup {
     django.setup().file("secret-key", SECRET_KEY.as_bytes()).with(ISSUER).with(toml).route(route)
 }
 
-/// SimpleJWT's access token, from Django itself.
+/// Returns SimpleJWT's access token, from Django itself.
 fn token(django: &Django, name: &str) -> String {
     let password = format!("{name}-pass-1234");
     let response = Client::new(django.address)
@@ -29,7 +29,7 @@ fn token(django: &Django, name: &str) -> String {
     response.json()["access"].as_str().unwrap().to_owned()
 }
 
-/// A session of kim's that Django began.
+/// Returns a session of kim's that Django created.
 fn session(django: &Django) -> String {
     let response = Client::new(django.address)
         .post("/api/v1/users/login")
@@ -43,7 +43,8 @@ fn whoami(client: &Client) -> Request {
     client.get("/api/v1/whoami")
 }
 
-/// What the view saw: who the gateway says, the cookies, `Authorization`, and whom REST framework found.
+/// Returns what the view saw: the gateway's user name, the cookies, `Authorization`, and the user that REST framework
+/// found.
 fn seen(request: &Request) -> (Value, Value, Value, Value) {
     let report = super::report(request);
     let meta = |name: &str| report["meta"][name].clone();
@@ -64,7 +65,7 @@ fn a_token_in_a_cookie_is_its_users_and_stays_here() {
     }
     let session = client.get("/session").cookie("access-token", &kim).send().json();
     assert_eq!((&session["issuer"], &session["user_id"]), (&json!("simplejwt"), &json!("2")));
-    // The last of two is what Django reads.
+    // Of two cookies, Django reads the last.
     let line = format!("access-token={lee}; access-token={kim}");
     assert_eq!(seen(&whoami(&client).header("cookie", &line)).0, json!("kim"));
     for (request, status, code) in [
@@ -77,16 +78,16 @@ fn a_token_in_a_cookie_is_its_users_and_stays_here() {
         assert_eq!((response.status, response.code().as_str()), (status, code));
         assert_eq!(response.set_cookie("access-token"), None, "a front end gets another");
     }
-    // A bad one beside a good token in a header is nobody's business.
+    // A bad cookie beside a valid token in a header is ignored.
     assert_eq!(seen(&with("no.such.token").bearer(&kim)).0, json!("kim"));
-    // On a page for everybody it is nobody, for a browser that opens it.
+    // On a page for everybody, a bad cookie counts as anonymous if a browser opens the page.
     let page = || client.get("/api/v1/whoami").host("asks.test").cookie("access-token", "x.y.z");
     assert_eq!(page().send().status, 401);
     let open = page().header("accept", "text/html").header("sec-fetch-mode", "navigate");
     assert_eq!(seen(&open.header("sec-fetch-dest", "document")).0, Value::Null);
 }
 
-/// Pages of other sites can have a browser send the cookie, and not the header.
+/// Pages of other sites can make a browser send the cookie, but not the header.
 #[test]
 fn what_was_found_of_the_token_in_a_header_counts_for_no_cookie() {
     let django = Django::shared();
@@ -113,7 +114,7 @@ fn what_was_found_of_the_token_in_a_header_counts_for_no_cookie() {
         by_header();
         let own = client.post("/api/v1/whoami").header("sec-fetch-site", "same-origin").body(b"");
         assert_eq!(own.cookie("access-token", &kim).send().status, 200);
-        // Nor can such a page sign anybody out.
+        // Such a page cannot sign anybody out either.
         let out = client.post("/logout").header("origin", "https://evil.test").json(&json!({}));
         assert_eq!(out.cookie("access-token", &kim).send().status, 403);
         assert_eq!(seen(&whoami(&client).bearer(&kim)).0, json!("kim"));
@@ -144,7 +145,7 @@ fn following(django: &Django) -> Gateway {
     setup(django, SESSIONS).with(FOLLOW).start()
 }
 
-/// Where the service signs people in, it knows them by what it gave them.
+/// Where the service signs people in, it recognizes them by the credentials that it issued.
 #[test]
 fn what_the_service_gave_goes_on_to_it_as_long_as_it_is_good() {
     let django = Django::start();
@@ -157,7 +158,7 @@ fn what_the_service_gave_goes_on_to_it_as_long_as_it_is_good() {
     let (name, cookie, ..) = seen(&whoami(&client).cookie("access-token", &kim));
     assert_eq!((name, cookie), (json!("kim"), json!(format!("access-token={kim}"))));
 
-    // A session of Django's beside it, dead or alive, of the same user or of nobody.
+    // A Django session beside it, live or ended, of the same user or of nobody.
     let session = session(&django);
     let both =
         |session: &str| whoami(&client).cookie("sessionid", session).cookie("access-token", &kim);
@@ -170,7 +171,7 @@ fn what_the_service_gave_goes_on_to_it_as_long_as_it_is_good() {
     let two = whoami(&client).cookie("sessionid", &session).cookie("access-token", &lee).send();
     assert_eq!((two.status, two.code().as_str()), (400, "conflicting_credentials"));
 
-    // What was ended here never reaches it, not on a route for everybody either.
+    // What was ended here is never forwarded, not even on a public route.
     let ended = gateway.command(&["session", "end", "--user", "django/2"]);
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
     let refused = whoami(&client).bearer(&kim).send();
@@ -182,7 +183,7 @@ fn what_the_service_gave_goes_on_to_it_as_long_as_it_is_good() {
     assert_eq!(seen(&public().cookie("access-token", &kim).cookie("sessionid", &session)), nothing);
 }
 
-/// The same by hand, token by token: in a header of its own, and to the upstreams that are named alone.
+/// The same with explicit settings: a token in a header of its own, forwarded only to the named upstreams.
 #[test]
 fn an_issuer_says_whether_its_credentials_go_on_and_to_whom() {
     let django = Django::shared();
