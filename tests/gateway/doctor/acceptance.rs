@@ -1,11 +1,12 @@
-//! What the doctor says of a project, row by row, with one further input of the same kind: `--nocapture` prints the table.
+//! Checks the doctor's findings on projects, row by row, with one more input of the same kind: `--nocapture` prints the
+//! table.
 
 use super::projects::{Files, Project};
 use super::routes::{CMS_URLS, URLS, served, written};
 use crate::support::client::Client;
 use crate::support::gateway::Gateway;
 
-/// One line of the table: what was found, and what of it is in the file.
+/// One line of the table: the finding, and the lines that are in the file because of it.
 fn row(number: &str, input: &str, files: Files, says: &str, lines: &[&str]) {
     let (findings, toml) = Project::new(files).doctor();
     let found = findings.iter().find(|one| one.contains(says));
@@ -143,7 +144,7 @@ fn judges_row_by_row() {
     );
 }
 
-/// Each path as a stranger's request, to the service and to the gateway.
+/// Sends each path as a stranger's request, to the service and to the gateway.
 fn strangers(number: &str, urls: &str, paths: &[(&str, &str, bool)]) {
     let django = served(urls);
     let (folder, _) = written(&django);

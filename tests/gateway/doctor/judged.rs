@@ -1,4 +1,4 @@
-//! Tokens of a class with rules of its own: the service goes on judging them, and they open nothing else.
+//! Tests tokens of a class with rules of its own: the service goes on checking them, and they give no other access.
 
 use serde_json::json;
 
@@ -69,13 +69,13 @@ fn the_service_goes_on_judging_what_its_own_class_decides() {
         let (here, there) = (with(&after, method, path, token), with(&before, method, path, token));
         assert_eq!((here.status, there.status), (status, status), "{method} {path} {token}");
         if status == 200 {
-            // The client's own header went nowhere, and the token gives none.
+            // The client's own header was removed, and the token adds none.
             assert_eq!(here.json(), json!({"user": "partner", "header": null}));
         } else {
             assert_eq!(here.text(), there.text(), "in the service's own words");
         }
     }
-    // It opens no other route.
+    // It gives no access to another route.
     for token in ["Token good", "Token old"] {
         let members = with(&after, "GET", "/members/", token);
         let detail = members.json()["detail"].clone();

@@ -1,20 +1,20 @@
-//! What the doctor finds out and writes, and a gateway that runs with it.
+//! Tests what the doctor finds and writes, and a gateway that runs with the file.
 
-// The doctor's rows of the table of what goes wrong, printed.
+// The doctor's rows of the table of what can go wrong, printed.
 mod acceptance;
-// Tokens that the service goes on judging.
+// Tokens that the service goes on checking.
 mod judged;
-// Small projects that decide otherwise than Django's own.
+// Small projects that authenticate differently from Django's defaults.
 mod projects;
-// Which URLs strangers may use, of small projects with real views.
+// Which URLs of small projects with real views strangers may use.
 mod routes;
-// Tables in a schema of their own, and an older copy beside them.
+// Tables in a schema of their own, and an older copy in another.
 mod schemas;
-// What is found out of a running service.
+// Findings about a running service.
 mod service;
 // From a project's settings to a running gateway.
 mod settings;
-// What a name is called, and tokens that slide.
+// The name of the username field, and sliding tokens.
 mod tokens;
 
 use std::io::Write as _;
@@ -23,7 +23,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::support::django::environment;
 
-/// Runs the doctor in a folder, with the environment in which the service runs.
+/// Runs the doctor in a folder, with the service's environment.
 fn doctor(folder: &Path, database: &str, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_doorwarden"))
         .arg("doctor")
@@ -35,7 +35,7 @@ fn doctor(folder: &Path, database: &str, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// The same, with something on its standard input.
+/// Does the same, with text on its standard input.
 fn doctor_with_input(folder: &Path, database: &str, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_doorwarden"))
         .arg("doctor")
@@ -52,7 +52,7 @@ fn doctor_with_input(folder: &Path, database: &str, arguments: &[&str], input: &
     child.wait_with_output().unwrap()
 }
 
-/// What it printed; it must have ended with this code.
+/// Returns what the doctor printed; it must have ended with this exit code.
 fn printed(output: &Output, code: i32) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr);

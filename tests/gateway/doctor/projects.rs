@@ -1,4 +1,4 @@
-//! Small projects of real Django, each with one thing that decides otherwise than Django's own.
+//! Tests small real Django projects, each with one thing that authenticates differently from Django's defaults.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -57,7 +57,7 @@ django.setup()
 from django.contrib.auth import get_user_model
 User = get_user_model()
 "#;
-/// Tables and three users, one of them inactive.
+/// Creates the tables and three users, one of them inactive.
 const FILL: &str = r#"
 from django.core.management import call_command
 call_command("migrate", run_syncdb=True, verbosity=0)
@@ -66,15 +66,15 @@ for name, more in (("Kim.Park", {}), ("lee", {"is_active": False}), ("gone", {})
     User._base_manager.create(**{User.USERNAME_FIELD: name, "password": make_password("pass-1234"), **more})
 "#;
 
-/// What stands in the files of a project, beside what all have.
+/// The contents of a project's files, in addition to what all projects have.
 #[derive(Default, Clone, Copy)]
 pub(super) struct Files {
     pub(super) models: &'static str,
     pub(super) settings: &'static str,
-    /// Beside [`URLS`].
+    /// URL patterns in addition to [`URLS`].
     pub(super) urls: &'static str,
     pub(super) code: &'static str,
-    /// Runs when the tables are there.
+    /// Runs when the tables exist.
     pub(super) fill: &'static str,
 }
 
@@ -112,12 +112,13 @@ impl Project {
         self.folder.path().join("manage.py")
     }
 
-    /// What the doctor says, each as `severity about: says`, and what it wrote. It ends with 0 exactly if nothing failed.
+    /// Returns the doctor's findings, each as `severity about: says`, and the file. The doctor exits with 0 exactly if
+    /// nothing failed.
     pub(super) fn doctor(&self) -> (Vec<String>, String) {
         self.doctor_with(&[], "")
     }
 
-    /// The same, with more arguments and something on standard input.
+    /// Does the same, with more arguments and text on standard input.
     fn doctor_with(&self, more: &[&str], input: &str) -> (Vec<String>, String) {
         let out = tempfile::tempdir().unwrap();
         let manage = self.manage().display().to_string();
@@ -143,7 +144,7 @@ fn has(findings: &[String], words: &str) {
     assert!(found, "{words:?} is missing in:\n{}", findings.join("\n"));
 }
 
-/// A project as `startproject` makes it, with other ways to say the same.
+/// Projects as `startproject` makes them, and other ways to express the same.
 #[test]
 fn what_decides_as_django_does_is_taken_over() {
     for (name, files) in [
@@ -184,7 +185,7 @@ fn what_decides_as_django_does_is_taken_over() {
     }
 }
 
-/// Whoever looks at the model alone lets in whom Django refuses.
+/// The model alone would let users in whom Django refuses.
 #[test]
 fn what_a_manager_asks_besides_is_read_from_its_query() {
     const USER: &str = "AUTH_USER_MODEL = \"shop.User\"\n";
@@ -223,7 +224,7 @@ fn what_a_manager_asks_besides_is_read_from_its_query() {
     }
 }
 
-/// Nothing is written that looks right: the service goes on signing in, or it is a failure.
+/// The doctor writes nothing that only looks right: the service goes on signing in, or the doctor fails.
 #[test]
 fn what_decides_otherwise_is_named() {
     const USER: &str = "AUTH_USER_MODEL = \"shop.User\"\n";
@@ -355,7 +356,7 @@ fn what_decides_otherwise_is_named() {
     }
 }
 
-/// The file that is written decides as the service does.
+/// A gateway with the written file signs in whom the service does.
 #[test]
 fn a_sign_in_is_tried_both_ways() {
     let project = Project::new(Files::default());
@@ -385,14 +386,14 @@ fn a_sign_in_is_tried_both_ways() {
         has(&findings, words);
         assert!(!findings.iter().any(|one| one.starts_with("fail ")), "{findings:#?}");
     }
-    // Nothing of it is left: no session, and nobody was there last.
+    // The trial leaves nothing behind: no session, and no `last_login`.
     project.python(&format!(
         "{BEGIN}from django.contrib.sessions.models import Session\n\
          assert not Session.objects.exists() and not User._base_manager.exclude(last_login=None).exists()\n"
     ));
 }
 
-/// A database that nobody can open shows nothing.
+/// A database that cannot be opened proves nothing.
 #[test]
 fn without_its_database_nothing_is_proven() {
     let project = Project::new(Files::default());

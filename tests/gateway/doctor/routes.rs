@@ -1,4 +1,5 @@
-//! Which URLs strangers may use: small projects with real views, the file that is written for each, and both asked.
+//! Tests which URLs strangers may use: small projects with real views, and the file written for each; both get the same
+//! requests.
 
 use std::path::Path;
 
@@ -56,7 +57,7 @@ STATIC_URL = "/assets/"
 MEDIA_URL = "/uploads/"
 "#;
 
-/// A shop: pages for strangers, pages for who is signed in, and URL patterns as projects write them.
+/// A shop: public pages, pages for signed-in users, and URL patterns as projects write them.
 const MODELS: &str = r#"
 from django.db import models
 
@@ -171,7 +172,7 @@ urlpatterns = [
 )
 "#;
 
-/// Pages that editors make, below everything else.
+/// Pages that editors create, below everything else.
 pub(super) const CMS_URLS: &str = r#"
 from django.contrib import admin
 from django.contrib.auth import views
@@ -202,7 +203,7 @@ urlpatterns = [
 ]
 "#;
 
-/// The project in a folder of its own, served.
+/// Serves the project from a folder of its own.
 pub(super) fn served(urls: &str) -> Django {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| {
@@ -245,7 +246,7 @@ class Migration(migrations.Migration):
     ]
 "#;
 
-/// The file for it and what was said; whatever it says, the file is written.
+/// Runs the doctor for the project, and returns the folder and the output; the file is written in any case.
 pub(super) fn written(django: &Django) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let manage = django.folder().join("manage.py").display().to_string();
@@ -262,7 +263,7 @@ pub(super) fn written(django: &Django) -> (TempDir, String) {
     (folder, text)
 }
 
-/// What a stranger gets: from the service itself, or from the gateway's check of who is calling.
+/// Returns the status for a stranger: from the service itself, or from the gateway's check.
 fn asked(client: &Client, method: &str, path: &str) -> u16 {
     client.request(method, path).send().status
 }
@@ -328,14 +329,14 @@ fn strangers_go_on_being_served_and_nothing_else_opens() {
             ("POST", "/checkout/", false),
             ("GET", "/api/prices/", true),
             ("POST", "/api/prices/", true),
-            // Closed, with the service's own status: 403, since its first class has no challenge.
+            // Closed, with the service's own status: 403, since its first authentication class has no challenge.
             ("GET", "/api/orders/", true),
             ("POST", "/api/orders/", true),
             ("GET", "/brochures/none.txt", true),
             ("GET", "/invoices/none.txt", false),
             ("GET", "/assets/none.css", true),
             ("GET", "/uploads/none.png", false),
-            // Two patterns of one shape: numbers are served, and words are not.
+            // Two patterns of one shape: only numbers are served, so neither is opened.
             ("GET", "/sitemap/7/", false),
             ("GET", "/sitemap/secret/", false),
             ("GET", "/en/about/", true),
@@ -362,7 +363,7 @@ fn pages_of_editors_are_open_and_the_editor_is_not() {
             ("GET", "/", true),
             ("GET", "/news/", true),
             ("POST", "/news/", false),
-            // Not for strangers, and the service says so itself: it may do that for one page among others.
+            // Not for strangers, and the service itself refuses them: a catch-all may serve such pages among others.
             ("GET", "/team/", true),
             ("GET", "/made/tomorrow/", true),
             ("GET", "/editor/", false),
@@ -374,7 +375,7 @@ fn pages_of_editors_are_open_and_the_editor_is_not() {
     );
 }
 
-/// One value of the project's database.
+/// Returns one value of the project's database.
 fn database_of(folder: &Path, query: &str) -> String {
     let script = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])";
     let output = std::process::Command::new("python3")

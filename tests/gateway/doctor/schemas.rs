@@ -1,4 +1,4 @@
-//! A service's tables in a schema of their own on PostgreSQL, with an older copy of them where a server looks first.
+//! Tests a service with tables in a schema of their own on PostgreSQL, and an older copy where the server looks first.
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -9,7 +9,7 @@ use crate::support::database::{Database, Kind};
 use crate::support::gateway::{Gateway, Setup, run_in};
 use crate::support::upstream::Upstream;
 
-/// The service's tables as they are in `public` once more, in this schema; then kim's password is lee's, and park is deleted.
+/// Copies the service's tables from `public` into this schema; then kim gets lee's password there, and park is deleted.
 fn copied_to(database: &Database, schema: &str) {
     let quoted = format!("\"{}\"", schema.replace('"', "\"\""));
     let tables = [
@@ -43,7 +43,7 @@ fn copied_to(database: &Database, schema: &str) {
     ));
 }
 
-/// The statuses of kim's password of then, the one of now, and of who was deleted.
+/// Returns the statuses for kim's old password, kim's new password, and the deleted user.
 fn signed_in(client: &Client) -> [u16; 3] {
     [("kim", "kim-pass-1234"), ("kim", "lee-pass-1234"), ("park", "park-pass-1234")].map(
         |(name, password)| {
@@ -56,7 +56,7 @@ fn signed_in(client: &Client) -> [u16; 3] {
 const THEN: [u16; 3] = [200, 401, 200];
 const NOW: [u16; 3] = [401, 200, 401];
 
-/// What the doctor writes for the service on this database; its exit status must be this one.
+/// Returns what the doctor writes for the service on this database; its exit status must be this one.
 fn written(url: &str, status: i32) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let manage = crate::support::django::root().join("tests/django/manage.py");
@@ -83,7 +83,8 @@ fn the_tables_are_those_that_the_service_reads() {
             .directories(&format!("{}{keys}\n", database.directory()))
             .start()
     };
-    // A directory that is told nothing reads what the server finds first; that another one is there is said.
+    // Without a schema, the directory reads the tables that the server finds first; the check reports that there are
+    // others.
     let untold = gateway("");
     assert_eq!(signed_in(&untold.client()), THEN);
     let check = run_in(untold.folder(), &["check", "--connect", "--config", "gateway.toml"], "");
@@ -99,7 +100,7 @@ fn the_tables_are_those_that_the_service_reads() {
     for keys in [
         "schema = \"app\"",
         "schema = \"App-2\"",
-        // As Django's `db_table` says both; the key is for the tables that do not.
+        // Django's `db_table` can name both; the key applies to tables that name no schema.
         "user_table = 'app\".\"auth_user'\n[directory.groups]\ngroup_table = 'app\".\"auth_group'\n\
          membership_table = 'app\".\"auth_user_groups'",
         "schema = \"public\"\nuser_table = 'app\".\"auth_user'",
@@ -109,14 +110,14 @@ fn the_tables_are_those_that_the_service_reads() {
     }
     assert_eq!(signed_in(&gateway("schema = \"public\"").client()), THEN);
 
-    // The service itself, and the doctor's file for it.
+    // The same for the doctor's file.
     let url = format!("{}&search_path=app", database.admin_url());
     let (folder, _) = written(&url, 0);
     let toml = std::fs::read_to_string(folder.path().join("gateway.toml")).unwrap();
     assert!(toml.contains("schema = \"app\""), "{toml}");
     assert_eq!(signed_in(&Gateway::launch(folder).client()), NOW);
 
-    // The user's tables in several schemas: a name is somebody else in each.
+    // The user's tables are in several schemas, so a name may be another user in each.
     database.sql("DROP TABLE app.auth_group");
     let (folder, says) = written(&format!("{url},public"), 1);
     assert!(says.contains("the user's tables are in several schemas: app, public"), "{says}");

@@ -1,4 +1,4 @@
-//! What is found out of a running service.
+//! Tests what the doctor finds out about a running service.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -10,11 +10,11 @@ use super::{doctor, printed};
 use crate::support::django::Django;
 use crate::support::gateway::write_private;
 
-/// A view that asks for a credential and has REST framework's default classes.
+/// A view that requires a credential and has REST framework's default classes.
 const PROTECTED: &str = "/api/v1/users/logout";
 const ECHO: &str = "/api/v1/whoami";
 
-/// The findings of a run, each as `severity about: says`.
+/// Returns the findings of a run, each as `severity about: says`.
 fn findings(folder: &std::path::Path, arguments: &[&str], code: i32) -> Vec<String> {
     let output = doctor(folder, "unused", &[arguments, &["--json"]].concat());
     let report: Value = serde_json::from_str(&printed(&output, code)).unwrap();
@@ -135,7 +135,7 @@ fn what_cannot_be_read_is_a_failure_with_a_reason() {
     }
 }
 
-/// A server that answers everything so; it ends with the test's process.
+/// Starts a server that gives every request this answer; it ends with the test's process.
 fn answering(answer: &'static str) -> String {
     let listener = TcpListener::bind("0.0.0.0:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -180,7 +180,7 @@ fn what_is_wrong_with_a_service_is_told() {
     has(&found, "warn spelling: uWSGI takes X_User_Id for X-User-Id");
     has(&found, "warn chunked: behind uWSGI Django sees a chunked body empty");
     has(&found, "note clock: it sends no Date");
-    // A view that shows nothing cannot be measured.
+    // A view that does not show the header cannot be tested.
     let found = findings(folder.path(), &[&url, "--echo", "/"], 1);
     has(&found, "fail spelling: / does not show X-User-Id");
 }

@@ -1,4 +1,4 @@
-//! From a project's settings to a running gateway.
+//! Tests the way from a project's settings to a running gateway.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::support::database::{Database, Kind};
 use crate::support::django::{Django, root};
 use crate::support::gateway::{Gateway, run_in};
 
-/// `SECRET_KEY` of the service.
+/// The service's `SECRET_KEY`.
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
 
 const OBTAIN: &str = "/api/v1/users/login/simpleJWT";
@@ -23,7 +23,7 @@ fn manage_py() -> String {
     root().join("tests/django/manage.py").display().to_string()
 }
 
-/// A folder with what the doctor writes for the service, and what it printed.
+/// Returns a folder with what the doctor writes for the service, and what it printed.
 fn written(database: &str, upstream: &str) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let manage = manage_py();
@@ -69,7 +69,7 @@ fn one_command_puts_a_gateway_in_front_of_the_service() {
     let gateway = Gateway::launch(folder);
     let client = gateway.client();
 
-    // Its users sign in, with each of its hashers; nobody else does.
+    // The service's users sign in, with each of its password hashers; nobody else does.
     for (name, password, id) in [
         ("kim", "kim-pass-1234", "2"),
         ("lee", "lee-pass-1234", "3"),
@@ -88,13 +88,13 @@ fn one_command_puts_a_gateway_in_front_of_the_service() {
         let (status, _) = post(&client, "/login", &json!({"username": name, "password": password}));
         assert_eq!(status, 401, "{name}");
     }
-    // The service serves strangers there, and nobody was asked below it.
+    // The service shows this page to strangers, and the gateway adds no identity.
     let stranger = client.get("/api/v1/whoami").send();
     assert_eq!(stranger.status, 200);
     assert!(stranger.json()["meta"].get("HTTP_X_USER_ID").is_none(), "{}", stranger.text());
     assert_eq!(client.get("/api/v1/whoami/below").send().status, 401);
 
-    // What SimpleJWT issued before stays good, and its views see whose it is.
+    // Tokens that SimpleJWT issued before stay valid, and its views see whose they are.
     let seen = client.get("/api/v1/whoami").bearer(&text(&issued, "access")).send().json();
     assert_eq!(seen["rest_framework"]["user"]["username"], "kim", "{seen}");
     let forged = client.get("/api/v1/whoami").bearer(&format!("{}x", text(&issued, "access")));
@@ -116,7 +116,7 @@ fn one_command_puts_a_gateway_in_front_of_the_service() {
     let forged = client.get("/api/v1/whoami").cookie("sessionid", &"a".repeat(32));
     assert_eq!(forged.send().status, 401);
 
-    // Its refresh token is taken over, and goes on being good as its settings say.
+    // Its refresh token is taken over, and stays valid as its settings say.
     let outstanding = json!({"refresh": text(&issued, "refresh")});
     for _ in 0..2 {
         let (status, refreshed) = post(&client, REFRESH, &outstanding);
@@ -142,7 +142,7 @@ fn one_command_puts_a_gateway_in_front_of_the_service() {
     }
     assert_eq!(post(&client, VERIFY, &json!({"token": "no.such.token"})).0, 401);
 
-    // A browser's cookie opens the admin.
+    // The session cookie gives access to the admin.
     let admin = json!({"username": "admin", "password": "admin-pass-1234"});
     let cookie = client.post("/login").json(&admin).send().set_cookie("__Host-doorwarden").unwrap();
     let page = client.get("/admin/").cookie("__Host-doorwarden", &cookie).send();
@@ -176,7 +176,7 @@ fn what_is_written_is_checked_and_private_and_never_replaced() {
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(error.contains(left) && error.contains("left alone"), "{error}");
         assert_eq!(std::fs::read(folder.path().join(left)).unwrap(), content);
-        // The other alone keeps everything from being written, too.
+        // The second file alone prevents writing, too.
         std::fs::remove_file(folder.path().join("gateway.toml")).ok();
     }
     assert!(!folder.path().join("gateway.toml").exists());
@@ -198,7 +198,7 @@ fn a_settings_file_does_as_well_as_a_manage_py() {
     assert!(folder.path().join("gateway.toml").exists());
 }
 
-/// It may be run in a folder that others write to.
+/// The doctor may be run in a folder that others can write to.
 #[test]
 fn nothing_is_imported_from_where_it_is_run() {
     let django = Django::shared();
@@ -239,7 +239,7 @@ fn what_is_commented_is_good_without_its_comment_sign() {
     let (folder, _) = for_django(&django);
     let path = folder.path().join("gateway.toml");
     let toml = std::fs::read_to_string(&path).unwrap();
-    // Blocks begin at the sign, and words for the reader after a blank.
+    // A commented setting begins right after the sign, and text for the reader after a blank.
     let lines = toml.lines().map(|line| match line.strip_prefix('#') {
         Some(rest) if !rest.starts_with(' ') => rest,
         _ => line,
@@ -250,7 +250,7 @@ fn what_is_commented_is_good_without_its_comment_sign() {
     let check = run_in(folder.path(), &["check"], "");
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
 
-    // They do what they are for: the views that sign in, and the one that reads the hand-made token.
+    // The uncommented settings work: the views that sign in, and the one that reads the hand-made token.
     let gateway = Gateway::launch(folder);
     let client = gateway.client();
     let kim = json!({"username": "kim", "password": "kim-pass-1234"});

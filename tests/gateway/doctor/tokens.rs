@@ -1,4 +1,4 @@
-//! Services whose users sign in by their mail address, and whose tokens slide: what the doctor writes stands in for them.
+//! Tests services that sign in by mail address or use sliding tokens: the doctor's file makes the gateway do the same.
 
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ urlpatterns = [
 ]
 "#;
 
-/// The project with these `SIMPLE_JWT` settings, and a gateway with what the doctor writes for it.
+/// Serves the project with these `SIMPLE_JWT` settings, and starts a gateway with the doctor's file for it.
 fn served(settings: &str) -> (Django, Gateway, String) {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in [
@@ -128,7 +128,7 @@ fn served(settings: &str) -> (Django, Gateway, String) {
     (django, Gateway::launch(folder), toml)
 }
 
-/// A body, in which a token is a token.
+/// Returns status and body, with each token replaced by a placeholder.
 fn read(response: &Response) -> (u16, Value) {
     let mut body = response.json();
     for (name, value) in body.as_object_mut().unwrap() {
@@ -144,7 +144,7 @@ fn post(client: &Client, path: &str, body: &Value) -> Response {
     client.post(path).json(body).send()
 }
 
-/// The same requests to the service and to the gateway.
+/// Checks that the service and the gateway answer the same requests alike.
 fn same(django: &Django, gateway: &Gateway, cases: &[(&str, Value)]) {
     let (direct, through) = (Client::new(django.address), gateway.client());
     for (path, body) in cases {
@@ -176,7 +176,7 @@ fn people_sign_in_by_what_the_model_calls_their_name() {
     let access = post(&client, "/pair/", &good).json()["access"].as_str().unwrap().to_owned();
     let me = client.get("/me/").bearer(&access).send();
     assert_eq!(me.json(), json!({"email": "Kim@example.com", "token": "access"}));
-    // The gateway's own paths and page call it so too.
+    // The gateway's own paths and page use that name too.
     let own = post(&client, "/login", &json!({}));
     assert_eq!(own.json()["email"], json!(["This field is required."]));
     assert!(client.get("/login").navigation().send().text().contains("name=\"email\""));
@@ -224,7 +224,7 @@ fn sliding_tokens_are_given_out_where_the_service_gives_them() {
                 "{classes}"
             );
             assert_eq!(post(&client, "/verify/", &json!({"token": token})).status, 200);
-            // Made under the service's own key.
+            // Signed with the service's own key.
             assert_eq!(Client::new(django.address).get("/me/").bearer(token).send().status, 200);
         }
         assert_eq!(client.post("/logout").bearer(&second).send().status, 204);

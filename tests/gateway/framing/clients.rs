@@ -1,4 +1,4 @@
-//! Real clients: what they send and what reaches them. Those that a machine has not are left out, and named.
+//! Tests real clients: what they send and what they receive. A client that is not installed is named and left out.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use crate::support::gateway::{Gateway, Setup};
 use crate::support::soak;
 use crate::support::upstream::Upstream;
 
-/// Runs it with the gateway's two addresses; its line of JSON. None if the machine has no such program.
+/// Runs the program with the gateway's two addresses, and returns its line of JSON. `None` if it is not installed.
 fn run(gateway: &Gateway, program: &str, script: &str) -> Option<serde_json::Value> {
     let output = Command::new(program)
         .arg(format!("{}/tests/clients/{script}", env!("CARGO_MANIFEST_DIR")))
@@ -33,7 +33,7 @@ fn are_all(answers: &serde_json::Value, status: u16) -> bool {
     }
 }
 
-/// Streamed uploads (RFC 9112 section 7.1) are whole, and answers during an upload arrive (section 9.6).
+/// Streamed uploads (RFC 9112 section 7.1) arrive whole, and so do answers during an upload (section 9.6).
 #[test]
 fn uploads_of_real_clients() {
     let upstream = Upstream::start();
@@ -68,7 +68,7 @@ fn uploads_of_curl() {
             eprintln!("left out: curl is not here");
             return None;
         };
-        // It may stop reading when it has its answer.
+        // The client may stop reading once it has its answer.
         let _ = child.stdin.take().unwrap().write_all(&vec![b'u'; size]);
         Some(String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap())
     };
@@ -87,8 +87,8 @@ fn uploads_of_curl() {
             }
         }
     }
-    // Longer than what lingering reads of HTTP/1, and shorter than a window of HTTP/2: a reset right after the answer would be
-    // all that a client learns which is just writing (RFC 9113 section 8.1).
+    // The body is longer than what the gateway reads after an answer in HTTP/1, and shorter than a window of HTTP/2: a
+    // client that is still writing would learn only of a reset right after the answer (RFC 9113 section 8.1).
     for round in 0..soak::times(10, 200) {
         for (version, base) in [("--http2", &https), ("--http1.1", &https), ("--http1.1", &http)] {
             let status = put(version, &format!("{base}/app/up"), 1024 * 1024).unwrap();

@@ -1,4 +1,4 @@
-//! Uploads over a distance of 50 ms there and back: a window of HTTP/2 passes in each round trip.
+//! Tests uploads over a distance of 50 ms there and back: HTTP/2 sends one window in each round trip.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -19,7 +19,7 @@ use crate::support::upstream::Upstream;
 const ONE_WAY: Duration = Duration::from_millis(25);
 static UPLOAD: [u8; 8 << 20] = [b'u'; 8 << 20];
 
-/// RFC 9113 section 6.9.2: 64 KiB for each round trip are 1.3 MB/s here, and took 6.5 s for what is uploaded.
+/// RFC 9113 section 6.9.2: the default of 64 KiB for each round trip is 1.3 MB/s here, or 6.5 s for this upload.
 #[test]
 fn an_upload_from_far_away_is_not_held_back_by_its_window() {
     let upstream = Upstream::start();
@@ -42,7 +42,7 @@ fn an_upload_from_far_away_is_not_held_back_by_its_window() {
             assert_eq!(upstream.last().body.len(), size);
             begun.elapsed()
         };
-        // The first round trips are TCP's.
+        // The first round trips are spent on TCP's own window.
         upload(&mut client, 1 << 20);
         let size = if keys.is_empty() { UPLOAD.len() } else { UPLOAD.len() / 8 };
         let time = upload(&mut client, size);
@@ -64,7 +64,7 @@ fn an_upload_from_far_away_is_not_held_back_by_its_window() {
         }
         soak::report(&format!("8 MiB over HTTP/1.1, with TLS and without: {:?}", begun.elapsed()));
     }
-    // The windows are what made the difference: an eighth of it takes 16 round trips with the small ones.
+    // The windows make the difference: with the small ones an eighth of the upload takes 16 round trips.
     assert!(took[0] < Duration::from_secs(4), "{took:?}");
     assert!(took[1] > Duration::from_millis(600), "{took:?}");
 }

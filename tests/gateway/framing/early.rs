@@ -1,4 +1,4 @@
-//! Answers that come while the client still uploads (RFC 9112 section 9.6).
+//! Tests answers that come while the client still uploads (RFC 9112 section 9.6).
 
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ fn upload(target: &str, chunked: bool) -> Vec<u8> {
     bytes
 }
 
-/// As most clients do: all of the body, and only then the answer.
+/// Sends as most clients do: all of the body, and only then reads the answer.
 fn send(stream: &mut (impl Read + Write), bytes: &[u8], target: &str) -> u16 {
     // Clients read on after a broken pipe.
     let _ = stream.write_all(bytes).and_then(|()| stream.flush());
@@ -42,10 +42,10 @@ fn send(stream: &mut (impl Read + Write), bytes: &[u8], target: &str) -> u16 {
     status
 }
 
-/// The body is longer than what is read on, so the answer must wait for it in the sockets' buffers.
+/// The body is longer than what the gateway still reads, so the answer must wait in the sockets' buffers.
 #[test]
 fn an_answer_during_an_upload_arrives() {
-    // Answers on the head, and reads no more.
+    // Answers after the head, and reads no more.
     let hasty = Scripted::start(|connection| {
         connection.until("\r\n\r\n");
         connection
@@ -82,7 +82,7 @@ fn closes_within(gateway: &Gateway, bytes: &[u8], limit: Duration) {
     let mut stream = gateway.client().connect();
     stream.write_all(bytes).unwrap();
     let begun = Instant::now();
-    // The answer, and then the end or a reset, whichever the rest of the upload makes of it.
+    // The answer comes, and then the end or a reset, depending on the rest of the upload.
     let _ = stream.read_to_end(&mut Vec::new());
     let mut dripping = stream.try_clone().unwrap();
     while begun.elapsed() < limit {
@@ -94,7 +94,7 @@ fn closes_within(gateway: &Gateway, bytes: &[u8], limit: Duration) {
     panic!("open after {limit:?}");
 }
 
-/// It is for a short time only, and never after framing that nobody can be sure of.
+/// The gateway reads on for a short time only, and never after ambiguous framing.
 #[test]
 fn lingering_has_an_end() {
     let upstream = Upstream::start();

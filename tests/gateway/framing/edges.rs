@@ -1,4 +1,4 @@
-//! Odd clients and odd servers on connections that others use next.
+//! Tests odd clients and odd servers on connections that others use next.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ use crate::support::upstream::Upstream;
 const GET: [(&str, &str); 4] =
     [(":method", "GET"), (":scheme", "https"), (":authority", "app.test"), (":path", "/public/x")];
 
-/// What is written last has no body to carry it: the end of an answer is sent whatever becomes of the connection.
+/// No body follows to carry the head: the end of an answer is sent at once, whatever happens to the connection.
 #[test]
 fn an_answer_without_a_body_is_sent_at_once() {
     let breaks = Scripted::answering("");
@@ -44,8 +44,8 @@ fn an_answer_without_a_body_is_sent_at_once() {
     }
 }
 
-/// A length that no number holds is none (RFC 9110 section 8.6), and a head that is refused for something else is read to the
-/// end of its framing.
+/// A length that fits no number is invalid (RFC 9110 section 8.6), and a head that is refused for another reason is read to
+/// the end of its framing.
 #[test]
 fn a_refused_head_never_hides_a_request() {
     let upstream = Upstream::start();
@@ -75,7 +75,7 @@ fn a_refused_head_never_hides_a_request() {
     }
 }
 
-/// Bytes that a server sends behind its answer are nobody's answer (RFC 9112 section 9.2 and 6.3).
+/// Bytes that a server sends after its answer belong to no answer (RFC 9112 section 9.2 and 6.3).
 #[test]
 fn what_follows_an_answer_is_nobodys() {
     for answer in [
@@ -111,7 +111,7 @@ fn what_follows_an_answer_is_nobodys() {
             for _ in 0..3 {
                 let odd = gateway.client().get("/public/odd").send();
                 assert!(!odd.text().contains("stolen"), "{answer:?} {together}");
-                // Nobody could tell bytes that come later still from an answer to the next request.
+                // Bytes that come even later could not be told from an answer to the next request.
                 std::thread::sleep(Duration::from_millis(60));
                 let other = gateway.client().get("/public/other").send();
                 assert_eq!(
@@ -140,13 +140,13 @@ fn a_body_after_head_is_nobodys() {
     }
 }
 
-/// Clients end connections as they like: without TLS's last word, with a reset, in the middle of a head or a body.
+/// Clients end connections in many ways: without TLS's close_notify, with a reset, in the middle of a head or a body.
 #[test]
 fn no_end_of_a_connection_is_an_error() {
     let upstream = Upstream::start();
     let (gateway, certificate) = start(Setup::new(upstream.address).log("level = \"info\""));
     let get = b"GET /public/x HTTP/1.1\r\nHost: app.test\r\n\r\n";
-    // A socket that is closed with unread bytes in it is reset.
+    // A socket that is closed with unread bytes is reset.
     let has_unread = |stream: &TcpStream| assert!(stream.peek(&mut [0]).unwrap() > 0);
     for more in [
         &b""[..],
@@ -174,7 +174,7 @@ fn no_end_of_a_connection_is_an_error() {
             secure.flush().unwrap();
         }
     }
-    // HTTP/2 clients that go before, and while, they are answered.
+    // HTTP/2 clients that leave before, and while, they are answered.
     for resets in [false, true] {
         for _ in 0..20 {
             let mut http2 = open(&gateway, &certificate);
@@ -196,7 +196,7 @@ fn no_end_of_a_connection_is_an_error() {
     assert!(errors.is_empty(), "{errors:#?}");
 }
 
-/// `listen.write_timeout`: whoever asks for much and reads nothing holds neither the gateway nor the service.
+/// `listen.write_timeout`: a client that requests much and reads nothing occupies neither the gateway nor the service.
 #[test]
 fn a_client_that_does_not_read_is_given_up() {
     let given_up = Arc::new(AtomicUsize::new(0));

@@ -1,4 +1,4 @@
-//! HTTP/2 frames that cost a server more than their client (RFC 9113 section 10.5), beside ordinary traffic.
+//! Tests HTTP/2 frames that cost a server more than their client (RFC 9113 section 10.5), beside ordinary traffic.
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ fn upload() -> Vec<u8> {
     ])
 }
 
-/// One round of a flood; streams have the odd numbers.
+/// Returns the frames of one round of a flood; its streams have odd numbers.
 type Flood = fn(round: u32) -> Vec<u8>;
 
 const FLOODS: &[(&str, Flood)] = &[
@@ -75,7 +75,7 @@ const FLOODS: &[(&str, Flood)] = &[
         0 => frame(HEADERS, END_HEADERS, 1, &upload()),
         _ => frame(DATA, PADDED, 1, &[2, 0, 0]),
     }),
-    // Beyond the limit of streams that SETTINGS told.
+    // Beyond the limit of streams that SETTINGS announced.
     ("refused streams", |round| frame(HEADERS, END_HEADERS, round * 2 + 1, &upload())),
     ("malformed requests", |round| {
         let fields =
@@ -84,7 +84,7 @@ const FLOODS: &[(&str, Flood)] = &[
     }),
 ];
 
-/// An HTTP/2 connection of which a test writes every frame.
+/// Opens an HTTP/2 connection on which a test writes every frame itself.
 pub(super) fn open(gateway: &Gateway, certificate: &Certificate) -> Stream {
     let mut stream = connect(gateway.https.unwrap(), &Arc::new(certificate.client(&["h2"])));
     stream.write_all(PREFACE).unwrap();
@@ -92,7 +92,7 @@ pub(super) fn open(gateway: &Gateway, certificate: &Certificate) -> Stream {
     stream
 }
 
-/// Floods one connection until it is closed, or the rounds or the time are over; the rounds.
+/// Floods one connection until it is closed, or until the rounds or the time are over; returns the rounds.
 fn flood(stream: &mut Stream, flood: Flood, rounds: u32, until: &dyn Fn() -> bool) -> Option<u32> {
     let mut batch = Vec::new();
     for round in 0..rounds {
@@ -123,7 +123,7 @@ fn a_flood_is_cut_off() {
     });
 }
 
-/// A browser's page, and a client that pings, are no flood.
+/// A browser's page, and a client that sends pings, are no flood.
 #[test]
 fn ordinary_clients_are_not_cut_off() {
     let upstream = Upstream::start();
@@ -150,7 +150,7 @@ fn ordinary_clients_are_not_cut_off() {
         let n = stream.read(&mut chunk).unwrap();
         assert!(n > 0, "cut off");
         seen.extend(&chunk[..n]);
-        // The body of the answer is JSON that has the path in it.
+        // The body of the answer is JSON that contains the path.
         String::from_utf8_lossy(&seen).contains("/public/x").then_some(())
     });
 }
@@ -174,7 +174,7 @@ fn p99(gateway: &Gateway, within: Duration) -> Duration {
     times[times.len() * 99 / 100]
 }
 
-/// In KiB.
+/// Returns the resident memory in KiB.
 fn memory(gateway: &Gateway) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
@@ -219,7 +219,7 @@ fn ordinary_traffic_goes_on_beside_a_flood() {
     }
 }
 
-/// What the first SETTINGS and WINDOW_UPDATE of the gateway say (RFC 9113 sections 6.5.2 and 6.9.2).
+/// Checks the gateway's first SETTINGS and WINDOW_UPDATE (RFC 9113 sections 6.5.2 and 6.9.2).
 #[test]
 fn windows_are_as_configured() {
     let upstream = Upstream::start();
@@ -255,7 +255,7 @@ fn windows_are_as_configured() {
     }
 }
 
-/// A service that does not read holds the client back: the windows are the most that waits here.
+/// A service that does not read slows the client down: at most the windows are buffered in the gateway.
 #[test]
 fn an_upload_that_nobody_reads_is_bounded() {
     let upstream = Scripted::start(|connection| {
@@ -266,13 +266,14 @@ fn an_upload_that_nobody_reads_is_bounded() {
     let mut stream = open(&gateway, &certificate);
     let before = memory(&gateway);
     stream.sock.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
-    // Beyond its windows: a client that does not keep to them is cut off (RFC 9113 section 6.9.1), and not read for 128 MiB.
-    // The connection's window is larger than the stream's once it is told; before, the connection would be the one that is full.
+    // A client that sends more than its windows is disconnected (RFC 9113 section 6.9.1); its 128 MiB are not read. The
+    // connection's window is larger than the stream's once the gateway has announced it; before, the connection's would be
+    // the one that is full.
     while next_frame(&mut stream).is_some_and(|(kind, ..)| kind != WINDOW_UPDATE) {}
     stream.write_all(&frame(HEADERS, END_HEADERS, 1, &upload())).unwrap();
     let data = frame(DATA, 0, 1, &[0; 16_000]);
     let sent = (0..8192).take_while(|_| stream.write_all(&data).is_ok()).count();
-    // The windows, and what waits in the sockets' buffers.
+    // The windows, and what is in the sockets' buffers.
     assert!(sent < 1024, "{sent} frames");
     let after = memory(&gateway);
     assert!(after < before + 24 * 1024, "{before} KiB grew to {after} KiB");

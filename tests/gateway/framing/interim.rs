@@ -1,4 +1,4 @@
-//! Upstreams that promise an answer and give none.
+//! Tests upstreams that send an interim answer and no final one.
 
 use std::io::{Read as _, Write as _};
 
@@ -13,7 +13,7 @@ use crate::support::tls::Body;
 const CONTINUE: &str = "HTTP/1.1 100 Continue\r\n\r\n";
 const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n";
 
-/// RFC 9110 section 15.2: an interim answer is followed by a final one, whatever becomes of the upstream.
+/// RFC 9110 section 15.2: an interim answer is followed by a final one, whatever happens to the upstream.
 #[test]
 fn an_interim_answer_is_always_followed_by_a_final_one() {
     for (interim, hangs, status) in [
@@ -49,7 +49,7 @@ fn an_interim_answer_is_always_followed_by_a_final_one() {
     }
 }
 
-/// The same where the 100 was the gateway's own.
+/// The same if the 100 came from the gateway itself.
 #[test]
 fn a_100_of_ours_is_followed_by_a_final_answer() {
     let upstream = Scripted::answering("");

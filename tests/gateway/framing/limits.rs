@@ -1,4 +1,4 @@
-//! How many connections there may be, and what becomes of those that come to nothing.
+//! Tests the limits on connections, and connections that never lead to a request.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -74,7 +74,7 @@ fn an_http_2_connection_beyond_the_limit_is_closed_at_once() {
     });
 }
 
-/// RFC 9113 sections 5.1.2 and 6.5.2: what the first SETTINGS say is what holds, and costs the others nothing.
+/// RFC 9113 sections 5.1.2 and 6.5.2: the limits of the first SETTINGS are enforced, and do not affect other streams.
 #[test]
 fn http_2_has_limits_on_streams_and_on_heads() {
     const MAX_STREAMS: [u8; 6] = [0, 3, 0, 0, 0, 100];
@@ -98,7 +98,7 @@ fn http_2_has_limits_on_streams_and_on_heads() {
         std::iter::from_fn(|| next_frame(&mut stream)).find(|(kind, ..)| *kind == RST_STREAM);
     assert_eq!(reset, Some((RST_STREAM, 201, REFUSED.to_vec())));
 
-    // A head of 12 KiB is refused, and the connection is kept; one of 40 KiB, in as many frames as it takes, is the end.
+    // A head of 12 KiB is refused, and the connection continues; one of 40 KiB, in several frames, ends it.
     for (fields, kept) in [(110, true), (400, false)] {
         let mut stream = open(&gateway, &certificate);
         let mut block = get("/public/x");
@@ -118,7 +118,7 @@ fn http_2_has_limits_on_streams_and_on_heads() {
             .any(|(kind, id, _)| (kind, id) == (HEADERS, 3));
         assert_eq!(answered, kept, "{fields}");
     }
-    // The next one on the connection that was kept.
+    // The one on the connection that continued.
     assert_eq!(upstream.seen().iter().filter(|seen| seen.target.starts_with("/public")).count(), 1);
 }
 
@@ -153,7 +153,7 @@ fn what_comes_to_nothing_is_counted() {
     let plain = || TcpStream::connect(gateway.http).unwrap();
     let say = |mut stream: TcpStream, bytes: &[u8]| {
         let _ = stream.write_all(bytes);
-        // Until it is closed by the other side.
+        // Until the other side closes it.
         let _ = stream.read_to_end(&mut Vec::new());
     };
     drop(secure());

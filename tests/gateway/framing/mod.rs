@@ -1,4 +1,4 @@
-//! HTTP as clients and servers speak it: framing on both sides, versions, interim answers, connections.
+//! Tests HTTP as clients and servers speak it: framing on both sides, versions, interim answers, connections.
 
 mod clients;
 mod distance;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::tls::{Certificate, H2};
 
-/// A gateway whose `/public/` is everybody's, on plain HTTP and over TLS.
+/// Starts a gateway whose `/public/` is open to everybody, on plain HTTP and over TLS.
 fn start(setup: Setup) -> (Gateway, Certificate) {
     let certificate = Certificate::make();
     let gateway = setup
@@ -36,7 +36,7 @@ fn h2(gateway: &Gateway, certificate: &Certificate) -> H2 {
     H2::connect(gateway.https.unwrap(), certificate.client(&["h2"]))
 }
 
-/// HTTP/1.1 over TLS.
+/// Connects with HTTP/1.1 over TLS.
 fn tls(gateway: &Gateway, certificate: &Certificate) -> crate::support::tls::Stream {
     crate::support::tls::connect(
         gateway.https.unwrap(),

@@ -1,4 +1,4 @@
-//! Requests that come before the answer to the one before, and what is no request.
+//! Tests requests that come before the previous answer, and bytes that are no request.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,10 +10,10 @@ use crate::support::gateway::Setup;
 use crate::support::scripted::Scripted;
 use crate::support::upstream::Upstream;
 
-/// The status of each answer until the connection is closed.
+/// Returns the status of each answer until the connection is closed.
 fn statuses(stream: &mut TcpStream) -> Vec<u16> {
     let mut all = Vec::new();
-    // A reset would have been an error here.
+    // A reset would be an error here.
     stream.read_to_end(&mut all).unwrap();
     let text = String::from_utf8_lossy(&all);
     text.split("HTTP/1.1 ").skip(1).map(|answer| answer[..3].parse().unwrap()).collect()
@@ -26,7 +26,7 @@ fn post(target: &str, more: &str, body: &str) -> String {
     )
 }
 
-/// RFC 9112 section 9.3.2: answered in order. Section 2.2: empty lines before a request line are skipped.
+/// RFC 9112 section 9.3.2: requests are answered in order. Section 2.2: empty lines before a request line are skipped.
 #[test]
 fn pipelined_requests_are_answered_in_order() {
     let upstream = Upstream::start();
@@ -42,7 +42,7 @@ fn pipelined_requests_are_answered_in_order() {
         ),
         (vec![post("/public/1", "", "a"), "\r\n\r\n".into(), last.into()], vec![200; 2]),
         (vec![chunked.into(), chunked.into(), last.into()], vec![200; 3]),
-        // Refusals and answers of our own among them.
+        // Refusals and the gateway's own answers are among them.
         (
             vec![post("/app/1", "", ""), post("/public/2", "", "b"), last.into()],
             vec![401, 200, 200],
@@ -74,7 +74,7 @@ fn pipelined_requests_are_answered_in_order() {
     assert_eq!(statuses(&mut stream).len(), 101);
 }
 
-/// Wherever TCP cuts the bytes.
+/// The result does not depend on where TCP splits the bytes.
 #[test]
 fn the_cut_of_the_bytes_means_nothing() {
     let upstream = Upstream::start();
@@ -91,7 +91,7 @@ fn the_cut_of_the_bytes_means_nothing() {
     }
 }
 
-/// The service may have carried out the first request: its answer comes before anything is said of the second.
+/// The service may have carried out the first request, so its answer comes before the refusal of the second.
 #[test]
 fn what_cannot_be_read_ends_the_connection_after_the_first_answer() {
     let upstream = Upstream::start();
@@ -106,7 +106,7 @@ fn what_cannot_be_read_ends_the_connection_after_the_first_answer() {
         stream.write_all((post("/public/x", "", "a") + second).as_bytes()).unwrap();
         assert_eq!(statuses(&mut stream), [200, 400], "{second:?}");
     }
-    // Nothing, or half of something, is nothing.
+    // Nothing, or half of a request, is not answered.
     for second in ["GET /public/x HT", "\r\n"] {
         let mut stream = gateway.client().connect();
         stream.write_all((post("/public/x", "", "a") + second).as_bytes()).unwrap();
@@ -116,8 +116,8 @@ fn what_cannot_be_read_ends_the_connection_after_the_first_answer() {
     }
 }
 
-/// After `Connection: close` (RFC 9112 section 9.6), an upgrade (RFC 9110 section 7.8), or the unread rest of a body,
-/// no byte is a request.
+/// After `Connection: close` (RFC 9112 section 9.6), an upgrade (RFC 9110 section 7.8), or the unread rest of a body, no
+/// byte is a request.
 #[test]
 fn what_follows_the_last_request_is_never_one() {
     let upstream = Upstream::start();
@@ -147,7 +147,7 @@ fn what_follows_the_last_request_is_never_one() {
     }
 }
 
-/// RFC 9112 section 7.1: a body that is not chunked as its head says is refused, and nothing after it is read.
+/// RFC 9112 section 7.1: a body that is not chunked as its head claims is refused, and nothing after it is read.
 #[test]
 fn malformed_chunks_are_refused_and_end_the_connection() {
     let upstream = Upstream::start();
@@ -184,7 +184,7 @@ fn malformed_chunks_are_refused_and_end_the_connection() {
     assert!(upstream.seen().is_empty(), "{:?}", upstream.seen());
 }
 
-/// RFC 9112 section 9.3: what the head says of the connection is what happens to it.
+/// RFC 9112 section 9.3: the gateway does with the connection what the answer's head says.
 #[test]
 fn an_answer_of_ours_keeps_what_it_says() {
     let breaks = Scripted::answering("");
@@ -215,11 +215,11 @@ fn an_answer_of_ours_keeps_what_it_says() {
                 assert_eq!(answer.status, status, "{target} {body:?} {round}");
                 assert_eq!(answer.header("connection"), Some("keep-alive"), "{target} {body:?}");
             }
-            // And the next request is somebody's who gets an answer.
+            // The next request on the connection is answered, too.
             stream.write_all(post("/fine", "Connection: close\r\n", "").as_bytes()).unwrap();
             assert_eq!(statuses(&mut stream), [200], "{target}");
         }
-        // Where the body was not read, because it does not come or is not short, the head says so.
+        // If the body was not read, because it does not come or is too long, the head says `close`.
         for length in [5, 1 << 20] {
             let mut stream = client.connect();
             let head = format!(
@@ -235,7 +235,8 @@ fn an_answer_of_ours_keeps_what_it_says() {
                 );
             }
         }
-        // A body without a length is read the same way, and a client that asks first (RFC 9110 section 10.1.1) is not waited for.
+        // A chunked body is read the same way, and a client that waits for a 100 (RFC 9110 section 10.1.1) gets the answer
+        // at once.
         let mut stream = client.connect();
         let chunked =
             format!("POST {target} HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n");

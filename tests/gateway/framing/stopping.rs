@@ -1,4 +1,4 @@
-//! SIGTERM under traffic: the last answer says so, and no request is lost.
+//! Tests SIGTERM under traffic: the last answer says `close`, and no request is lost.
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -44,7 +44,7 @@ fn the_last_answer_of_each_connection_says_close() {
     });
     gateway.terminate();
     gateway.logged("the stop", |line| line["message"] == "stopping");
-    // These had no request when the stop began: one more of each is answered.
+    // These had no request when the stop began: one more request on each is answered.
     idle.write_all(POST.as_bytes()).unwrap();
     refused.write_all(b"GET /app/x HTTP/1.1\r\nHost: app.test\r\n\r\n").unwrap();
     go.store(true, Ordering::SeqCst);
@@ -61,7 +61,7 @@ fn connection_waits() -> bool {
     true
 }
 
-/// Nobody waits for a client that is silent.
+/// A silent client does not delay the stop.
 #[test]
 fn a_silent_connection_does_not_hold_the_stop_up() {
     let upstream = Upstream::start();
@@ -77,7 +77,7 @@ fn a_silent_connection_does_not_hold_the_stop_up() {
     assert_eq!(silent.read(&mut [0]).unwrap(), 0);
 }
 
-/// Restarts under load lose nothing that was sent: not on kept connections, not on new ones, not over TLS or HTTP/2.
+/// Restarts under load lose no request: not on kept connections, not on new ones, not over TLS or HTTP/2.
 #[test]
 fn no_request_is_lost_in_a_restart() {
     let upstream = Scripted::start(|connection| {
@@ -88,7 +88,7 @@ fn no_request_is_lost_in_a_restart() {
     let (mut gateway, certificate) =
         start(Setup::new(upstream.address).log("level = \"info\"\naccess = false"));
     let (http, https) = (gateway.http, gateway.https.unwrap());
-    // The next one takes the same ports.
+    // The next process takes the same ports.
     let file = gateway.folder().join("gateway.toml");
     let toml = std::fs::read_to_string(&file).unwrap();
     let toml = toml
@@ -103,7 +103,7 @@ fn no_request_is_lost_in_a_restart() {
         tls: Arc::new(certificate.client(&["http/1.1"])),
         http2: Arc::new(certificate.client(&["h2"])),
     };
-    // Of 64 clients four make a connection for each request.
+    // Four of 64 clients open a connection for each request.
     let mut kinds = vec![Kind::Kept; 48];
     kinds.extend([Kind::Short; 4]);
     kinds.extend([Kind::Tls; 6]);

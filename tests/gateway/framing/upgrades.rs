@@ -1,4 +1,4 @@
-//! WebSockets whose upstream answers before anything else happens.
+//! Tests WebSockets whose upstream answers before anything else happens.
 
 use std::io::{Read as _, Write as _};
 
@@ -11,7 +11,7 @@ use crate::support::upstream::Upstream;
 const HANDSHAKE: &str = "GET /ws HTTP/1.1\r\nHost: app.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
      Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// RFC 9110 section 7.8: after the 101 the connection is the tunnel's, however fast the 101 came.
+/// RFC 9110 section 7.8: after the 101 the connection belongs to the tunnel, however fast the 101 came.
 #[test]
 fn no_websocket_is_closed_by_a_fast_upstream() {
     let upstream = Upstream::start();
@@ -34,7 +34,7 @@ fn no_websocket_is_closed_by_a_fast_upstream() {
     assert_eq!(closed, 0, "of {times}");
 }
 
-/// What the client sends before the 101 belongs to the tunnel, and nothing of it is lost.
+/// What the client sends before the 101 belongs to the tunnel, and none of it is lost.
 #[test]
 fn what_a_client_sends_with_its_handshake_reaches_the_tunnel() {
     let upstream = Upstream::start();
@@ -44,7 +44,7 @@ fn what_a_client_sends_with_its_handshake_reaches_the_tunnel() {
     for _ in 0..50 {
         let mut stream = gateway.client().connect();
         stream.write_all(format!("{HANDSHAKE}hello").as_bytes()).unwrap();
-        // The echo may come with the head.
+        // The echo may come together with the head.
         let mut received = Vec::new();
         while !received.ends_with(b"\r\n\r\nhello") {
             let mut chunk = [0; 1024];

@@ -1,4 +1,4 @@
-//! Bodies from HTTP/2 and HTTP/1 as the upstream's connection sees them, byte by byte.
+//! Tests bodies from HTTP/2 and HTTP/1 as they arrive at the upstream, byte by byte.
 
 use http::{HeaderMap, HeaderValue, Request};
 
@@ -7,7 +7,7 @@ use crate::support::gateway::Setup;
 use crate::support::scripted::Scripted;
 use crate::support::tls::Body;
 
-/// Answers every request, chunked or with a length of zero, and keeps the connection.
+/// Answers every request, chunked or with a length of zero, and keeps the connection open.
 fn keeps() -> Scripted {
     Scripted::start(|connection| {
         while let Some(head) = connection.until("\r\n\r\n") {
@@ -52,7 +52,7 @@ fn an_http_2_upload_ends_with_one_last_chunk() {
             Body { data: Some(b""), trailers: trailers(), ..Body::default() },
             Body { trailers: trailers(), ..Body::default() },
         ] {
-            // Twice, so that the second upload meets what the first one left on the connection.
+            // It is sent twice, so that the second upload meets what the first one left on the connection.
             for _ in 0..2 {
                 let request = Request::post("https://app.test/public/up").body(()).unwrap();
                 let answer = client.send(request, &body).unwrap();
@@ -79,7 +79,7 @@ fn an_http_2_upload_ends_with_one_last_chunk() {
     }
 }
 
-/// The same for HTTP/1 (RFC 9112 section 7.1), whatever parts the chunks come in.
+/// The same for HTTP/1 (RFC 9112 section 7.1), however the chunks are split.
 #[test]
 fn an_http_1_upload_ends_with_one_last_chunk() {
     use std::io::{Read as _, Write as _};

@@ -1,4 +1,4 @@
-//! HTTP/1.0 clients: `ab`, health checks, old libraries.
+//! Tests HTTP/1.0 clients: `ab`, health checks, old libraries.
 
 use std::io::{Read as _, Write as _};
 
@@ -12,7 +12,7 @@ fn until_closed(address: &crate::support::client::Client, request: &str) -> Stri
     let mut stream = address.connect();
     stream.write_all(request.as_bytes()).unwrap();
     let mut all = Vec::new();
-    // An error would be the deadline: the connection was not closed.
+    // An error would be the read timeout: the connection was not closed.
     stream.read_to_end(&mut all).unwrap();
     String::from_utf8(all).unwrap()
 }
@@ -39,12 +39,12 @@ fn http_1_0_gets_a_plain_body_and_the_end_of_the_connection() {
     }
     let drip = until_closed(&client, "GET /drip HTTP/1.0\r\nHost: app.test\r\n\r\n");
     assert!(drip.ends_with("\r\n\r\nfirstsecond"), "{drip}");
-    // `Connection: close` of HTTP/1.1 is the same.
+    // `Connection: close` in HTTP/1.1 has the same effect.
     let close = "GET /public/x HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n";
     assert!(until_closed(&client, close).to_ascii_lowercase().contains("connection: close\r\n"));
 }
 
-/// RFC 9112 section 9.3: `keep-alive` of HTTP/1.0 is kept, as `ab -k` wants, where the answer has a length.
+/// RFC 9112 section 9.3: HTTP/1.0's `keep-alive` is honored, as `ab -k` wants, if the answer has a length.
 #[test]
 fn http_1_0_keeps_its_connection_where_it_asks_for_it() {
     let upstream = Upstream::start();

@@ -1,4 +1,5 @@
-//! Whose time it is: what a client takes for its body is not the gateway's, and each part of it has its own limit.
+//! Tests that the time a client takes for its body is not counted as the gateway's, and that each part of a body has a
+//! limit.
 
 use std::io::Write as _;
 use std::thread;
@@ -11,8 +12,8 @@ use crate::support::upstream::Upstream;
 
 const PAUSE: Duration = Duration::from_millis(600);
 
-/// `listen.read_timeout` is the longest wait for the next byte, also where the body is read whole before it goes on
-/// (`upstream.buffer_chunked`); and a body that drips is none of `doorwarden_gateway_duration_seconds`.
+/// `listen.read_timeout` is the longest wait for the next byte, also if the body is buffered before it is forwarded
+/// (`upstream.buffer_chunked`); and a slow body does not count in `doorwarden_gateway_duration_seconds`.
 #[test]
 fn a_body_that_drips_has_a_time_for_each_part() {
     let upstream = Upstream::start();
@@ -47,7 +48,7 @@ fn a_body_that_drips_has_a_time_for_each_part() {
         assert!(time("duration_us") > PAUSE * 2, "{line}");
         assert!(time("own_us") < PAUSE, "{line}");
     }
-    // One that stalls is given up.
+    // A body that stalls is refused.
     let mut stream = gateway.client().connect();
     stream
         .write_all(b"POST /public/x HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
@@ -55,7 +56,7 @@ fn a_body_that_drips_has_a_time_for_each_part() {
     assert_eq!(Response::read(&mut stream, false).status, 408);
 }
 
-/// Which of several problems a head has is told to who looks for it.
+/// The log says at `debug` which problem a refused head has.
 #[test]
 fn why_a_head_is_refused_is_told_at_debug() {
     let upstream = Upstream::start();

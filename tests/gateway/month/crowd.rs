@@ -1,9 +1,10 @@
-//! The second generator: people who go from state to state by chance, hour by hour, instead of by a plan. It shares the map and the
-//! accounting with the first, and none of its assumptions about days.
+//! The second generator: people move from state to state by chance, hour by hour, instead of by a plan. It shares the map
+//! and the accounting with the first generator, but none of its assumptions about days.
 //!
-//! A state is where somebody is and through what they reach the service; each hour it changes by a table of chances. There are
-//! families behind one router, students behind one campus, people whose company sends all of their traffic through a gateway in
-//! another country, night workers, tourists with a local SIM card, and phones whose address changes several times an hour.
+//! A state is where a person is and through which network they reach the service; each hour it changes by a table of
+//! probabilities. There are families behind one router, students behind one campus, people whose company sends all of their
+//! traffic through a gateway in another country, night workers, tourists with a local SIM card, and phones whose address
+//! changes several times an hour.
 
 use std::net::IpAddr;
 
@@ -32,7 +33,7 @@ pub(super) struct Walker {
     lap: Client,
     family: u64,
     workplace: u64,
-    /// Through a gateway of their company's, elsewhere: where, and is it a known one?
+    /// The company gateway in another place that carries their traffic: where it is, and whether it is a known one.
     gateway: Option<(u8, bool)>,
     works_at_night: bool,
     is_poller: bool,
@@ -96,7 +97,7 @@ impl Walker {
         }
     }
 
-    /// To the next state.
+    /// Moves to the next state.
     fn step(&mut self, at: u64, hour: u64) {
         if at < self.until {
             return;
@@ -130,7 +131,7 @@ impl Walker {
     }
 
     fn fly(&mut self, at: u64, there: u8) -> State {
-        // The longest take half a day from door to door; whoever is on the way uses nothing.
+        // The longest flights take half a day from door to door; a traveler on the way uses nothing.
         self.until = at + self.dice.between(13, 26) * HOUR;
         State::OnAPlane(there)
     }
@@ -155,7 +156,7 @@ impl Walker {
         }
         let (device, from, client) = self.reach();
         if self.dice.one_in(200) {
-            // The password manager had the old one.
+            // The password manager had the old password.
             let moment = at + self.dice.below(HOUR - 5 * MINUTE);
             for n in 0..self.dice.between(1, 9) {
                 self.push(acts, moment + n * 9000, device, from, client, Deed::Misses);
@@ -164,7 +165,7 @@ impl Walker {
             self.push(acts, moment + 3 * MINUTE, device, from, client, Deed::SignIn(known));
         }
         if self.dice.one_in(5000) {
-            // A new machine, or one of somebody else's.
+            // A new machine, or a borrowed one.
             self.lap.family = DESKTOPS[usize::from(self.dice.byte() % 4)];
             self.push(acts, at + MINUTE, 1, from, self.lap, Deed::SignIn(false));
         }
@@ -181,7 +182,7 @@ impl Walker {
         }
     }
 
-    /// Which device, from where.
+    /// Returns the device, the address and the client of the next request.
     fn reach(&mut self) -> (u8, IpAddr, Client) {
         let router = world::fixed(self.home, self.family);
         match self.state {
@@ -204,7 +205,7 @@ impl Walker {
                 (0, world::fixed(self.home, self.dice.below(400) + 50_000), self.pocket)
             }
             State::Away => {
-                // A local card, the hotel, and now and then the carrier at home.
+                // A local SIM card, the hotel, and now and then the carrier at home.
                 match self.dice.below(10) {
                     0..=4 => (0, world::fixed(self.now_in, self.family + 7), self.pocket),
                     5..=8 => (0, self.street, self.pocket),

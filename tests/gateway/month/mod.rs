@@ -1,6 +1,6 @@
-//! Months of ordinary life in which some are stolen from, shown to the real detectors with the settings that the gateway comes
-//! with: how often are they wrong, and what do they find? Simulated, with a clock and dice of its own; nothing here is a gateway
-//! process. `make soak` prints what `docs/detection.md` says.
+//! Shows the real detectors months of ordinary life with some thefts, with the gateway's default settings: how often are
+//! they wrong, and what do they find? All of it is simulated, with a clock and random numbers of its own, without a gateway
+//! process. `make soak` prints the numbers of `docs/detection.md`.
 
 mod crowd;
 mod people;
@@ -16,7 +16,7 @@ use self::play::{Act, Play, Theft};
 use self::thefts::{KINDS, Victim};
 use self::world::Dice;
 
-/// How large a month is.
+/// The size of a month.
 #[derive(Clone, Copy)]
 struct Size {
     people: u32,
@@ -24,7 +24,7 @@ struct Size {
     thefts: u32,
 }
 
-/// `PEOPLE=2000` makes it smaller, with one theft for ten of them.
+/// `PEOPLE=2000` makes it smaller, with one theft for every ten people.
 fn long() -> Size {
     let people = std::env::var("PEOPLE").map_or(10_000, |people| people.parse().unwrap());
     Size { people, days: 30, thefts: people / 10 }
@@ -59,7 +59,7 @@ fn month<L: Lives>(mut all: Vec<L>, size: Size, seed: u64) -> Play {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut play = Play::new(thefts::blank(size.thefts));
     let mut dice = Dice::new(!seed);
-    // Each has a victim of its own, and a day after the first few.
+    // Each theft has a victim of its own, and a day after the first few.
     let step = size.people / size.thefts;
     let planned: Vec<(u64, u32, u32)> = (0..size.thefts)
         .filter_map(|number| {
@@ -89,7 +89,7 @@ fn walked(size: Size, seed: u64) -> Play {
     month((0..size.people).map(|n| Walker::new(n, seed)).collect(), size, seed)
 }
 
-/// In ten thousand days of one person.
+/// Returns the count per ten thousand person-days.
 fn rate(count: u64, size: Size) -> f64 {
     let (count, days) = (count as f64, (u64::from(size.people) * size.days) as f64);
     count * 10_000.0 / days
@@ -138,14 +138,14 @@ fn report(title: &str, play: &Play, size: Size) {
     );
 }
 
-/// At most one in ten thousand days of one person, and by each detector.
+/// Checks that each detector has at most one false alarm per ten thousand person-days.
 fn hold(play: &Play, size: Size) {
     for (name, alarms) in &play.alarms {
         assert!(rate(alarms.acted, size) <= 1.0, "{name}: {} false alarms", alarms.acted);
     }
 }
 
-/// The kinds that must be stopped, more often than not.
+/// The kinds of theft of which more than half must be stopped.
 const SURE: [usize; 3] = [0, 3, 7];
 
 #[test]
@@ -156,7 +156,7 @@ fn a_short_month_raises_no_alarm_and_the_plain_thefts_are_stopped() {
         report(title, &play, SHORT);
         assert!(play.events > 10_000, "{}", play.events);
         let wrong: u64 = play.alarms.values().map(|alarms| alarms.acted).sum();
-        // Too short for a rate: 2160 days of one person have less than one.
+        // The month is too short for a rate: in 2160 person-days there is less than one.
         assert!(wrong <= 1, "{wrong} false alarms that did something");
         for kind in SURE {
             let all: Vec<&Theft> = play
@@ -183,7 +183,7 @@ fn soak_a_month_of_ten_thousand_people() {
         ("planned, seed 1", planned, 1),
         ("planned, seed 20261", planned, 20_261),
         ("walked, seed 7", walked, 7),
-        // Of neither was anything known when the detectors were last changed.
+        // Neither seed had been used when the detectors were last changed.
         ("planned, seed 30011", planned, 30_011),
         ("walked, seed 30011", walked, 30_011),
     ];

@@ -1,15 +1,18 @@
-//! The first generator: ten thousand people by their roles, planned day by day.
+//! Defines the first generator: ten thousand people by their roles, planned day by day.
 //!
-//! | who | share | what they do |
-//! |---|---|---|
-//! | everybody | | a phone from home, on the way (two or three addresses of a carrier a day, placed in the capital) and elsewhere; sign-ins every two weeks, 2 % of them in private windows; wrong passwords every 40 days, one to five; an update of the browser in the month; a new phone every two years; a broken link now and then |
-//! | in offices | 60 % | a desktop too, behind one address for 150 people, with tabs that race; on day 14 a tenth of them mistype after a change of passwords |
-//! | travelers | 4 % | one trip of 3 to 7 days to another country; half of them roam (the carrier at home, the Wi-Fi there, in turn) |
-//! | VPN users | 8 % | an exit elsewhere, on and off, on two days of three; a third through one that nobody lists |
-//! | across a border | 3 % | live in Freiburg, work in Basel |
-//! | developers | 1 % | hand a token to curl once a week; one in 20 times on a machine in a cloud |
-//! | the desktop's pages | 3 % | on a phone, once or twice in the month |
-//! | programs | 0.25 % | refresh each minute, sign in each day without a cookie |
+//! - Everybody: a phone from home, on the way (two or three addresses of a carrier a day, placed in the capital) and
+//!   elsewhere; sign-ins every two weeks, 2 % of them in private windows; one to five wrong passwords every 40 days; an
+//!   update of the browser in the month; a new phone every two years; a broken link now and then.
+//! - Office workers (60 %): a desktop too, behind one address for 150 people, with tabs that refresh at the same time; on
+//!   day 14 a tenth of them mistype after a change of passwords.
+//! - Travelers (4 %): one trip of 3 to 7 days to another country; half of them roam (the home carrier and the local Wi-Fi,
+//!   in turn).
+//! - VPN users (8 %): an exit in another place, on and off, on two days of three; a third of them through a VPN that no
+//!   list has.
+//! - Commuters across a border (3 %): live in Freiburg, work in Basel.
+//! - Developers (1 %): hand a token to curl once a week; one in 20 times on a machine in a cloud.
+//! - Readers of desktop pages (3 %): request them on a phone, once or twice in the month.
+//! - Programs (0.25 %): refresh each minute, sign in each day without a cookie.
 
 use super::play::{Act, DAY, Deed, HOUR, MINUTE};
 use super::world::{self, CURL, Client, DESKTOPS, Dice, PHONES, REQUESTS};
@@ -26,7 +29,7 @@ pub(super) struct Person {
     is_developer: bool,
     crosses_border: bool,
     vpn: Option<(u8, bool)>,
-    /// First day, last day, where, and does the phone roam?
+    /// First day, last day, destination, and whether the phone roams.
     trip: Option<(u64, u64, u8, bool)>,
     desktop_pages_on: Option<u64>,
 }
@@ -83,13 +86,13 @@ impl Person {
         if self.is_program {
             return self.program(day, acts);
         }
-        // The browser is brought up to date once in the month.
+        // The browser is updated once in the month.
         if day % 28 == u64::from(self.number % 28) {
             self.phone.version += 1;
             self.desktop.version += 1;
         }
         if self.dice.one_in(700) {
-            // A new phone: the old one's session is over.
+            // A new phone: the old one's session has ended.
             self.phone = Client { family: PHONES[usize::from(self.dice.byte() % 3)], version: 1 };
             let at = day * DAY + 6 * HOUR;
             self.act(acts, at, 0, self.at_home(), self.phone, Deed::SignIn(false));
@@ -122,7 +125,7 @@ impl Person {
             self.at_desk(day_begins, office, acts);
         }
         if self.crosses_border && is_weekday {
-            // At the border the phone takes the one network or the other.
+            // At the border the phone uses one network or the other.
             for n in 0..6 {
                 let city = if n % 2 == 0 { world::FREIBURG } else { world::BASEL };
                 let from = world::mobile_of(city, self.carrier, &mut self.dice);
@@ -225,13 +228,13 @@ impl Person {
         }
     }
 
-    /// Away, and back on the last day.
+    /// Adds the acts of a day abroad; the person returns on the last day.
     fn abroad(&mut self, day: u64, trip: (u64, u64, u8, bool), acts: &mut Vec<Act>) {
         let (first, last, there, roams) = trip;
         let (begins, hotel) = (day * DAY, world::fixed(there, u64::from(self.number) + 77));
         let mut from_hour = 8;
         if day == first {
-            // A flight of a few hours; farther than 5000 km it lands the next morning.
+            // A flight takes a few hours; one of more than 5000 km lands the next morning.
             self.act(acts, begins + 7 * HOUR, 0, self.at_home(), self.phone, Deed::Use);
             from_hour = 21;
         }

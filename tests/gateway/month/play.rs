@@ -1,4 +1,4 @@
-//! Shows the detectors what people and thieves do, and keeps account of what came of it. Who is ended or asked again signs in again.
+//! Shows the detectors what people and thieves do, and records the results. People whose session ends sign in again.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
@@ -35,7 +35,7 @@ pub(super) const MINUTE: u64 = 60_000;
 /// The first day: a Monday.
 const BEGIN: u64 = 1_798_416_000_000;
 
-/// Something that somebody does with one of a person's sessions.
+/// A request that uses one of a person's sessions.
 #[derive(Clone, Copy)]
 pub(super) struct Act {
     /// Milliseconds since the beginning.
@@ -46,41 +46,41 @@ pub(super) struct Act {
     pub(super) from: IpAddr,
     pub(super) client: Client,
     pub(super) deed: Deed,
-    /// The number of the theft, if it is a thief.
+    /// The number of the theft, if a thief does this.
     pub(super) theft: Option<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deed {
     Use,
-    /// Another tab was first.
+    /// A refresh after another tab has already refreshed.
     Race,
     Refresh,
-    /// With the device cookie or without.
+    /// A sign-in, with the device cookie or without.
     SignIn(bool),
     Misses,
     NotFound(u32),
 }
 
-/// A theft, and what came of it.
+/// A theft, and the results.
 #[derive(Clone, Default)]
 pub(super) struct Theft {
     pub(super) kind: usize,
     pub(super) begun: Option<u64>,
     pub(super) requests: u32,
-    /// Who found it first, after how many of the thief's requests, and was anything done but telling?
+    /// The detector that found it first, and after how many of the thief's requests; `stopped` if it did more than report.
     pub(super) told: Option<(&'static str, u32)>,
     pub(super) stopped: Option<(&'static str, u32)>,
 }
 
-/// Findings about people whom nobody stole from.
+/// Findings about people who are not victims.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Alarms {
-    /// Ended, blocked or asked again.
+    /// Sessions ended, addresses blocked, or new sign-ins demanded.
     pub(super) acted: u64,
-    /// Slowed down.
+    /// Sessions slowed down.
     pub(super) limited: u64,
-    /// Told, and nothing else.
+    /// Findings that were only reported.
     pub(super) told: u64,
 }
 
@@ -170,7 +170,7 @@ fn user(person: u32) -> UserKey {
 }
 
 impl Play {
-    /// With the settings of the gateway as it comes.
+    /// Creates a play with the gateway's default settings.
     pub(super) fn new(thefts: Vec<Theft>) -> Self {
         let account = Arc::new(Account::default());
         let settings = Detect::default();
@@ -197,7 +197,7 @@ impl Play {
         }
     }
 
-    /// All of a day, in any order.
+    /// Plays all acts of a day, given in any order.
     pub(super) async fn day(&mut self, mut acts: Vec<Act>) {
         acts.sort_by_key(|act| act.at);
         for act in acts {
@@ -228,7 +228,7 @@ impl Play {
                 let is_over =
                     self.open(act).is_none_or(|open| self.account.over.lock().contains(&open.id));
                 if is_over {
-                    // The thief has nothing any more; the person signs in again, in the same browser.
+                    // The thief has no session left; a person signs in again in the same browser.
                     if act.theft.is_some() {
                         return;
                     }
@@ -307,7 +307,7 @@ impl Play {
         }
     }
 
-    /// Was it a thief, or a false alarm?
+    /// Records whether the finding is about a thief or a false alarm.
     fn judge(&mut self, act: &Act, finding: &Finding, taken: &[TakenAction]) {
         let is_strong = |one: &TakenAction| {
             matches!(
@@ -323,7 +323,7 @@ impl Play {
         let about = finding.user.as_ref().and_then(|user| user.id.parse::<u32>().ok());
         let theft = about.and_then(|person| self.victims.get(&person).copied()).or(act.theft);
         let theft = theft.map(|number| &mut self.thefts[usize::try_from(number).unwrap()]);
-        // Nobody but a thief spends somebody's token, whenever that shows.
+        // Only a thief spends another person's token, however late that shows.
         let is_reuse = name == "refresh_reuse";
         let is_within_a_day = |theft: &&mut Theft| {
             is_reuse || theft.begun.is_some_and(|begun| act.at.saturating_sub(begun) < DAY)

@@ -1,4 +1,4 @@
-//! Eight kinds of theft, each in the midst of what its victim does.
+//! Defines eight kinds of theft, each in the middle of its victim's own activity.
 
 use super::play::{Act, DAY, Deed, HOUR, MINUTE, Theft};
 use super::world::{self, CURL, Client, Dice, REQUESTS};
@@ -14,7 +14,7 @@ pub(super) const KINDS: [&str; 8] = [
     "refresh token, harvested in a loop",
 ];
 
-/// Whom it happens to, and where they are.
+/// The victim of a theft, and where they live.
 #[derive(Clone, Copy)]
 pub(super) struct Victim {
     pub(super) person: u32,
@@ -22,13 +22,13 @@ pub(super) struct Victim {
     pub(super) client: Client,
 }
 
-/// One for each theft.
+/// Returns an entry for each theft, without results.
 pub(super) fn blank(count: u32) -> Vec<Theft> {
     let kind = |number: u32| usize::try_from(number).unwrap() % KINDS.len();
     (0..count).map(|number| Theft { kind: kind(number), ..Theft::default() }).collect()
 }
 
-/// What the thief does on this day.
+/// Adds what the thief does on this day.
 pub(super) fn acts(number: u32, victim: Victim, day: u64, dice: &mut Dice, acts: &mut Vec<Act>) {
     let kind = usize::try_from(number).unwrap() % KINDS.len();
     let abroad = dice.abroad(victim.home);
