@@ -13,7 +13,7 @@ struct Scene {
     link: String,
 }
 
-/// An incident of kim's has happened, and the letter is there.
+/// Makes an incident of kim's, and waits for the letter.
 fn scene() -> Scene {
     let (upstream, server, hook) = (Upstream::start(), Receiver::smtp(&[]), Receiver::http(SECRET));
     let channels = format!("{}{}", webhook(&hook, "/hook"), mail(&server, PLAIN));
@@ -57,7 +57,7 @@ fn links_that_are_none_are_refused_past_a_bound_and_another_address_goes_on() {
     assert!(refused.text().contains("too_many_attempts"), "{}", refused.text());
     let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((580..=600).contains(&wait), "{wait}");
-    // Whoever sits at that address waits too; everybody else has a link that works.
+    // Other users of that address must wait too; from all other addresses the link works.
     assert_eq!(from("192.0.2.7", &scene.link).status, 429);
     assert_eq!(from("192.0.2.8", &scene.link).status, 200);
     assert_eq!(scene.post("not-me").status, 200);
@@ -76,7 +76,7 @@ fn this_was_not_me_asks_once_and_then_ends_everything() {
         client.get("/app").bearer(tokens["access"].as_str().unwrap()).send().status
     };
 
-    // Programs that look for harmful links open it, often.
+    // Programs that check links for harmful sites open it, often several times.
     for _ in 0..3 {
         let page = scene.get(&scene.link);
         assert_eq!(page.status, 200, "{}", page.text());
@@ -111,12 +111,12 @@ fn this_was_not_me_asks_once_and_then_ends_everything() {
         assert_eq!(refresh.status, 401);
     }
 
-    // It works once.
+    // The link works once.
     let again = client.sign_in("kim", "correct horse battery");
     assert_eq!([scene.post("not-me").status, scene.get(&scene.link).status], [410, 410]);
     assert_eq!(used(&again), 200);
 
-    // The operator hears of it in three ways.
+    // The operator sees the answer in three places.
     let line = scene.gateway.logged("the audit line", |line| line["event"] == "incident_answered");
     assert_eq!((&line["user"], &line["answer"]), (&json!("file/kim"), &json!("not_me")), "{line}");
     let counted = "doorwarden_incident_answers_total{answer=\"not_me\"}";

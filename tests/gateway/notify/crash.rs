@@ -1,4 +1,4 @@
-//! Receivers that are stopped for a while, and a gateway that is killed meanwhile.
+//! Tests receivers that are down for a while, and a gateway that is killed in the meantime.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use crate::support::{DEADLINE, eventually, soak};
 
 const INCIDENTS: usize = 30;
 
-/// How often each id came.
+/// Returns how often each id came.
 fn by_id(received: &[Value], id: impl Fn(&Value) -> String) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for one in received {
@@ -32,7 +32,7 @@ fn nothing_is_lost_while_receivers_are_away_and_the_gateway_is_killed() {
     );
     let mut gateway = setup(&upstream).with(&notify(&channels)).start();
 
-    // A third with everybody there, a third with receivers away, a kill, and a third after the restart.
+    // A third comes while all are up, a third while the receivers are down, then a kill, and a third after the restart.
     let some = INCIDENTS / 3;
     (0..some).for_each(|_| drop(kim(&gateway.client())));
     hook.wait_for(some);
@@ -83,10 +83,10 @@ fn nothing_is_lost_while_receivers_are_away_and_the_gateway_is_killed() {
     assert_eq!(refused, 0, "every signature verifies, also that of a later attempt");
 }
 
-/// An incident that a client knows of: its session, and when the gateway had answered.
+/// An incident that a client knows of: its session, and when the gateway answered.
 type Known = (String, Instant);
 
-/// Makes incidents until it is told to stop, or nobody answers.
+/// Makes incidents until it is stopped, or the gateway is gone.
 fn load(client: &Client, stop: &AtomicBool) -> Vec<Known> {
     let mut known = Vec::new();
     while !stop.load(Ordering::SeqCst) {
@@ -126,7 +126,7 @@ fn under_load_a_kill_costs_no_more_than_what_was_in_memory() {
     for _ in 0..rounds {
         server.stop();
         hook.stop();
-        // In the middle of the time, and at its end.
+        // Once in the middle of the time, and once at its end.
         for _ in 0..2 {
             let stop = AtomicBool::new(false);
             let told = std::thread::scope(|threads| {

@@ -1,4 +1,4 @@
-//! The address of Django's user model.
+//! Tests notifications to the address in Django's user model.
 
 use super::*;
 use crate::support::django::Django;

@@ -57,7 +57,7 @@ fn mail_goes_over_tls_with_a_password() {
     let (certificate, pem, key) = certificate(folder.path());
     for tls in ["starttls", "implicit"] {
         let mut arguments = vec!["--tls", tls, "--cert", &pem, "--key", &key];
-        // aiosmtpd asks for a password over STARTTLS alone.
+        // aiosmtpd asks for a password only over STARTTLS.
         if tls == "starttls" {
             arguments.extend(["--user", "doorwarden", "--password", "a mail password"]);
         }
@@ -86,7 +86,7 @@ fn nothing_is_said_to_a_server_that_is_not_the_one() {
     let stranger = Certificate::of("127.0.0.1");
     let plain = Receiver::smtp(&[]);
     let tls = Receiver::smtp(&["--tls", "starttls", "--cert", &pem, "--key", &key]);
-    // A server without encryption, and one whose certificate nobody trusts.
+    // A server without encryption, and one with an untrusted certificate.
     for server in [&plain, &tls] {
         let gateway = setup(&upstream)
             .file("ca.pem", stranger.pem.as_bytes())

@@ -1,4 +1,4 @@
-//! A code by mail, for whoever has no other second factor.
+//! Tests codes by mail, for users without another second factor.
 
 use std::path::PathBuf;
 
@@ -50,7 +50,7 @@ impl Scene {
         self.gateway.client().post("/login/second-factor").json(body).send()
     }
 
-    /// The code of the latest letter, when there are so many.
+    /// Returns the code of letter number `count`, once it is there.
     fn code(&self, count: usize) -> String {
         let letter = eventually("the letter", || {
             let letters = self.post.received().into_iter();
@@ -63,7 +63,7 @@ impl Scene {
     }
 }
 
-/// The line of a letter that is a code.
+/// Returns the line of a letter that is a code.
 fn code_in(letter: &Value) -> Option<String> {
     let is_code = |line: &&str| {
         line.len() == 9 && line.bytes().all(|byte| byte.is_ascii_digit() || byte == b' ')
@@ -75,7 +75,7 @@ fn code_in(letter: &Value) -> Option<String> {
 fn a_program_asks_for_a_code_and_signs_in_by_it() {
     let scene = scene(REQUIRED);
     let ticket = scene.ticket();
-    // Before one was asked for, none is right.
+    // Before a code was requested, none is right.
     let early = scene.step(&json!({"ticket": ticket, "otp": "1234 5678"}));
     assert_eq!((early.status, early.code().as_str()), (401, "bad_code"));
     let asked = scene.step(&json!({"ticket": ticket, "mail": true}));
@@ -83,7 +83,7 @@ fn a_program_asks_for_a_code_and_signs_in_by_it() {
     assert!(!asked.text().contains('@'), "nothing of the address: {}", asked.text());
     let code = scene.code(1);
 
-    // Of another ticket, and from another network, it is nothing.
+    // With another ticket, or from another network, the code is not accepted.
     let other = scene.ticket();
     assert_eq!(scene.step(&json!({"ticket": other, "otp": code})).code(), "bad_code");
     let elsewhere = scene.gateway.client().post("/login/second-factor");
@@ -159,7 +159,7 @@ fn who_shares_an_address_or_has_an_app_gets_none() {
     let refused = scene.step(&json!({"ticket": lee.json()["ticket"], "mail": true}));
     assert_eq!((refused.status, refused.code().as_str()), (400, "bad_body"));
 
-    // Kim sets up an app by a ticket for which a code is under way, in a browser that is known by then.
+    // Kim sets up an app with a ticket for which a code has been mailed, in a browser that is known by then.
     let ticket = scene.ticket();
     scene.step(&json!({"ticket": ticket, "mail": true}));
     let first = scene.step(&json!({"ticket": ticket, "otp": scene.code(1)}));
@@ -177,7 +177,7 @@ fn who_shares_an_address_or_has_an_app_gets_none() {
         "ticket": again["ticket"], "enrolment": begun["enrolment"], "otp": app.code(), "name": "app",
     });
     assert_eq!(with_device(&ends).status, 200);
-    // From now on the app is asked for, and no letter helps.
+    // From now on the app's code is demanded, and a mailed one does not help.
     let next = scene.login("kim", PASSWORD).send().json();
     assert_eq!(next["methods"], json!(["totp", "recovery_code"]), "{next}");
     let mailed = scene.step(&json!({"ticket": next["ticket"], "mail": true}));
@@ -239,7 +239,7 @@ fn a_session_is_raised_by_a_code_where_a_route_asks_for_a_second_factor() {
     let sent = ask(&[("mail", "on"), ("next", "/admin/x")]);
     assert!(sent.text().contains("name=\"otp\""), "{}", sent.text());
     let code = scene.code(1);
-    // Another session of the same user gets nothing by it.
+    // The code is no use to another session of the same user.
     let other = scene.login("kim", PASSWORD).send().set_cookie(COOKIE).unwrap();
     let stolen = client.post("/login/second-factor").navigation().cookie(COOKIE, &other);
     assert_eq!(stolen.form(&[("otp", &code), ("next", "/")]).send().status, 401);

@@ -1,4 +1,4 @@
-//! A link by mail: for strangers of an account that others guess at, and for a first second factor.
+//! Tests links by mail: for unknown browsers while others guess at the account, and for setting up a first second factor.
 
 use super::*;
 use crate::second_factor::App;
@@ -38,7 +38,7 @@ impl Scene {
         self.from(self.gateway.client().post("/login").json(&login), address)
     }
 
-    /// So many guesses from everywhere that strangers wait.
+    /// Makes guesses from many networks, until unknown browsers must wait.
     fn besieged(&self, name: &str) {
         eventually("strangers to wait", || {
             (0..40).find(|n| {
@@ -54,13 +54,13 @@ impl Scene {
         self.from(request, address).send()
     }
 
-    /// The letters with a link. There are others: of the guesses, and of a new browser.
+    /// Returns the letters with a link. There are others: about the guesses, and about a new browser.
     fn links(&self) -> Vec<Value> {
         let has_link = |letter: &Value| letter["text"].as_str().unwrap().contains(LINK);
         self.post.received().into_iter().filter(has_link).collect()
     }
 
-    /// The token of the latest one, when so many are there.
+    /// Returns the token of link number `count`, once it is there.
     fn token(&self, count: usize) -> String {
         let letter = eventually("the letter", || self.links().into_iter().nth(count - 1));
         assert_eq!(letter["to"], json!(["kim@example.org"]), "{letter}");
@@ -87,7 +87,7 @@ fn a_stranger_of_an_account_under_attack_is_let_in_by_a_link() {
     let cookie = asked.set_cookie(LINK_COOKIE).unwrap();
     let token = scene.token(1);
 
-    // A program that looks at links, and another browser, get nothing and use nothing up.
+    // A program that checks links, and another browser, get nothing and do not use the link up.
     let target = format!("/login/mailed-link?token={token}");
     let elsewhere = scene.gateway.client().get(&target).header("accept", BROWSER).send();
     assert_eq!(elsewhere.status, 403);
@@ -132,7 +132,7 @@ fn asking_says_nothing_and_mails_three_an_hour() {
         scene.besieged(name);
     }
     let mut said = Vec::new();
-    // `lee` shares an address, `root` is not under attack, and nobody has the others.
+    // `lee` shares an address, `root` is not under attack, and the others do not exist.
     let names = ["lee", "nobody", "root", "자물쇠", "x y", "kim", "kim", "kim", "kim", "KIM"];
     for (n, name) in names.into_iter().enumerate() {
         let body = json!({"username": name});
@@ -149,7 +149,7 @@ fn asking_says_nothing_and_mails_three_an_hour() {
     scene.gateway.counts(&channel("sent"), 3.0);
     scene.gateway.counts(&channel("no_address"), 2.0);
     assert_eq!(scene.links().len(), 3);
-    // One address asks ten times an hour, whatever for.
+    // One address may ask ten times an hour, whatever the names.
     let refused = (0..11)
         .map(|n| scene.ask("203.0.113.99", &json!({"username": format!("x{n}")}), None))
         .find(|answer| answer.status != 202);
@@ -189,7 +189,7 @@ fn a_first_factor_is_set_up_by_a_link_in_place_of_an_operators_code() {
     });
     let done = step(ends);
     assert_eq!(done.status, 200, "{}", done.text());
-    // It is no second factor: from now on the app's code is asked for, whoever reads the mail.
+    // The link is no second factor: from now on the app's code is demanded, whoever reads the mail.
     let next = scene.login("203.0.113.9", "kim", PASSWORD).cookie(DEVICE_COOKIE, &device).send();
     assert_eq!(next.code(), "second_factor_required");
     let late = scene.ask("203.0.113.9", &json!({"ticket": next.json()["ticket"]}), Some(&cookie));
@@ -232,7 +232,7 @@ fn this_was_not_me_voids_links_and_the_browsers_that_the_account_knows() {
     assert_eq!(scene.open(&token, Some(&cookie)).code(), "link_not_valid");
 }
 
-/// Whoever reads it knows what happens to people while somebody guesses at their accounts.
+/// The note tells operators what happens to their users while somebody guesses at their accounts.
 #[test]
 fn check_says_what_is_left_to_strangers_where_nothing_can_be_mailed() {
     let upstream = Upstream::start();

@@ -1,4 +1,4 @@
-//! The pages about mailed links, as a person meets them in a browser; and that they lead to where the person wanted to go.
+//! Tests the pages about mailed links in a browser, and that they lead to the page that the person wanted.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ fn at(gateway: &Gateway, path: &str) -> String {
     format!("http://localhost:{}{path}", gateway.http.port())
 }
 
-/// A gateway, and guesses from everywhere at each of these names, so that strangers wait.
+/// Starts a gateway, and guesses at each of these names from many networks, so that unknown browsers must wait.
 fn besieged(upstream: &Upstream, post: &Receiver, names: &[&str]) -> Gateway {
     let toml = notify(&mail(post, PLAIN));
     let gateway = Setup::new(upstream.address)
@@ -37,7 +37,7 @@ fn besieged(upstream: &Upstream, post: &Receiver, names: &[&str]) -> Gateway {
     gateway
 }
 
-/// The letters with a link to this address.
+/// Returns the letters with a link to this address.
 fn letters(post: &Receiver, address: &str) -> Vec<Value> {
     let is_one = |letter: &Value| {
         letter["to"] == json!([address]) && letter["text"].as_str().unwrap().contains(LINK)
@@ -45,7 +45,7 @@ fn letters(post: &Receiver, address: &str) -> Vec<Value> {
     post.received().into_iter().filter(is_one).collect()
 }
 
-/// The path that the latest link leads to, when so many are there. The letter says nothing of where they wanted to go.
+/// Returns the path of link number `count`, once it is there. The letter does not contain the page that the person wanted.
 fn link(post: &Receiver, address: &str, count: usize) -> String {
     let letter = eventually("the letter", || letters(post, address).into_iter().nth(count - 1));
     for part in ["text", "html"] {
@@ -131,7 +131,7 @@ fn it_leads_to_a_path_on_this_host_or_to_the_start_page() {
         *count += 1;
         let link = link(&post, &format!("{name}@example.org"), *count);
         let token = link.split_once('=').unwrap().1;
-        // What comes along with the link has no say.
+        // A page that is named beside the link is ignored.
         let opened = client.post("/login/mailed-link").header("accept", HTML);
         let opened = opened.cookie("__Host-doorwarden-link", &cookie);
         let opened = opened.form(&[("token", token), ("next", "/elsewhere")]).send();
@@ -157,7 +157,7 @@ fn whoever_sets_up_a_first_factor_by_a_link_lands_where_they_wanted() {
     };
     browser.open(&at(&gateway, "/reports/"));
     sign_in();
-    // From the page that asks for it, and from the one that shows the secret.
+    // From the page that offers the link, and from the one that shows the secret.
     browser.follow("main > form button");
     browser.follow("form:has(#link-hint) button");
     browser.open(&at(&gateway, &link(&post, "kim@example.org", 1)));

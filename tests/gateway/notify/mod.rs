@@ -1,4 +1,4 @@
-//! Who is told of what was found: at real receivers that the tests start, stop and start again.
+//! Tests who is notified of findings, at real receivers that the tests start, stop and start again.
 
 mod answer;
 mod crash;
@@ -21,7 +21,7 @@ use crate::support::upstream::Upstream;
 /// The specification's own example.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// `users.toml` in which people have addresses.
+/// Returns a `users.toml` in which people have addresses.
 fn people() -> String {
     format!(
         "{}\n[users.kim.attributes]\nemail = \"kim@example.org\"\n\
@@ -30,13 +30,13 @@ fn people() -> String {
     )
 }
 
-/// `users.toml` in which two people share an address besides.
+/// Returns a `users.toml` in which, in addition, two people share an address.
 fn sharing() -> String {
     people().replace("lee@example.org", "family@example.org")
         + "\n[users.root.attributes]\nemail = \"Family@example.org\"\n"
 }
 
-/// A gateway in which a spent refresh token is an incident at once, and failed attempts are made again soon.
+/// Returns a gateway in which one spent refresh token is an incident, and failed attempts are soon repeated.
 fn setup(upstream: &Upstream) -> Setup {
     Setup::new(upstream.address)
         .behind_a_proxy()
@@ -47,7 +47,7 @@ fn setup(upstream: &Upstream) -> Setup {
         )
 }
 
-/// `[notify]` with waits of fractions of a second, and these tables.
+/// Returns `[notify]` with waits of fractions of a second, and these tables.
 fn notify(tables: &str) -> String {
     format!(
         "[notify]\nbackoff_initial = \"50ms\"\nbackoff_max = \"200ms\"\ncooldown = \"1h\"\n{tables}"
@@ -73,7 +73,7 @@ fn mail(receiver: &Receiver, more: &str) -> String {
 
 const PLAIN: &str = "danger_plaintext = true";
 
-/// A user signs in, refreshes, and the spent token comes back: an incident. Gives the tokens that the thief does not have.
+/// Signs in, refreshes, and presents the spent token again: an incident. Returns the tokens that the thief does not have.
 fn incident(client: &Client, name: &str, password: &str) -> Value {
     let first = client.sign_in(name, password);
     let next = client.post("/refresh").json(&json!({"refresh": first["refresh"]})).send();

@@ -5,7 +5,7 @@ use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use super::*;
 use crate::second_factor::App;
 
-/// What a token says; another test looks at its signature.
+/// Returns a token's claims; another test checks its signature.
 fn claims(token: &str) -> Value {
     let payload = token.split('.').nth(1).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
@@ -57,7 +57,7 @@ fn an_ended_session_is_pushed_as_a_token_that_the_key_set_verifies() {
     assert_eq!(event["events"][kind]["reason_admin"]["en"], "signed_out", "{event}");
     assert!(event.get("exp").is_none() && event.get("sub").is_none(), "{event}");
 
-    // It is no access token.
+    // It is not accepted as an access token.
     assert_eq!(client.get("/app").bearer(token).send().status, 401);
 }
 
@@ -74,7 +74,7 @@ fn another_password_is_pushed_as_a_credential_change() {
     gateway.client().sign_in("kim", "correct horse battery");
     gateway.client().sign_in("kim", "correct horse battery");
     let file = gateway.folder().join("users.toml");
-    // Kim's password becomes root's.
+    // Kim gets root's password.
     let text = std::fs::read_to_string(&file).unwrap();
     let passwords: Vec<&str> =
         text.lines().filter(|line| line.starts_with("password = ")).collect();
@@ -143,7 +143,7 @@ fn another_level_of_assurance_is_pushed_once_up_and_once_down() {
         json!(["increase", "user", "proved: pwd otp mfa"])
     );
     assert_eq!((metric("aal1"), metric("aal2")), (0.0, 1.0));
-    // Proved again, nothing changes: what comes next is of what happens next.
+    // A repeated proof changes nothing, so the next event is about what happens next.
     assert_eq!(confirm(json!({"otp": app.code()})).status, 200);
     let id = made.json()["factors"][0]["id"].clone();
     assert_eq!(change(json!({"action": "remove", "id": id})).status, 200);

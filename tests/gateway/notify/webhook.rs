@@ -32,7 +32,7 @@ fn the_same_incident_again_is_no_message() {
     let gateway = setup(&upstream).with(detect).with(&notify(&webhook(&hook, "/hook"))).start();
     let client = gateway.client();
     let guess = json!({"username": "nobody", "password": "a guess"});
-    // The detector finds it anew each second; that is told once.
+    // The detector finds it again each second, but only the first finding is sent.
     let mut guesses: u32 = 0;
     eventually("the same finding to come again", || {
         for _ in 0..20 {
@@ -42,7 +42,7 @@ fn the_same_incident_again_is_no_message() {
         }
         (notices(&gateway, "hook", "repeated") >= 2.0).then_some(())
     });
-    // It comes after all of them.
+    // This message comes after all of them.
     kim(&client);
     let is = |told: &Value, detector: &str| told["verified"]["data"]["detector"] == detector;
     let told = eventually("the last", || {

@@ -1,4 +1,4 @@
-//! What a browser does beside fetching: forms with files, downloads, event streams, WebSockets; over TLS and HTTP/2.
+//! Tests what a browser does besides fetching: forms with files, downloads, event streams, WebSockets; over TLS and HTTP/2.
 
 use serde_json::json;
 

@@ -1,4 +1,5 @@
-//! Real clients as programs that carry out jobs: each job is one request, each result what the program was answered.
+//! Runs real clients as programs that carry out jobs: each job is one request, each result is the answer that the program
+//! got.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::io::Write;
@@ -11,16 +12,16 @@ use serde_json::{Value, json};
 use super::servers::{path, venv};
 use crate::support::django::root;
 
-/// Those that are programs of one process for all jobs.
+/// The clients that handle all jobs in one process.
 pub(super) const PROGRAMS: [&str; 9] =
     ["curl-1.0", "curl-1.1", "curl-2", "requests", "httpx-1", "httpx-2", "fetch", "http", "http2"];
 
 /// A body that a client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Upload {
-    /// So many bytes, and the head says how many.
+    /// This many bytes, with a `Content-Length`.
     Long(usize),
-    /// So many bytes, which the head does not say.
+    /// This many bytes, without a `Content-Length`.
     Streamed(usize),
 }
 
@@ -32,18 +33,18 @@ pub(super) struct Job {
     pub(super) url: String,
     pub(super) fields: Vec<(&'static str, &'static str)>,
     pub(super) body: Option<Upload>,
-    /// Trailers of the request, for those who can send some.
+    /// Trailers of the request, for clients that can send them.
     pub(super) trailers: Option<(&'static str, &'static str)>,
 }
 
-/// What became of it.
+/// The result of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
     pub(super) error: Option<String>,
     pub(super) status: u64,
     pub(super) interim: Vec<u64>,
     pub(super) fields: Vec<(String, String)>,
-    /// As it is, or its hash if it is longer than 2048 bytes.
+    /// The body itself, or its hash if it is longer than 2048 bytes.
     pub(super) body: String,
 }
 
@@ -79,7 +80,7 @@ impl Outcome {
     }
 }
 
-/// Carries the jobs out, one after the other.
+/// Carries out the jobs, one after the other.
 pub(super) fn run(client: &str, jobs: &[Job]) -> Vec<Outcome> {
     match client {
         "curl-1.0" | "curl-1.1" | "curl-2" => curl(&client.replace("curl-", "--http"), jobs).0,
@@ -95,7 +96,7 @@ fn script(command: &mut Command, jobs: &[Job]) -> Vec<Outcome> {
     run_script(command, &jobs).iter().map(Outcome::from_json).collect()
 }
 
-/// Gives a program its jobs; its results, in their order.
+/// Gives a program its jobs, and returns its results in the same order.
 fn run_script(command: &mut Command, jobs: &Value) -> Vec<Value> {
     let mut child = command
         .current_dir(root().join("tests/peers/clients"))
@@ -116,13 +117,13 @@ fn run_script(command: &mut Command, jobs: &Value) -> Vec<Value> {
     results.clone()
 }
 
-/// What became of each stream, long poll or WebSocket.
+/// Returns the result of each stream, long poll or WebSocket.
 pub(super) fn streams(jobs: &[Value]) -> Vec<Value> {
     let mut command = Command::new(venv().join("bin/python"));
     run_script(command.arg("streams.py"), &Value::from(jobs.to_vec()))
 }
 
-/// One curl for all jobs, which keeps its connections; and how many it made.
+/// Runs one curl for all jobs, which keeps its connections; also returns how many it opened.
 pub(super) fn curl(version: &str, jobs: &[Job]) -> (Vec<Outcome>, usize) {
     let folder = tempfile::tempdir().unwrap();
     let mut config = String::new();
@@ -204,7 +205,7 @@ fn curl_outcome(job: &Job, code: &str, index: usize, folder: &Path) -> Outcome {
     let read =
         |kind: &str| std::fs::read(folder.join(format!("{index}.{kind}"))).unwrap_or_default();
     let head = String::from_utf8_lossy(&read("head")).into_owned();
-    // What it writes for HEAD is the head.
+    // For HEAD, curl writes the head as the body.
     let body = if job.method == "HEAD" { Vec::new() } else { read("body") };
     let mut outcome = Outcome {
         error: (code != "0").then(|| format!("curl {code}")),

@@ -1,4 +1,4 @@
-//! What is open when its session ends: a WebSocket, an event stream and a long download, over HTTP/1 and HTTP/2.
+//! Tests what is open when its session ends: a WebSocket, an event stream and a long download, over HTTP/1 and HTTP/2.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ use crate::support::{DEADLINE, eventually};
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// The service counts what is open, whoever opened it: these tests run one after the other.
+/// The service counts open requests of all tests, so these tests run one after the other.
 static COUNTED: Mutex<()> = Mutex::new(());
 
 fn token(gateway: &Gateway) -> String {
@@ -29,7 +29,7 @@ fn token_of(gateway: &Gateway, name: &str, password: &str) -> String {
     tokens["access"].as_str().unwrap().to_owned()
 }
 
-/// Begins an exchange on a connection of its own, and reads up to this.
+/// Begins an exchange on a new connection, and reads up to this text.
 fn begin(gateway: &Gateway, target: &str, token: &str, fields: &str, up_to: &str) -> TcpStream {
     let mut stream = gateway.client().connect();
     let head = format!(
@@ -50,7 +50,7 @@ fn read_up_to(stream: &mut TcpStream, up_to: &str) {
     }
 }
 
-/// Reads until the other side closes, gently or not.
+/// Reads until the other side closes, cleanly or not.
 fn closed(mut stream: TcpStream) {
     let mut rest = vec![0; 64 * 1024];
     let started = Instant::now();
@@ -60,13 +60,13 @@ fn closed(mut stream: TcpStream) {
     assert!(started.elapsed() < DEADLINE, "it goes on");
 }
 
-/// What is open of one session, each on a connection of its own, and in which time each was cut.
+/// An open exchange of a session, on a connection of its own, and the time when it was cut.
 struct Open {
     what: &'static str,
     over: thread::JoinHandle<Instant>,
 }
 
-/// A WebSocket, an event stream, a download of 64 GiB and an upload, over HTTP/1.1 and HTTP/2.
+/// Opens a WebSocket, an event stream, a download of 64 GiB and an upload, over HTTP/1.1 and HTTP/2.
 fn open_all(gateway: &Gateway, certificate: &Certificate, token: &str) -> Vec<Open> {
     let mut all = Vec::new();
     for (what, target, fields, up_to) in [
@@ -100,7 +100,7 @@ fn open_all(gateway: &Gateway, certificate: &Certificate, token: &str) -> Vec<Op
             ..Body::default()
         };
         let over = thread::spawn(move || {
-            // The client of the tests grants one window and no more, so the download does not end by itself.
+            // The tests' client grants only one window, so the download does not end by itself.
             let answer = h2.send(request, &body);
             assert!(answer.is_err(), "{:?}", answer.map(|answer| answer.status));
             Instant::now()
@@ -110,7 +110,7 @@ fn open_all(gateway: &Gateway, certificate: &Certificate, token: &str) -> Vec<Op
     all
 }
 
-/// Reads until the other side closes, gently or not; when that was.
+/// Reads until the other side closes, cleanly or not, and returns the time.
 fn over(mut stream: TcpStream) -> Instant {
     let mut rest = vec![0; 64 * 1024];
     let started = Instant::now();
@@ -122,7 +122,7 @@ fn over(mut stream: TcpStream) -> Instant {
     Instant::now()
 }
 
-/// However a session ends, and whoever is blocked: what is open is cut within a second and a little, and nothing else is.
+/// However a session ends, and whoever is blocked: what is open is cut within about a second, and nothing else is.
 #[test]
 fn every_end_and_every_block_cuts_what_is_open() {
     let _alone = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,7 +151,7 @@ fn every_end_and_every_block_cuts_what_is_open() {
         let me = gateway.client().get("/session").bearer(&token).send().json();
         let session = me["session_id"].as_str().unwrap().to_owned();
         let open = open_all(&gateway, &certificate, &token);
-        // Downloads and uploads of both versions; the other streams were read from.
+        // Downloads and uploads of both versions; data of the other streams has already been read.
         eventually("all to be open", || (is_open() == 4).then_some(()));
         let post = |target: &str, body: serde_json::Value| {
             let answer = gateway.operator("POST", target).json(&body).send();
@@ -176,7 +176,7 @@ fn every_end_and_every_block_cuts_what_is_open() {
         for one in open {
             let after = one.over.join().unwrap().duration_since(acted);
             told.push(format!("{} {} ms", one.what, after.as_millis()));
-            // The directory is asked again every so often; the rest is at once.
+            // The directory is rechecked at intervals; everything else has effect at once.
             let most = if how == "disabled in the directory" { 5000 } else { 1500 };
             assert!(after.as_millis() < most, "{how}: {}", told.join(", "));
         }
@@ -191,7 +191,7 @@ fn every_end_and_every_block_cuts_what_is_open() {
                 eventually("the change to be seen", || (login.send().status == 200).then_some(()));
             }
             "address blocked" => {
-                // That is where everybody here comes from.
+                // All clients of this test come from there.
                 post("/blocks/lift", json!({"address": "127.0.0.1"}));
                 assert_eq!(
                     gateway.client().get("/session").bearer(&token).send().status,
@@ -237,7 +237,7 @@ fn what_is_open_is_cut_when_its_session_ends_and_nothing_else_is() {
         .body(())
         .unwrap();
     let long = thread::spawn(move || h2.send(long, &Body::default()).map(|answer| answer.status));
-    // Over HTTP/2 nothing is seen before the answer is whole: it is there when the service has been asked.
+    // The tests' HTTP/2 client sees nothing until the answer is whole, so the service is asked what is open.
     let is_open = || gateway.client().get("/node/open").bearer(&staying).send().json();
     eventually("downloads and upload to be open", || (is_open() == 3).then_some(()));
 

@@ -1,5 +1,5 @@
-//! A real gRPC server and a real gRPC client, with the gateway between: both speak HTTP/2 to it, and what gRPC puts into
-//! trailers arrives. What the gateway refuses itself is said in the words of gRPC.
+//! Tests a real gRPC server and a real gRPC client with the gateway in between: both speak HTTP/2 to it, and gRPC's
+//! trailers arrive. The gateway's own refusals have the form of gRPC.
 
 use std::path::Path;
 use std::process::Command;
@@ -53,7 +53,7 @@ fn gateway(server: &str, upstream: &str, own: &Certificate, more: &[(&str, &str)
     setup.start()
 }
 
-/// Calls through the gateway as somebody who is signed in.
+/// Makes the calls through the gateway as a signed-in user.
 fn calls(gateway: &Gateway) -> Value {
     let token = gateway.client().sign_in("lee", "staple 한글 암호");
     let (address, token) = (gateway.https.unwrap().to_string(), token["access"].as_str().unwrap());
@@ -94,7 +94,7 @@ fn grpc_goes_through_from_end_to_end() {
         assert_eq!(seen["sleep"][0], "DEADLINE_EXCEEDED", "{what}");
         assert_eq!(seen["private"], json!(["OK", "hello"]), "{what}");
         assert_eq!(seen["group"][0], "PERMISSION_DENIED", "{what}: {seen}");
-        // The server knows no such method, and says so itself; a stranger does not get there.
+        // The server itself refuses the unknown method; a stranger's call does not reach the server.
         assert_eq!(seen["nowhere"][0], "UNAUTHENTICATED", "{what}: {seen}");
         let stranger = call(
             &gateway.https.unwrap().to_string(),
@@ -107,7 +107,7 @@ fn grpc_goes_through_from_end_to_end() {
     }
 }
 
-/// The mapping of `grpc-status`: 14 where the service cannot be reached.
+/// Tests the mapping to `grpc-status`: 14 if the service cannot be reached.
 #[test]
 fn a_grpc_server_that_is_not_there_is_unavailable() {
     let certificate = Certificate::make();

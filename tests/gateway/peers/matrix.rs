@@ -1,4 +1,4 @@
-//! Each scene, through each client, to each server.
+//! Compares each scene, through each client, with each server.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -10,7 +10,7 @@ use super::{House, house};
 use crate::support::browser::Browser;
 use crate::support::django::root;
 
-/// What a gateway's connection says of itself, or adds for browsers, whatever the service said of its own.
+/// Fields that describe the gateway's connection, or that it adds for browsers, whatever the service's own say.
 const OF_A_CONNECTION: [&str; 8] = [
     "connection",
     "keep-alive",
@@ -19,14 +19,14 @@ const OF_A_CONNECTION: [&str; 8] = [
     "date",
     "strict-transport-security",
     "x-request-id",
-    // PHP's own server says which host, with the port, it was asked for.
+    // PHP's own server reports the host, with the port, of the request.
     "host",
 ];
 
 const MEGABYTE: usize = 1024 * 1024;
 const MODIFIED: (&str, &str) = ("If-Modified-Since", "Thu, 01 Jan 2026 00:00:00 GMT");
 
-/// A name, a method, what follows the server's name in the path, fields, a body.
+/// A name, a method, the path after the server's name, fields, a body.
 type Scene = (
     &'static str,
     &'static str,
@@ -65,17 +65,17 @@ const SCENES: &[Scene] = &[
     ("get again", "GET", "hello", &[], None),
 ];
 
-/// Those of one server or of some clients.
+/// Scenes for one server or for some clients.
 const NODE: &[Scene] = &[
     ("early hints", "GET", "early", &[], None),
     ("trailers", "POST", "trailers", &[], Some(Upload::Streamed(5))),
 ];
 const EXPECT: Scene =
     ("expect", "POST", "echo", &[("Expect", "100-continue")], Some(Upload::Long(100_000)));
-/// As it is written: curl alone can be told to.
+/// A path that is sent as it is written, which only curl can do.
 const RAW: Scene = ("raw UTF-8 name", "GET", "names/한글.txt", &[], None);
 
-/// What the gateway refuses while it is still being sent (RFC 9112 section 9.6): path, field, body, status.
+/// Requests that the gateway refuses while they are still being sent (RFC 9112 section 9.6): path, field, body, status.
 const REFUSED: &[(&str, (&str, &str), Upload, u64)] = &[
     ("private/up", ("Content-Type", "text/plain"), Upload::Long(MEGABYTE), 401),
     ("private/up", ("Content-Type", "text/plain"), Upload::Streamed(MEGABYTE), 401),
@@ -94,12 +94,12 @@ fn scenes(client: &str, server: &str) -> Vec<Scene> {
     if client == "curl-1.1" {
         scenes.push(RAW);
     }
-    // A page is shown neither redirects nor interim answers.
+    // A page sees neither redirects nor interim answers.
     let hidden = ["redirect", "early hints"];
     scenes.retain(|scene| client != "chromium" || !hidden.contains(&scene.0));
-    // Python's http.client takes 103 for the answer, and the answer for that of the next request.
+    // Python's http.client takes a 103 for the answer, and the answer for that of the next request.
     scenes.retain(|scene| client != "requests" || scene.0 != "early hints");
-    // Without chunks there is no way to stream.
+    // Streaming is impossible without chunks.
     scenes.retain(|scene| client != "curl-1.0" || !matches!(scene.4, Some(Upload::Streamed(_))));
     scenes
 }
@@ -135,13 +135,13 @@ fn refused(
     }
 }
 
-/// What a client's answer is compared by. The framework sends HTTP/2 clients no interim answers (pingora-core 0.9.1,
-/// v2/server.rs, `write_response_header`), and nor does nginx before 1.29.
+/// Returns the part of a client's answer that is compared. The framework sends HTTP/2 clients no interim answers
+/// (pingora-core 0.9.1, v2/server.rs, `write_response_header`), and neither does nginx before 1.29.
 fn essence(client: &str, outcome: &Outcome) -> Outcome {
     let mut essence = outcome.clone();
     essence.fields.retain(|(name, _)| !OF_A_CONNECTION.contains(&name.as_str()));
     essence.fields.sort();
-    // Who has begun to send need not be told to (RFC 9110 section 10.1.1), and HTTP/1.0 is told nothing (section 15.2).
+    // A client that has begun to send needs no 100 (RFC 9110 section 10.1.1), and HTTP/1.0 gets none (section 15.2).
     let is_told = matches!(client, "curl-1.1" | "http");
     essence.interim.retain(|status| *status != 100 && is_told);
     // No trailer of a request reaches a service (docs/security.md, R18).
@@ -149,7 +149,7 @@ fn essence(client: &str, outcome: &Outcome) -> Outcome {
     essence
 }
 
-/// The ways by which a client comes to the gateway: each of plain and TLS by some, as both would take twice the time.
+/// Returns how a client connects to the gateway: some over plain HTTP and some over TLS, as both would take twice the time.
 fn ways(client: &str) -> &'static [&'static str] {
     match client {
         "curl-1.0" | "requests" | "http" => &["plain"],
@@ -158,7 +158,7 @@ fn ways(client: &str) -> &'static [&'static str] {
     }
 }
 
-/// All cells of one client: how many scenes of each server were equal, and what was not.
+/// Returns all cells of one client: how many scenes of each server were equal, and which were not.
 fn compare(
     house: &House,
     client: &str,
@@ -207,7 +207,8 @@ fn compare(
         for (job, outcome) in jobs.iter().zip(outcomes).skip(1) {
             let (equal, all) = cells.entry(servers[0]).or_insert((0, 0));
             *all += 1;
-            // PHP's own server sends a body after HEAD, and ends for some paths: what clients make of it is no measure.
+            // PHP's own server sends a body after HEAD, and crashes for some paths: the clients' results then prove
+            // nothing.
             let is_spoiled = servers[0] == "php" && direct.error.is_some();
             if if is_spoiled { outcome.error.is_none() } else { outcome == direct } {
                 *equal += 1;
@@ -219,7 +220,7 @@ fn compare(
     (cells, unequal)
 }
 
-/// A page fetches from its own origin: those of one origin from one page.
+/// Runs the jobs in a browser. A page fetches from its own origin, so the jobs of one origin share a page.
 fn in_a_browser(browser: &Browser, jobs: &[Job]) -> Vec<Outcome> {
     let script = std::fs::read_to_string(root().join("tests/peers/clients/browser.js")).unwrap();
     let mut origins: BTreeMap<&str, Vec<usize>> = BTreeMap::new();

@@ -1,8 +1,8 @@
-//! Real clients before the gateway and real servers behind it.
+//! Tests real clients in front of the gateway and real servers behind it.
 //!
-//! `matrix`: each scene, through each client, to each server: what the client gets is what the same client gets from the
-//! server itself, but for the fields that belong to a connection. `streams`: what must arrive before its answer is whole.
-//! `beside`: the gateway and nginx in front of one upstream. `tests/peers` has the programs.
+//! `matrix`: each scene, through each client, to each server: the client gets what it gets from the server itself, except
+//! for the fields that belong to a connection. `streams`: what must arrive before its answer is complete. `beside`: the
+//! gateway and nginx in front of one upstream. `tests/peers` has the programs.
 
 mod beside;
 mod browser;
@@ -26,7 +26,7 @@ struct House {
     servers: Servers,
 }
 
-/// Starting it takes two seconds: tests that run at the same time share one.
+/// Returns the shared house: starting one takes two seconds, so tests that run at the same time share it.
 fn house() -> Arc<House> {
     static SHARED: Mutex<Weak<House>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -64,7 +64,7 @@ impl House {
         Self { gateway, servers }
     }
 
-    /// Where the gateway answers, over TLS or without.
+    /// Returns the gateway's base URL, over TLS or without.
     fn base(&self, tls: bool) -> String {
         if tls {
             format!("https://{}", self.gateway.https.expect("an https address"))
@@ -73,12 +73,12 @@ impl House {
         }
     }
 
-    /// A folder that ends with it.
+    /// Returns a folder that is deleted with the house.
     fn folder(&self) -> &Path {
         self.gateway.folder()
     }
 
-    /// Where a server answers itself.
+    /// Returns a server's own base URL.
     fn direct(&self, server: &str) -> String {
         format!("http://{}", self.servers.address(server))
     }

@@ -1,4 +1,4 @@
-//! Real servers, each on a port and in a folder of its own, ended with the value that holds it.
+//! Starts real servers, each on a port and in a folder of its own, and ends them when their value is dropped.
 
 use std::ffi::OsStr;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,7 +15,7 @@ use crate::support::django::root;
 use crate::support::eventually;
 use crate::support::gateway::signal;
 
-/// A process of which each test that needs it has one.
+/// A process that each test which needs it starts for itself.
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
@@ -31,11 +31,11 @@ pub(super) struct Servers {
 /// PHP's process manager.
 struct Fpm(Child);
 
-/// What the file servers have beside `hello` and `range`: a name in UTF-8 and one in EUC-KR.
+/// Files of the file servers besides `hello` and `range`: a name in UTF-8 and one in EUC-KR.
 const NAMES: [&[u8]; 2] = ["한글.txt".as_bytes(), b"\xC7\xD1\xB1\xDB.txt"];
 
 impl Server {
-    /// Starts it on a port that is free. Another process may be faster to take that port: then it ends, and begins again.
+    /// Starts it on a free port. If another process takes the port first, the server ends and is started again.
     pub(crate) fn start(what: &str, command: impl Fn(SocketAddr) -> Command) -> Self {
         eventually(what, || {
             let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -70,7 +70,7 @@ impl Drop for Fpm {
     }
 }
 
-/// Servers with workers take them along only if they are asked to end.
+/// Ends a server. Servers with workers end these too only if they are asked to end.
 fn end(child: &mut Child) {
     if child.try_wait().is_ok_and(|status| status.is_none()) {
         signal("TERM", child.id());
@@ -83,7 +83,7 @@ impl Servers {
         install();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
-        // Apache gives its rights up, and reads here all the same.
+        // Apache drops its privileges, and must still be able to read here.
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
         let released = path.join("released");
         std::fs::create_dir(&released).unwrap();
@@ -92,7 +92,7 @@ impl Servers {
             let files = path.join("files").join(server);
             std::fs::create_dir_all(files.join("names")).unwrap();
             std::fs::write(files.join("hello"), "hello\n").unwrap();
-            // The first of January 2026, as the applications say.
+            // The first of January 2026, as in the applications.
             let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
             std::fs::File::open(files.join("hello")).unwrap().set_modified(modified).unwrap();
             let bytes: Vec<u8> = (0..1000_u32).map(|i| u8::try_from(i % 251).unwrap()).collect();
@@ -171,14 +171,14 @@ impl Drop for Servers {
     }
 }
 
-/// nginx with this inside `http { }`, in one process or (`master` is `on`) as it is usually run.
+/// Returns nginx with this text inside `http { }`, in one process or (`master` is `on`) as it is usually run.
 pub(crate) fn nginx(folder: &Path, name: &str, master: &str, http: &str) -> Command {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .iter()
         .map(|kind| format!("{kind}_temp_path {}/{name}-{kind};\n", folder.display()))
         .collect();
     let file = folder.join(format!("{name}.conf"));
-    // Without it, workers of root's could not read here.
+    // Otherwise, when run as root, nginx's workers could not read here.
     let user = if std::fs::metadata(folder).unwrap().uid() == 0 { "user root root;" } else { "" };
     std::fs::write(
         &file,
@@ -238,7 +238,7 @@ fn apache(folder: &Path, peers: &Path, address: SocketAddr) -> Command {
     command
 }
 
-/// HAProxy that carries HTTP to one server.
+/// Returns an HAProxy that proxies HTTP to one server.
 pub(crate) fn haproxy(folder: &Path, address: SocketAddr, server: SocketAddr) -> Command {
     let file = folder.join("haproxy.conf");
     std::fs::write(
@@ -253,7 +253,7 @@ pub(crate) fn haproxy(folder: &Path, address: SocketAddr, server: SocketAddr) ->
     command
 }
 
-/// PHP for nginx and Apache.
+/// Starts PHP for nginx and Apache.
 fn fpm(folder: &Path) -> Fpm {
     let file = folder.join("fpm.conf");
     let socket = folder.join("fpm.sock");
@@ -289,18 +289,18 @@ fn fpm_program() -> Option<PathBuf> {
     })
 }
 
-/// Debian's servers are where only root looks.
+/// Returns the search path with the folders in which Debian installs servers.
 pub(crate) fn path() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
-/// The Python environment with servers and clients.
+/// Returns the Python environment with servers and clients.
 pub(crate) fn venv() -> PathBuf {
     std::env::var_os("DOORWARDEN_PEERS_VENV")
         .map_or_else(|| root().join(".tools/peers-venv"), PathBuf::from)
 }
 
-/// Sees to it, once, that the programs are there.
+/// Installs the programs if they are missing, once.
 pub(crate) fn install() {
     static THERE: OnceLock<()> = OnceLock::new();
     THERE.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! What must arrive before its answer is whole: event streams, long polls, WebSockets; and what is carried along with them.
+//! Tests what must arrive before its answer is complete: event streams, long polls, WebSockets; and fields that they carry.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use super::servers::Server;
 use crate::support::gateway::Setup;
 use crate::support::tls::Certificate;
 
-/// Whoever waits for the whole answer waits for ever: the second event is sent when the first has arrived.
+/// A proxy that waited for the whole answer would wait forever: the second event is sent once the first has arrived.
 #[test]
 fn streams_and_long_polls_arrive_as_they_are_sent() {
     let house = house();
@@ -48,7 +48,7 @@ fn websockets_of_real_servers_carry_what_is_sent() {
     }
 }
 
-/// How long an answer may take is the upstream's setting, whatever else is limited.
+/// The upstream's setting decides how long an answer may take, whatever else is limited.
 #[test]
 fn no_time_out_below_the_upstreams_ends_a_poll() {
     let house = house();
@@ -75,7 +75,7 @@ fn no_time_out_below_the_upstreams_ends_a_poll() {
     }
 }
 
-/// W3C Trace Context section 4; a request id is a trusted proxy's to say.
+/// W3C Trace Context section 4; a request id is accepted only from a trusted proxy.
 #[test]
 fn a_trace_is_carried_to_every_server_and_a_strangers_request_id_is_not() {
     const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -109,7 +109,7 @@ fn a_trace_is_carried_to_every_server_and_a_strangers_request_id_is_not() {
     }
 }
 
-/// HAProxy before the gateway, speaking HTTP to both sides: what comes through both is what the server says.
+/// HAProxy in front of the gateway, with HTTP on both sides: what passes through both is what the server sent.
 #[test]
 fn haproxy_in_front_changes_nothing() {
     let house = house();

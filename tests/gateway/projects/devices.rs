@@ -4,7 +4,7 @@ use super::{Path, python};
 use crate::support::gateway::Setup;
 use crate::support::upstream::Upstream;
 
-/// Makes the tables of django-otp and django-allauth as their own migrations do, with users who have devices.
+/// Creates the tables of django-otp and django-allauth with their own migrations, and users with devices.
 const MAKE: &str = r#"
 import sys, django
 from django.conf import settings
@@ -39,7 +39,7 @@ TOTP.activate(people["codes"], generate_totp_secret())
 RecoveryCodes.activate(people["codes"])
 "#;
 
-/// As the doctor writes it for these packages.
+/// The settings that the doctor writes for these packages.
 const FACTORS: &str = r#"
 [[directory.second_factor]]
 table = "otp_totp_totpdevice"
@@ -59,7 +59,7 @@ fn made(at: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Whoever has a confirmed device of django-otp or of allauth.mfa gets nowhere with a password alone.
+/// With a confirmed device of django-otp or allauth.mfa, a password alone is not enough.
 #[test]
 fn a_password_opens_nothing_that_a_real_device_protects() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! django-rest-knox behind the gateway: its tokens' time is the service's, and what went on is judged there too.
+//! Tests django-rest-knox behind the gateway: the service decides how long its tokens last, and checks forwarded ones too.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use crate::support::gateway::Gateway;
 /// kim's name and password, in base64.
 const BASIC: &str = "Basic a2ltOmtpbS1QbHVtLTQ3MTI=";
 
-/// The project with these settings, behind what the doctor writes for it.
+/// Serves the project with these settings, behind a gateway with the doctor's file for it.
 fn served(settings: &str) -> (Service, Gateway) {
     let settings = format!("from datetime import timedelta\nREST_KNOX = {{{settings}}}\n");
     let service = Service::start_with("knox", |folder| {
@@ -49,7 +49,7 @@ impl Api {
     }
 }
 
-/// This much time has passed.
+/// Waits until this much time has passed.
 fn passed(since: Instant, time: Duration) {
     eventually("time to pass", || (since.elapsed() > time).then_some(()));
 }
@@ -60,7 +60,7 @@ fn a_token_in_use_goes_on_as_long_as_the_service_refreshes_it() {
         "\"TOKEN_TTL\": timedelta(seconds=4), \"AUTO_REFRESH\": True, \"MIN_REFRESH_INTERVAL\": 0",
     );
     let (through, direct) = (Api::of(gateway.http), Api::of(service.address));
-    // The one in use is got last: on a busy machine a sign-in takes as long as a token lives.
+    // The token in use is obtained last: on a busy machine a sign-in takes as long as a token lives.
     let (unused, used) = (through.token(), through.token());
     let started = Instant::now();
     eventually("more than two of its times to pass", || {
@@ -80,7 +80,7 @@ fn a_token_ends_when_the_service_ends_it_and_not_before() {
     let token = through.token();
     let good = Cell::new(0);
     eventually("the token to end", || {
-        // Asked first: what is over there is over here at the next look, and what is over here was over there.
+        // The service is asked first: a token that has ended there is refused by the gateway next, and the reverse.
         let was_over = direct.status(&token) == 401;
         match through.status(&token) {
             200 => assert!(!was_over, "the gateway's answer is the service's"),
@@ -96,7 +96,7 @@ fn a_token_ends_when_the_service_ends_it_and_not_before() {
     assert!(good.get() > 3, "it was good for a while");
 }
 
-/// With a prefix, another word before the token, and none that ends.
+/// With a prefix, another word before the token, and tokens that do not expire.
 #[test]
 fn tokens_are_written_as_the_settings_say() {
     let (_service, gateway) = served(
@@ -106,7 +106,7 @@ fn tokens_are_written_as_the_settings_say() {
     let through = Api::of(gateway.http);
     let response =
         through.client.post("/login/").host(&through.host).header("authorization", BASIC).send();
-    // knox itself fails on a date that is not there, once the token is made.
+    // knox itself fails after it has created the token if there is no expiry.
     let token = match response.status {
         200 => response.json()["token"].as_str().unwrap().to_owned(),
         other => panic!("{other}: {}", response.text()),
@@ -119,7 +119,7 @@ fn tokens_are_written_as_the_settings_say() {
     {
         assert_eq!(through.example(&wrong).send().status, 401, "{wrong}");
     }
-    // The gateway's own token behind the same word.
+    // The gateway's own token after the same word.
     let own = through.client.post("/login").host(&through.host);
     let own = own.json(&serde_json::json!({"username": "kim", "password": "kim-Plum-4712"})).send();
     assert_eq!(own.status, 200, "{}", own.text());

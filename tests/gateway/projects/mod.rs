@@ -1,17 +1,19 @@
-//! Projects of real packages, as their documentation sets them up: what a person does there, without the gateway and with it.
+//! Tests projects with real packages, set up as their documentation says: what a person does there, with and without the
+//! gateway.
 //!
-//! The projects and the scripts are in `tests/projects`. Each script runs twice: against the service itself, where every step
-//! must end as the script says, and against the gateway with the file that `doorwarden doctor --settings` wrote, untouched.
-//! Every step must then end equally, but for those that `differences.toml` lists, each with its reason; one that is listed
-//! and is equal must be taken off. `--nocapture` prints both ends of each step, side by side.
+//! The projects and the scripts are in `tests/projects`. Each script runs twice: against the service itself, where every
+//! step must end as the script says, and against the gateway with the unmodified file that `doorwarden doctor --settings`
+//! wrote. Every step must then end in the same way, except for those that `differences.toml` lists with a reason; a listed
+//! step that ends in the same way must be removed from the list. `--nocapture` prints both results of each step, side by
+//! side.
 
-// Second factors of real packages behind a directory of the gateway's.
+// Second factors of real packages behind the gateway's directory.
 mod devices;
-// Tokens of django-rest-knox, from their beginning to their end.
+// Tokens of django-rest-knox, from issue to expiry.
 mod knox;
-// The tests: one a project, and what holds the projects and the documentation to each other.
+// One test for each project, and checks that the projects and the documentation agree.
 mod packages;
-// Where the gateway answers in a package's place.
+// The gateway in place of a package's views.
 mod replaced;
 // Second factors of packages that the gateway takes over.
 mod taken_over;
@@ -32,23 +34,23 @@ use tempfile::TempDir;
 use crate::support::django::root;
 use crate::support::gateway::{Gateway, run_in, signal};
 
-/// A project's service: gunicorn with one worker, on a copy of the project of its own.
+/// A project's service: gunicorn with one worker, on its own copy of the project.
 struct Service {
     child: Child,
     folder: TempDir,
     address: SocketAddr,
 }
 
-/// Listed for a project whose file of the doctor's is refused by the gateway.
+/// Listed for a project if the gateway refuses the doctor's file for it.
 const NO_GATEWAY: &str = "the gateway does not start";
 
-/// How a step ended.
+/// The result of a step.
 #[derive(Debug, Deserialize)]
 struct Step {
     step: String,
     status: String,
     outcome: String,
-    /// Whether the page showed what the script expects of it.
+    /// Whether the page showed what the script expects.
     fine: bool,
 }
 
@@ -57,7 +59,7 @@ impl Service {
         Self::start_with(name, |_| {})
     }
 
-    /// One that was changed before it starts.
+    /// Starts a service whose project is changed first.
     fn start_with(name: &str, change: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         copy(&prepared(name), folder.path());
@@ -103,8 +105,8 @@ impl Service {
         lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// A gateway in front of it, with the file that the doctor writes for the project, untouched, unless that does not pass
-    /// the gateway's own check.
+    /// Starts a gateway in front of the service, with the unmodified file that the doctor writes for the project. `None` if
+    /// that file fails the gateway's own check.
     fn gateway(&self) -> Option<Gateway> {
         let folder = tempfile::tempdir().unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_doorwarden"))
@@ -141,7 +143,7 @@ impl Drop for Service {
             eprintln!("--- gunicorn's log\n{}", self.log());
         }
         if matches!(self.child.try_wait(), Ok(None)) {
-            // SIGQUIT: it ends its worker too, at once.
+            // SIGQUIT makes it end its worker at once, too.
             signal("QUIT", self.child.id());
             let _ = self.child.wait();
         }
@@ -157,7 +159,7 @@ fn without(name: &str) -> Vec<Step> {
     steps
 }
 
-/// Runs a script behind a gateway with what the doctor writes; nothing where a gateway does not start with that.
+/// Runs a script behind a gateway with the doctor's file; no steps if the gateway does not start with it.
 fn behind(name: &str) -> Vec<Step> {
     let service = Service::start(name);
     let Some(gateway) = service.gateway() else { return Vec::new() };
@@ -168,14 +170,14 @@ fn behind(name: &str) -> Vec<Step> {
     steps
 }
 
-/// Which steps of a project end differently behind the gateway, and why.
+/// Returns which steps of a project end differently behind the gateway, and why.
 fn differences(name: &str) -> BTreeMap<String, String> {
     let file = std::fs::read_to_string(root().join("tests/projects/differences.toml")).unwrap();
     let mut all: BTreeMap<String, BTreeMap<String, String>> = toml::from_str(&file).unwrap();
     all.remove(name).unwrap_or_default()
 }
 
-/// The steps side by side: `=` for those that end equally, `#` for those that are listed, `!` for those that are not.
+/// Returns the steps side by side: `=` for equal ends, `#` for listed differences, `!` for others; and what is wrong.
 fn compare(name: &str, without: &[Step], behind: &[Step]) -> (String, Vec<String>) {
     let mut listed = differences(name);
     let mut text = format!("\n{name}: step | without the gateway | behind it\n");
@@ -189,7 +191,7 @@ fn compare(name: &str, without: &[Step], behind: &[Step]) -> (String, Vec<String
     assert_eq!(without.len(), behind.len(), "{name}: {without:#?} {behind:#?}");
     for (a, b) in without.iter().zip(behind) {
         assert_eq!(a.step, b.step, "{name}");
-        // Without a gateway there is no page of its own: behind it, the step must end as the script says.
+        // A step on the gateway's own page has no counterpart without it: behind it, the step must end as the script says.
         let same =
             b.fine && (a.status == "-" || (&a.status, &a.outcome) == (&b.status, &b.outcome));
         let reason = listed.remove(&a.step);
@@ -216,7 +218,7 @@ fn compare(name: &str, without: &[Step], behind: &[Step]) -> (String, Vec<String
     (text, wrong)
 }
 
-/// The project with its tables and its people: made once, and again when what it is made of changes.
+/// Returns the project with its tables and users: prepared once, and again when its sources change.
 fn prepared(name: &str) -> PathBuf {
     let projects = root().join("tests/projects");
     let mut hasher = DefaultHasher::new();
@@ -243,7 +245,7 @@ fn prepared(name: &str) -> PathBuf {
     made
 }
 
-/// `mysite.wsgi`: of the folder that `startproject` made.
+/// Returns `mysite.wsgi`, from the folder that `startproject` made.
 fn wsgi(project: &Path) -> String {
     let found = files(project).into_iter().find(|path| path.ends_with("wsgi.py")).unwrap();
     format!("{}.wsgi", found.parent().unwrap().file_name().unwrap().display())
@@ -271,7 +273,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Like `support::eventually`, for what takes longer on a busy machine: these packages need seconds to be imported.
+/// Like `support::eventually`, with a longer deadline: on a busy machine, importing these packages takes seconds.
 fn patiently<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
@@ -283,7 +285,7 @@ fn patiently<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Python with the packages, which `scripts/setup-test` installs.
+/// Returns Python with the packages, which `scripts/setup-test` installs.
 fn python() -> Command {
     let mut command = Command::new(venv().join("bin/python"));
     command

@@ -1,4 +1,4 @@
-//! The tests: one a project, and what holds the projects and the documentation to each other.
+//! Tests each project, and that the projects and the documentation agree.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -21,7 +21,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("cms", "django-cms"),
 ];
 
-/// What a person does ends equally with the gateway and without, but for what is listed.
+/// Checks that each step ends the same with the gateway and without, except for the listed ones.
 fn check(name: &str) {
     let (text, wrong) = compare(name, &without(name), &behind(name));
     eprintln!("{text}");
@@ -41,7 +41,7 @@ macro_rules! projects {
 
 projects!(allauth djoser dj_rest_auth knox axes two_factor hijack wagtail oscar cms);
 
-/// The projects are what their documentation makes.
+/// The projects are exactly what their documentation creates.
 #[test]
 fn nothing_of_ours_is_in_them() {
     let output = python().arg(root().join("tests/projects/make.py")).output().unwrap();
@@ -74,8 +74,8 @@ fn the_documentation_says_what_works() {
     }
 }
 
-/// Longer, for `make soak`: each script five times in front of one gateway's strangers, who never stop asking. It must end as
-/// it did the first time, and nobody may be answered with a server's error.
+/// A longer run for `make soak`: each script five times in front of one gateway, while strangers send requests without end.
+/// It must end as it did the first time, and no answer may be a server error.
 #[test]
 #[ignore = "it takes long: make soak"]
 fn soak() {

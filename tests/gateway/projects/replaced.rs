@@ -1,4 +1,4 @@
-//! dj-rest-auth's own front end, where the gateway answers in its place: the same requests to both, member by member.
+//! Tests dj-rest-auth's own front end with the gateway in place of its views: the same requests to both, member by member.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::Service;
 use crate::support::client::{Client, Request, Response};
 use crate::support::gateway::{Gateway, Setup};
 
-/// In `tests/projects/dj_rest_auth/mysite/settings.py`.
+/// Returns the secret key in `tests/projects/dj_rest_auth/mysite/settings.py`.
 fn secret_key(service: &Service) -> String {
     let settings =
         std::fs::read_to_string(service.folder.path().join("mysite/settings.py")).unwrap();
@@ -38,7 +38,7 @@ fn gateway(service: &Service) -> Gateway {
         .start()
 }
 
-/// A body whose tokens and dates are only told to be such.
+/// Reads status and body, with placeholders for tokens and dates.
 fn read(response: &Response) -> (u16, Value) {
     let mut body = response.json();
     for (name, value) in body.as_object_mut().unwrap() {
@@ -61,8 +61,8 @@ fn read(response: &Response) -> (u16, Value) {
     (response.status, body)
 }
 
-/// Each cookie that is set: its name, whether it is taken away, and its attributes but for how its end is written and `Secure`, which is
-/// the gateway's alone.
+/// Returns each cookie that is set: its name, whether it is deleted, and its attributes, except for `Secure`, which only
+/// the gateway sets, and the way its expiry is written.
 fn cookies(response: &Response) -> Vec<(String, bool, Vec<String>)> {
     let mut all: Vec<_> = response
         .sets()
@@ -76,7 +76,7 @@ fn cookies(response: &Response) -> Vec<(String, bool, Vec<String>)> {
                     .any(|end| part.to_lowercase().starts_with(end))
             };
             let is_removal = value.trim_matches('"').is_empty();
-            // A browser that takes one away does not ask for that.
+            // A browser that deletes a cookie ignores this attribute.
             let counts = |part: &&str| !(is_removal && *part == "HttpOnly");
             let mut rest: Vec<String> =
                 parts.filter(is_end).filter(counts).map(str::to_owned).collect();
@@ -140,7 +140,7 @@ fn dj_rest_auths_front_end_finds_no_difference() {
             ),
         ]
     };
-    // The service's settings ask for the mail address, and the directory for the name.
+    // The service's settings demand the mail address, and the directory the name.
     let theirs = script(&direct, "email", "kim@example.com");
     let ours = script(&through, "username", "kim");
     for ((what, ours), (_, theirs)) in ours.iter().zip(&theirs) {
@@ -152,7 +152,7 @@ fn dj_rest_auths_front_end_finds_no_difference() {
         assert_eq!(cookies(ours), cookies(theirs), "{what}");
     }
 
-    // Who signed in before the gateway came goes on with the service's own cookies.
+    // A user who signed in before the gateway came can go on with the service's own cookies.
     let before = direct
         .post("login", &json!({"email": "kim@example.com", "password": "kim-Plum-4712"}))
         .send();
@@ -165,7 +165,7 @@ fn dj_rest_auths_front_end_finds_no_difference() {
     assert_eq!(through.who_am_i(&refreshed.set_cookie("access-token").unwrap()).status, 200);
 }
 
-/// Where the sign-in of pages is the gateway's, the package's own views go on giving tokens out, and the gateway reads them.
+/// If the gateway handles the sign-in of pages, the package's own views still issue tokens, and the gateway reads them.
 #[test]
 fn dj_rest_auths_own_views_go_on_where_the_gateway_signs_people_in() {
     let service = Service::start_with("dj_rest_auth", |folder| {
@@ -205,6 +205,6 @@ fn dj_rest_auths_own_views_go_on_where_the_gateway_signs_people_in() {
         .cookie("access-token", &next)
         .cookie("refresh-token", &last);
     assert_eq!(out.send().status, 200);
-    // dj-rest-auth would take it until it expires.
+    // dj-rest-auth itself would accept it until it expires.
     assert_eq!(through.who_am_i(&next).code(), "session_ended");
 }

@@ -1,7 +1,8 @@
-//! People with devices of django-otp and django-two-factor-auth sign in at the gateway with the codes that they have.
+//! Tests that users with devices of django-otp and django-two-factor-auth sign in at the gateway with the codes that they
+//! have.
 //!
-//! The package itself makes the tables, the people and their devices, looks at codes beside the gateway, and says what it
-//! finds afterwards.
+//! The package itself creates the tables, users and devices, checks codes beside the gateway, and reports its state
+//! afterwards.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -17,7 +18,7 @@ use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::upstream::Upstream;
 
-/// Django with the packages, on this database. What is written after it is a script of its own.
+/// Django with the packages, on this database. Each script is appended to it.
 const DJANGO: &str = r#"
 import sys, json, time, django
 from django.conf import settings
@@ -71,7 +72,7 @@ table = "two_factor_phonedevice"
 condition = [{ column = "confirmed", equals = true }]
 "#;
 
-/// What a script says of the database.
+/// Runs a script on the database, and returns what it prints.
 fn django(database: &Path, script: &str) -> Value {
     let mut child = python()
         .arg("-")
@@ -117,7 +118,7 @@ impl Kit {
         django(&self.folder.path().join("db.sqlite3"), script)
     }
 
-    /// The code of one of somebody's devices, so many steps from now.
+    /// Returns the code of one of a user's devices, this many steps from now.
     fn code(&self, name: &str, device: usize, steps: i64) -> String {
         let key = self.keys[name][device].as_str().unwrap();
         let key = data_encoding::HEXLOWER.decode(key.as_bytes()).unwrap();
@@ -125,7 +126,7 @@ impl Kit {
         totp(&key, secs, digits, steps)
     }
 
-    /// Signs in, as soon as it is looked at again.
+    /// Signs in, as soon as the wait has passed.
     fn sign_in(&self, name: &str, otp: &str) -> Response {
         eventually("the wait to be over", || {
             let response = login(&self.client, name, otp);
@@ -153,7 +154,7 @@ fn login(client: &Client, name: &str, otp: &str) -> Response {
 #[test]
 fn people_use_the_codes_that_they_have() {
     let kit = kit("[second_factor]\nmode = \"optional\"");
-    // Whoever has none, or began one, is asked for nothing and sets one up here; a telephone alone is the service's.
+    // A user without a confirmed device is asked for no code, and may set one up here; a telephone is left to the service.
     for name in ["none", "begun"] {
         kit.ends(name, "", 200, "");
     }
@@ -164,7 +165,7 @@ fn people_use_the_codes_that_they_have() {
     let refused = kit.client.get("/app").header("Authorization", &format!("Basic {basic}")).send();
     assert_eq!((refused.status, refused.code().as_str()), (403, "second_factor_elsewhere"));
 
-    // By the ticket, and by the code with the password; the same again, and the step before it, are used.
+    // Once with the ticket, and once with the password. The same code and the previous step's count as used.
     let right = kit.code("phone", 0, 0);
     let ticket = asked.json()["ticket"].clone();
     let second = kit.client.post("/login/second-factor");
@@ -183,7 +184,7 @@ fn people_use_the_codes_that_they_have() {
     );
     assert_eq!(listed["at_service"][0]["name"], "default");
 
-    // Other digits, other steps, an app whose clock is off, two of them.
+    // Other digits, other steps, an app with a wrong clock, a user with two apps.
     kit.ends("eight", &kit.code("eight", 0, 0), 200, "");
     kit.ends("drift", &kit.code("drift", 0, 20), 200, "");
     kit.ends("two", &kit.code("two", 0, 0), 200, "");
@@ -203,7 +204,7 @@ fn people_use_the_codes_that_they_have() {
 
 #[test]
 fn what_was_used_or_guessed_on_one_side_counts_on_the_other() {
-    // Nobody is asked by the settings: whom their service asks is asked all the same.
+    // The gateway's settings demand no code, but users with devices of their service are asked for one all the same.
     let kit = kit("");
     let used = kit.django(
         "device = of('phone').get(); token = code(device); assert device.verify_token(token)\n\
@@ -227,7 +228,7 @@ fn what_was_used_or_guessed_on_one_side_counts_on_the_other() {
     ));
     assert_eq!(found, json!([false, true, false, 1, true, false, 0]));
 
-    // Whom the service makes wait waits here, and no attempt is counted.
+    // A user whom the service makes wait must wait here too, and no attempt is counted.
     kit.django("of('two').update(throttling_failure_count=12, throttling_failure_timestamp='2100-01-01T00:00:00Z')");
     let waits = login(&kit.client, "two", &kit.code("two", 0, 0));
     assert_eq!((waits.status, waits.code().as_str()), (429, "too_many_attempts"));
@@ -256,7 +257,7 @@ fn of_equal_codes_at_once_one_signs_in() {
     }
 }
 
-/// RFC 6238, written here once more.
+/// Computes a code of RFC 6238, independently of the gateway.
 fn totp(key: &[u8], secs: u64, digits: usize, steps: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let step = (now / secs).checked_add_signed(steps).unwrap();
@@ -273,8 +274,8 @@ fn base64(text: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(text)
 }
 
-/// Devices of `allauth.mfa`, made by it: one with an app and recovery codes, one with an app alone, and one whose secret an
-/// adapter would have encrypted.
+/// Devices that `allauth.mfa` itself makes: an app with recovery codes, an app alone, and one with a secret that an adapter
+/// would have encrypted.
 const ALLAUTH: &str = r#"
 from django.core.management import call_command
 call_command("migrate", verbosity=0)
@@ -324,7 +325,7 @@ fn people_of_allauth_use_the_codes_that_they_have() {
     ends("app", "000000", 401, "bad_code");
     ends("app", &totp(&key, 30, 6, 1), 200, "");
 
-    // A recovery code once over both sides, however it is grouped.
+    // A recovery code can be used once on both sides together, however it is grouped.
     let code = |index: usize| made["codes"][index].as_str().unwrap().to_owned();
     ends("codes", &format!("{}-{}", &code(0)[..4], &code(0)[4..]), 200, "");
     ends("codes", &code(0), 401, "bad_code");

@@ -1,4 +1,4 @@
-//! The two, and what both have to be started and ended for.
+//! Starts and stops the two front ends, and defines the rows that need this.
 
 use std::cell::Cell;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,16 +15,16 @@ use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup, signal, write_private};
 use crate::support::tls::{self, Certificate, H2};
 
-/// Where one of them answers.
+/// The addresses of one of them.
 pub(super) struct Front {
     pub(super) is_nginx: bool,
     pub(super) plain: SocketAddr,
     pub(super) tls: SocketAddr,
-    /// The same, for which this machine is a trusted proxy.
+    /// The address of a listener that treats this machine as a trusted proxy.
     pub(super) behind_a_proxy: SocketAddr,
 }
 
-/// Both, and what stands behind them.
+/// Both front ends, and what is behind them.
 pub(super) struct Fronts {
     pub(super) nginx: Front,
     pub(super) doorwarden: Front,
@@ -36,7 +36,7 @@ pub(super) struct Fronts {
     folder: TempDir,
 }
 
-/// Number, input, what each makes of it, what is right, who says so.
+/// Number, input, the result of each, the right result, and its source.
 pub(super) type Line = (u8, &'static str, [String; 2], &'static str, &'static str);
 
 const ROUTES: &str = r#"
@@ -129,7 +129,7 @@ impl Fronts {
         H2::connect(front.tls, self.certificate.client(&["h2"]))
     }
 
-    /// Both are given another certificate, and told nothing.
+    /// Replaces the certificate files of both, without a signal.
     pub(super) fn renewal(&self) -> Line {
         let new = Certificate::make();
         for folder in [self.folder.path(), self.gateway.folder()] {
@@ -151,7 +151,7 @@ impl Fronts {
         (21, what, [nginx.into(), ours.into()], "new", "files that change are read again")
     }
 
-    /// The files are links, as certbot has them, and lead to others now, which were written long ago.
+    /// Points the certificate files, which are links as certbot makes them, to other files with an old modification time.
     pub(super) fn renewal_by_link(&self) -> Line {
         let new = Certificate::make();
         let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
@@ -169,7 +169,7 @@ impl Fronts {
         self.renewed(&new, what)
     }
 
-    /// Both are told to end while a kept connection is busy, and another has not said anything yet.
+    /// Stops both while a kept connection is busy, and another has not sent a request yet.
     pub(super) fn stop(&mut self) -> [Line; 2] {
         let mut silent = [&self.nginx, &self.doorwarden].map(|front| Wire::to(front.plain));
         let mut busy = [&self.nginx, &self.doorwarden].map(|front| Wire::to(front.plain));

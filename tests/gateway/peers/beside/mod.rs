@@ -1,7 +1,7 @@
-//! The gateway and nginx in front of one upstream: an input for each way in which they once differed, what each makes of it,
-//! and what is right, with the section that says so. `--nocapture` prints the table.
+//! Compares the gateway and nginx in front of one upstream: an input for each way in which they once differed, the result
+//! of each, and the right result with the section that says so. `--nocapture` prints the table.
 //!
-//! A row that nginx has nothing for says `-`.
+//! A row that does not apply to nginx says `-`.
 
 mod front;
 mod more;

@@ -1,4 +1,4 @@
-//! One more input of the kind of each row.
+//! Defines one more input of each row's kind.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -216,7 +216,7 @@ pub(super) const MORE: &[Row] = &[
     ),
 ];
 
-/// Reads frames of HTTP/2; kind, flags, stream and payload of each.
+/// Reads HTTP/2 frames; returns kind, flags, stream and payload of each.
 fn frames(stream: &mut tls::Stream) -> impl Iterator<Item = (u8, u8, u8, Vec<u8>)> {
     std::iter::from_fn(|| {
         let mut head = [0; 9];
@@ -271,7 +271,7 @@ fn short_tunnel(_: &Fronts, front: &Front) -> String {
     let handshake = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
     let status = wire.ask("GET /public/bye", handshake, "").status;
-    // Comes to its end only if the tunnel does.
+    // This returns only if the tunnel is closed.
     format!("{status} {}, closed", wire.rest())
 }
 
@@ -369,7 +369,7 @@ fn arriving(fronts: &Fronts, front: &Front, names: &[&str]) -> String {
 
 fn connection_window(fronts: &Fronts, front: &Front) -> String {
     let mut stream = open_h2(fronts, front, &[]);
-    // What SETTINGS do not say, and is 65 535 without a word.
+    // SETTINGS do not contain this window; its default is 65 535.
     let increment = frames(&mut stream)
         .take(3)
         .find(|(kind, _, number, _)| (*kind, *number) == (8, 0))

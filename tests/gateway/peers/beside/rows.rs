@@ -1,4 +1,4 @@
-//! An input for each row. The right value is the gateway's; nginx's is printed beside it.
+//! Defines an input for each row. The right value is demanded of the gateway; nginx's is printed beside it.
 
 use std::net::TcpStream;
 
@@ -14,11 +14,11 @@ use crate::support::tls::{self, Body};
 pub(super) struct Row {
     pub(super) number: u8,
     pub(super) input: &'static str,
-    /// What a front makes of it.
+    /// Returns the result of a front end.
     pub(super) ask: fn(&Fronts, &Front) -> String,
     pub(super) for_nginx: bool,
     pub(super) right: &'static str,
-    /// The RFC's section, or what else says so.
+    /// The RFC's section, or another source.
     pub(super) says: &'static str,
 }
 
@@ -32,7 +32,7 @@ pub(super) const fn row(
     Row { number, input, ask, for_nginx: true, right, says }
 }
 
-/// nginx has nothing of this kind.
+/// Returns a row that does not apply to nginx.
 pub(super) const fn ours(
     number: u8,
     input: &'static str,
@@ -43,7 +43,7 @@ pub(super) const fn ours(
     Row { number, input, ask, for_nginx: false, right, says }
 }
 
-/// All but 7 and 21, which change the fronts.
+/// All rows but 7 and 21, which change the front ends.
 pub(super) const ROWS: &[Row] = &[
     row(
         1,
@@ -228,7 +228,7 @@ fn pipelined(_: &Fronts, front: &Front) -> String {
 fn version_1_0(_: &Fronts, front: &Front) -> String {
     let mut wire = Wire::to(front.plain);
     wire.write("GET /public/chunked HTTP/1.0\r\nHost: app.test\r\n\r\n");
-    // Comes to its end only if the connection does.
+    // This returns only if the connection is closed.
     let all = wire.rest();
     let plain = all.ends_with("\r\n\r\nplain") && !all.to_lowercase().contains("chunked");
     (if plain { "plain body, closed" } else { "chunked" }).into()
@@ -251,7 +251,7 @@ fn early_answer(_: &Fronts, front: &Front) -> String {
     for _ in 0..16 {
         wire.write(vec![b'u'; 65536]);
     }
-    // 401 or, of nginx, 413.
+    // 401, or 413 from nginx.
     match wire.answer().status {
         401 | 413 => "the answer arrives".into(),
         other => format!("{other}"),
@@ -271,7 +271,7 @@ fn way_back(fronts: &Fronts, _: &Front) -> String {
     way_back_to(fronts, "/app?ids[]=1&f={a|b}^`")
 }
 
-/// Where somebody lands who is sent to sign in on the way to this.
+/// Returns where a user who had to sign in on the way to this target ends up.
 pub(super) fn way_back_to(fronts: &Fronts, target: &str) -> String {
     let client = fronts.gateway.client();
     let sent_away = client.get(target).navigation().send();

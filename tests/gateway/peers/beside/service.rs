@@ -1,4 +1,4 @@
-//! The one upstream of both: it does what the last segment of the path says, and otherwise tells what arrived.
+//! Serves as the upstream of both: it does what the path's last segment says, and otherwise reports the request.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -9,7 +9,7 @@ use crate::support::scripted::{Connection, Scripted};
 const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
      Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
-/// A running one.
+/// A running upstream.
 pub(super) struct Service {
     pub(super) scripted: Scripted,
     shared: Arc<Shared>,
@@ -17,9 +17,9 @@ pub(super) struct Service {
 
 #[derive(Default)]
 struct Shared {
-    /// What was no request.
+    /// How often bytes came that are no request.
     strays: AtomicUsize,
-    /// Requests for `/hold` that wait.
+    /// Waiting requests for `/hold`.
     held: AtomicUsize,
     released: Mutex<bool>,
     release: Condvar,
@@ -33,7 +33,7 @@ impl Service {
         Self { scripted, shared }
     }
 
-    /// How often something came that is no request.
+    /// Returns how often bytes came that are no request.
     pub(super) fn strays(&self) -> usize {
         self.shared.strays.load(Ordering::SeqCst)
     }
@@ -42,7 +42,7 @@ impl Service {
         self.shared.held.load(Ordering::SeqCst)
     }
 
-    /// Answers what it holds, and holds nothing from now on.
+    /// Answers the waiting requests, and holds none from now on.
     pub(super) fn release(&self) {
         *self.shared.released.lock().unwrap() = true;
         self.shared.release.notify_all();
@@ -114,7 +114,7 @@ fn answer(connection: &mut Connection, body: &str) {
     connection.write(&format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
 }
 
-/// Reads the request's body; how long it was.
+/// Reads the request's body, and returns its length.
 fn body(connection: &mut Connection, head: &str) -> Option<usize> {
     if head.contains("transfer-encoding: chunked") {
         let mut all = 0;
@@ -134,7 +134,7 @@ fn body(connection: &mut Connection, head: &str) -> Option<usize> {
     Some(length)
 }
 
-/// Accepts at once, and sends everything back.
+/// Accepts at once, and echoes everything.
 fn tunnel(connection: &mut Connection) {
     connection.write(ACCEPTED);
     while let Some(bytes) = connection.some() {

@@ -1,4 +1,4 @@
-//! What goes over one connection, read without asking more of an answer than that it is one: nginx's are read too.
+//! Reads the answers on one connection with few demands on their form, so that nginx's can be read too.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -27,19 +27,19 @@ impl Answer {
         lines.find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
-    /// What its head says of the connection.
+    /// Returns what the head says about the connection.
     pub(super) fn says(&self) -> &str {
         self.field("connection").unwrap_or("keep-alive")
     }
 
-    /// A field of the request that the service told.
+    /// Returns a field of the request, as the service reported it.
     pub(super) fn told(&self, name: &str) -> String {
         let mut lines = self.body.lines().filter_map(|line| line.split_once(": "));
         let value = lines.find(|(known, _)| known.eq_ignore_ascii_case(name));
         value.map_or("nothing", |(_, value)| value).to_owned()
     }
 
-    /// The target of the request that the service told.
+    /// Returns the target of the request, as the service reported it.
     pub(super) fn target(&self) -> &str {
         self.body.split(' ').nth(1).unwrap_or("nothing")
     }
@@ -54,19 +54,19 @@ impl Wire {
         Self { stream, unread: Vec::new() }
     }
 
-    /// Writes all of it, or as much as the other side takes.
+    /// Writes all bytes, or as many as the other side accepts.
     pub(super) fn write(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _ = self.stream.write_all(bytes.as_ref());
         self
     }
 
-    /// A request with these fields, each line with its end.
+    /// Sends a request with these fields, each with its line end, and returns the answer.
     pub(super) fn ask(&mut self, line: &str, fields: &str, body: &str) -> Answer {
         self.write(format!("{line} HTTP/1.1\r\nHost: app.test\r\n{fields}\r\n{body}"));
         self.answer()
     }
 
-    /// The head of the next answer; one without a status if there is none.
+    /// Returns the head of the next answer; one without a status if there is none.
     pub(super) fn head(&mut self) -> Answer {
         let mut answer = Answer::default();
         while let Some(head) = self.until(b"\r\n\r\n") {
@@ -80,7 +80,7 @@ impl Wire {
         answer
     }
 
-    /// The next answer as a whole.
+    /// Returns the next answer as a whole.
     pub(super) fn answer(&mut self) -> Answer {
         let mut answer = self.head();
         if answer.status < 200 || matches!(answer.status, 204 | 304) {
@@ -96,17 +96,17 @@ impl Wire {
         answer
     }
 
-    /// Everything up to the end of the connection.
+    /// Returns everything up to the end of the connection.
     pub(super) fn rest(&mut self) -> String {
         String::from_utf8_lossy(&self.exactly(usize::MAX)).into_owned()
     }
 
-    /// So many bytes, or those up to the end.
+    /// Returns `count` bytes, or those up to the end.
     pub(super) fn bytes(&mut self, count: usize) -> String {
         String::from_utf8_lossy(&self.exactly(count)).into_owned()
     }
 
-    /// Does the other side close it now?
+    /// Whether the other side closes the connection now.
     pub(super) fn is_closed(&mut self) -> bool {
         self.stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
         let closed = match self.stream.read(&mut [0; 64]) {
