@@ -1,6 +1,6 @@
-//! axe-core looks at each of our pages in Chromium, light and dark, for what keeps people with disabilities out.
+//! axe-core checks each of the gateway's pages in Chromium, light and dark, for barriers to people with disabilities.
 //!
-//! It comes from npm, by version and hash (`tests/axe`); `scripts/setup-test` brings it.
+//! axe-core comes from npm, by version and hash (`tests/axe`); `scripts/setup-test` installs it.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,7 +19,7 @@ use crate::support::upstream::Upstream;
 
 const PASSWORD: &str = "correct horse battery";
 
-/// The source of axe-core.
+/// Returns the source of axe-core.
 fn axe() -> &'static str {
     static SOURCE: OnceLock<String> = OnceLock::new();
     SOURCE.get_or_init(|| {
@@ -35,7 +35,7 @@ fn axe() -> &'static str {
     })
 }
 
-/// What was looked at, and what is wrong with it.
+/// The number of checked pages, and the violations found.
 pub(crate) struct Looks {
     pages: usize,
     violations: Vec<String>,
@@ -54,7 +54,7 @@ impl Looks {
         }
     }
 
-    /// The same for a page of this language, on a phone and on a wide screen, of which pictures go into this folder.
+    /// Does the same for a page in this language, on a phone and on a wide screen, and writes screenshots into this folder.
     pub(crate) fn at_widths(
         &mut self,
         browser: &Browser,
@@ -264,7 +264,7 @@ fn axe_finds_nothing_on_the_pages_of_tokens_and_passkeys() {
     shown("form[data-ask] button");
     looks.at(&browser, "a new passkey");
     browser.follow("form[data-ask] button");
-    // Else the browser signs in with it by itself, as soon as it may.
+    // Otherwise the browser would sign in with the passkey by itself as soon as it may.
     key.is_touched(false);
     browser.devtools("Storage.clearCookies", &json!({}));
     browser.open(&at(&gateway, "/login"));

@@ -1,4 +1,4 @@
-//! Aliases that answer in a service's own words, and the session cookie under the service's name for its own.
+//! Tests aliases that answer as the service does, and the session cookie under the service's own cookie name.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ endpoint = "logout"
 shape = "django-session"
 "#;
 
-/// As Django writes its own keys.
+/// A session key as Django writes its own.
 const DJANGOS: &str = "s49sbe7nu4m5dqvgmyfs8eiwk4mmt2xl";
 
 fn setup(upstream: &Upstream) -> Setup {
@@ -32,7 +32,7 @@ fn enter(request: Request) -> Response {
     response
 }
 
-/// Signs kim in at the alias; the value of `sessionid`.
+/// Signs kim in at the alias, and returns the value of `sessionid`.
 fn by_alias(client: &Client) -> String {
     enter(client.post("/in")).set_cookie("sessionid").unwrap()
 }
@@ -41,7 +41,7 @@ fn status(request: Request) -> u16 {
     request.send().status
 }
 
-/// What an answer does to a cookie: `Some("")` takes it away.
+/// Returns the value that an answer sets for a cookie; `Some("")` deletes it.
 fn sets(response: &Response, name: &str) -> Option<String> {
     response.set_cookie(name)
 }
@@ -75,7 +75,7 @@ fn the_cookie_counts_under_the_services_name_and_stays_here() {
         (&json!("kim"), &json!("session_cookie"))
     );
 
-    // The check of the sender is that of our own cookie.
+    // The same origin check applies as for the gateway's own cookie.
     let post = |origin: &str| {
         client.post("/page").cookie("sessionid", &value).header("Origin", origin).body(b"x").send()
     };
@@ -114,7 +114,7 @@ fn a_cookie_of_the_services_own_is_the_services() {
     );
     assert!(nobody.all("set-cookie").is_empty() && out.all("set-cookie").is_empty());
 
-    // A browser sends both if the service's has a `Domain`, in an order that nobody knows.
+    // A browser sends both if the service's cookie has a `Domain`; their order is not defined.
     let ours = format!("sessionid={}", by_alias(&client));
     for line in [format!("{theirs}; {ours}"), format!("{ours}; {theirs}")] {
         assert_eq!(status(client.get("/page").header("Cookie", &line)), 200);
@@ -138,7 +138,7 @@ fn a_browser_has_one_session_under_one_name() {
         let new = sets(&new, other).unwrap();
         assert_eq!(status(client.get("/page").cookie(name, &old)), 401, "it was replaced");
         assert_eq!(status(client.get("/page").cookie(other, &new)), 200);
-        // Our own sign-out knows it by either name.
+        // The gateway's own sign-out accepts the cookie under either name.
         let out = client.post("/logout").cookie(other, &new).send();
         assert_eq!(out.status, 204);
         assert_eq!(sets(&out, other).as_deref(), Some(""));
@@ -160,7 +160,7 @@ fn two_names_that_name_two_sessions_are_refused() {
     assert_eq!(status(client.get("/page").header("Cookie", &same)), 200);
     let twice = client.get("/page").header("Cookie", &format!("sessionid={one}; sessionid={two}"));
     assert_eq!(twice.send().code(), "bad_cookie");
-    // Signing in, or out, is the way out of it.
+    // Signing in, or out, resolves the conflict.
     let again = enter(client.post("/in").header("Cookie", &line));
     assert_eq!(sets(&again, OWN).as_deref(), Some(""));
     for (name, old) in [("sessionid", &one), (OWN, &two)] {
@@ -178,7 +178,7 @@ fn an_upstream_neither_takes_a_session_away_nor_plants_one() {
         .start();
     let client = gateway.client();
     let ours = by_alias(&client);
-    // Nobody is signed in: an application may keep a cart.
+    // Nobody is signed in, so the application may set its cookie, for example for a cart.
     let nobody = client.get("/cookies").send();
     assert_eq!(sets(&nobody, "sessionid").as_deref(), Some("abc"));
     for cookie in ["sessionid=abc", "sessionid=;Max-Age=0", "=sessionid=abc"] {
@@ -235,7 +235,7 @@ answers.refused = { status = 403, body = '{"error":"who?"}' }
         assert_eq!((wrong.status, wrong.text().as_str()), (401, r#"{"error":"no"}"#));
         assert!(wrong.header("www-authenticate").is_some());
     }
-    // What only a gateway says is said in its own way.
+    // Refusals that only a gateway has are answered in the gateway's own format.
     let locked = client.post("/in").json(&given("lee", "wrong")).send();
     assert_eq!((locked.status, locked.code().as_str()), (429, "too_many_attempts"));
     assert!(locked.header("retry-after").is_some());

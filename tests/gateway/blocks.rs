@@ -1,4 +1,4 @@
-//! Who is refused for a time: what they get, what operators see, and that a restart and a lifted block are what they say.
+//! Tests blocks: the answers to those blocked, what operators see, and what a restart and lifting a block do.
 
 use std::net::IpAddr;
 use std::process::Output;
@@ -82,7 +82,7 @@ fn a_blocked_address_gets_429_everywhere_until_the_block_is_lifted() {
     let page = client.get("/app").navigation().from(ip("1.1.1.7")).send();
     assert_eq!(page.status, 429);
     assert!(page.text().contains("address_blocked"), "{}", page.text());
-    // The neighbour, and what a client says of itself, are nothing to it.
+    // The block concerns neither the neighbouring address nor what a client claims in its headers.
     assert_eq!(app(&client, "1.1.1.8", &tokens).status, 200);
     assert_eq!((count(&gateway, active), count(&gateway, total)), (1.0, 1.0));
     eventually("the count", || (count(&gateway, refusals) == 7.0).then_some(()));
@@ -146,12 +146,12 @@ fn a_blocked_user_has_no_credential_that_holds() {
     ] {
         assert_eq!(refused(&response), (403, "user_blocked".into()), "{}", response.text());
     }
-    // Whoever it is may see what anybody may see, and the service hears of nobody.
+    // The blocked user may see what anybody may see, and the service is not told who they are.
     assert_eq!(by_cookie("/public/").status, 200);
     assert!(upstream.last().all("x-user-id").is_empty());
     let access = gateway.logged("the access line", |line| line["refusal"] == "user_blocked");
     assert_eq!(access["user"], "file/kim", "{access}");
-    // A wrong password is still only that.
+    // A wrong password is still refused as a wrong password.
     let wrong = json!({"username": "kim", "password": "a guess"});
     assert_eq!(client.post("/login").json(&wrong).send().status, 401);
     assert_eq!(app(&client, "1.1.1.1", &client.sign_in("root", "toor toor toor")).status, 200);
@@ -175,7 +175,7 @@ fn a_blocked_session_is_refused_and_its_users_others_are_not() {
     assert_eq!(refused(&refresh), (403, "session_blocked".into()));
     assert_eq!(app(&client, "1.1.1.1", &two).status, 200);
     said(&gateway.command(&["block", "lift", &id]));
-    // The refused refresh has spent nothing.
+    // The refused refresh has not spent its token.
     assert_eq!(
         client.post("/refresh").json(&json!({"refresh": one["refresh"]})).send().status,
         200

@@ -1,4 +1,4 @@
-//! The login page as a person meets it: in a real browser, in front of the Django service.
+//! Tests the login page in a real browser, in front of the Django service.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -15,7 +15,7 @@ use crate::support::upstream::Upstream;
 
 const COOKIE: &str = "__Host-doorwarden";
 
-/// A gateway with a title and a link of the operator's.
+/// Starts a gateway with a title and a link that the operator has set.
 fn gateway(django: &Django) -> Gateway {
     Setup::with(
         django.setup(),
@@ -25,7 +25,7 @@ fn gateway(django: &Django) -> Gateway {
     .start()
 }
 
-/// The gateway's address as a person writes it. Browsers treat `localhost` as secure without TLS.
+/// Returns a URL of the gateway as a person types it. Browsers treat `localhost` as secure without TLS.
 fn at(gateway: &Gateway, path: &str) -> String {
     format!("http://localhost:{}{path}", gateway.http.port())
 }
@@ -79,13 +79,13 @@ fn a_person_signs_in_lands_where_they_wanted_and_signs_out() {
     let whoami = "const answer = await fetch('/api/v1/whoami'); return await answer.json()";
     assert_eq!(browser.run(whoami)["meta"]["HTTP_X_USER_NAME"], "lee", "a script's requests too");
 
-    // Whoever goes to the page that signs out is asked first.
+    // A visitor of the sign-out page is asked for confirmation first.
     browser.open(&at(&gateway, "/logout"));
     assert_eq!((browser.text("h1"), browser.text("dd")), ("Sign out".into(), "lee".into()));
     browser.open(&at(&gateway, "/"));
     assert_eq!(browser.text("#user-name"), "lee");
 
-    // Who is signed in is not asked again, and a form of the service's signs out.
+    // A signed-in user is not asked again, and a form of the service's signs out.
     browser.open(&at(&gateway, "/login?next=/api/v1/whoami"));
     assert_eq!(browser.url(), at(&gateway, "/api/v1/whoami"));
     browser.open(&at(&gateway, "/"));
@@ -183,12 +183,12 @@ fn everybody_can_read_and_use_the_page() {
         assert_console_is_clean(&browser);
     }
 
-    // The control: the policy is in force, and the console would say so.
+    // The control: the policy is in force, and a violation shows in the console.
     browser.run("document.body.insertAdjacentHTML('beforeend', '<p style=\"color: red\">x</p>')");
     assert!(browser.console().iter().any(|line| line.contains("Content Security Policy")));
 }
 
-/// A service with the page as its login URL, which sends there whoever lacks a permission, as Django's
+/// Serves an application that has the page as its login URL and redirects users without a permission there, as Django's
 /// `permission_required` does.
 fn restricted_to_root() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -241,15 +241,15 @@ fn whoever_lacks_a_permission_is_not_sent_to_and_fro() {
     sign_in(&browser, "root", "toor toor toor");
     assert_eq!(browser.url(), at(&gateway, "/reports/"));
     assert_eq!(browser.text("h1"), "Secret");
-    // Who is sent there for the first time in a while goes where they wanted to.
+    // A user who has not been sent there for a while is redirected to the page they asked for.
     browser.open(&at(&gateway, "/login?next=/reports/"));
     assert_eq!(browser.url(), at(&gateway, "/reports/"));
 }
 
-/// Its requests bring the session's cookie where `session.same_site` lets them, and no others.
+/// Its requests carry the session's cookie where `session.same_site` permits it, and no other cookies.
 #[test]
 fn a_front_end_on_another_site_is_signed_in_where_the_cookie_may_come() {
-    // To a browser `127.0.0.1` and `localhost` are two sites.
+    // To a browser, `127.0.0.1` and `localhost` are two sites.
     for (same_site, status) in [("strict", 401), ("lax", 401), ("none", 200)] {
         let front = Upstream::start();
         let origin = format!("http://{}", front.address);
@@ -276,8 +276,8 @@ fn a_front_end_on_another_site_is_signed_in_where_the_cookie_may_come() {
     }
 }
 
-/// A cookie for one's own site comes with a link of another site's under `lax` and not under `strict`; one for all sites is kept for each
-/// of them apart (`Partitioned`), so that a front end's visitor is not signed in elsewhere by it.
+/// With a link from another site, a browser sends a `lax` cookie and no `strict` one. It stores a cookie for all sites
+/// separately for each of them (`Partitioned`), so that it does not sign a front end's visitor in elsewhere.
 #[test]
 fn a_link_of_another_site_brings_the_cookie_where_it_may() {
     for (same_site, by_link, is_partitioned) in
@@ -308,7 +308,7 @@ fn a_link_of_another_site_brings_the_cookie_where_it_may() {
         let lands = if by_link { page } else { at(&gateway, "/login?next=/page") };
         assert_eq!(browser.url(), lands, "{same_site}");
 
-        // What the visitor of a front end has is not what they have at the gateway's own site.
+        // The front end's cookie is not the one of the gateway's own site.
         if is_partitioned {
             browser.open(&format!("{origin}/public/"));
             let script = "const ask = async () => (await fetch('URL', {credentials: 'include'})).status; return ask()";
@@ -318,7 +318,7 @@ fn a_link_of_another_site_brings_the_cookie_where_it_may() {
     }
 }
 
-/// What every state of the page has.
+/// Checks what every state of the page must have.
 fn check(browser: &Browser, scheme: &str, lang: &str) {
     let what = format!("{scheme}, {lang}");
     assert_eq!(browser.attribute("html", "lang"), lang, "{what}");
@@ -337,7 +337,7 @@ fn check(browser: &Browser, scheme: &str, lang: &str) {
         json!([["username", 1, true, "username"], ["password", 1, true, "current-password"]]),
         "{what}"
     );
-    // WCAG AA asks for 4.5. The body's own ground says whether the colors are the ones that were asked for.
+    // WCAG AA demands 4.5. The body's background shows whether the requested color scheme is in use.
     let seen = browser.run(CONTRASTS);
     let contrasts = seen["contrasts"].as_array().unwrap();
     assert!(contrasts.len() >= 6, "{what}: {seen}");
@@ -347,7 +347,7 @@ fn check(browser: &Browser, scheme: &str, lang: &str) {
     assert_eq!(seen["ground"].as_f64().unwrap() < 0.2, scheme == "dark", "{what}: {seen}");
 }
 
-/// How much every element with a text of its own stands out from what lies behind it, by WCAG's formula.
+/// Computes the contrast of every element with text of its own against what is behind it, by WCAG's formula.
 const CONTRASTS: &str = "
     const luminance = color => color.match(/[0-9.]+/g).slice(0, 3)
         .map(part => part / 255)
@@ -366,7 +366,7 @@ const CONTRASTS: &str = "
         });
     return {contrasts, ground: ground(document.body)};";
 
-/// Where the pictures of this run go.
+/// Returns the folder for the screenshots of this run.
 fn pictures() -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("login-page");
     std::fs::create_dir_all(&folder).unwrap();

@@ -1,4 +1,4 @@
-//! Carrying traffic: streams, uploads, WebSockets, upstreams that fail, connections that end.
+//! Tests proxying: streams, uploads, WebSockets, failing upstreams, closed connections.
 
 use std::io::{Read, Write};
 
@@ -215,7 +215,7 @@ fn a_kept_client_connection_without_a_request_is_closed() {
     let mut stream = gateway.client().connect();
     stream.write_all(b"GET /public/x HTTP/1.1\r\nHost: app.test\r\n\r\n").unwrap();
     let mut received = Vec::new();
-    // Ends when the gateway closes; the read timeout of the socket would be an error.
+    // This returns when the gateway closes the connection; a read timeout of the socket would be an error.
     stream.read_to_end(&mut received).unwrap();
     assert!(received.starts_with(b"HTTP/1.1 200"));
 }
@@ -227,7 +227,7 @@ fn upstream_connections_are_kept() {
     for _ in 0..20 {
         assert_eq!(gateway.client().get("/public/x").send().status, 200);
     }
-    // An answer can reach the client a moment before its connection is back in the pool.
+    // An answer can reach the client a moment before the upstream connection is back in the pool.
     let used = upstream.connections();
     assert!(used < 10, "{used} connections for 20 requests");
 }
@@ -285,7 +285,7 @@ fn a_head_that_drips_is_cut_off() {
     });
 }
 
-/// Answers every request with 200, keeps the connection, and notes all bytes that come.
+/// Answers every request with 200, keeps the connection open, and records all received bytes.
 fn refuses_upgrades() -> (std::net::SocketAddr, std::sync::Arc<std::sync::Mutex<Vec<u8>>>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! The command line: checking a configuration, users, keys, sessions, health; beside a running gateway and without one.
+//! Tests the command line (configuration checks, users, keys, sessions, health), with and without a running gateway.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -13,14 +13,14 @@ use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup, run_in, write_private};
 use crate::support::upstream::Upstream;
 
-/// Standard output of a command that must succeed.
+/// Returns the standard output of a command that must succeed.
 fn said(output: &Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{:?}: {error}", output.status);
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Standard error of a command that must fail with this code.
+/// Returns the standard error of a command that must fail with this exit code.
 fn failed(output: &Output, code: i32) -> String {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{error}");
@@ -40,7 +40,7 @@ fn used(gateway: &Gateway, tokens: &Value) -> u16 {
     gateway.client().get("/app").bearer(tokens["access"].as_str().unwrap()).send().status
 }
 
-/// The id of the key that signed an access token.
+/// Returns the id of the key that signed an access token.
 fn kid(tokens: &Value) -> String {
     let header = tokens["access"].as_str().unwrap().split('.').next().unwrap();
     let header: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).unwrap()).unwrap();
@@ -126,7 +126,7 @@ fn what_init_writes_is_a_configuration() {
     assert_eq!(std::fs::read(folder.path().join("gateway.toml")).unwrap(), written);
 }
 
-/// `check` says what `run` would say, before `run` meets it.
+/// `check` reports what `run` would report.
 #[test]
 fn check_looks_at_the_files_that_are_named() {
     let upstream = Upstream::start();
@@ -269,7 +269,7 @@ fn users_are_added_listed_disabled_and_given_passwords() {
     assert_eq!(state(), "active");
 }
 
-/// The lines of a list, in words.
+/// Returns the words of each line of a list.
 fn words(list: &str) -> Vec<Vec<String>> {
     list.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
 }
@@ -295,7 +295,7 @@ fn the_configuration_says_which_users_file() {
     assert!(error.contains("several") && error.contains("--file"), "{error}");
 }
 
-/// In the repository's root `gateway.toml` documents every setting, and is nobody's.
+/// `gateway.toml` in the repository's root documents every setting and configures no gateway.
 #[test]
 fn the_documentation_of_the_settings_is_not_read_by_accident() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -410,7 +410,7 @@ fn rotating_the_key_takes_effect_at_once_and_old_tokens_stay_good() {
     }
 }
 
-/// The ids of the sessions that `session list` shows.
+/// Returns the ids of the sessions that `session list` shows.
 fn listed(gateway: &Gateway, arguments: &[&str]) -> Vec<(String, String)> {
     let text = said(&gateway.command(&[&["session", "list"], arguments].concat()));
     let json = said(&gateway.command(&[&["session", "list", "--json"], arguments].concat()));
@@ -425,7 +425,8 @@ fn listed(gateway: &Gateway, arguments: &[&str]) -> Vec<(String, String)> {
     shown
 }
 
-/// Two sessions of kim's and one of root's, then an end by id and one by user, with the gateway running or not.
+/// Creates two sessions of kim's and one of root's, and ends some by id and some by user, with or without a running
+/// gateway.
 fn sessions_are_ended(stopped: bool) {
     let upstream = Upstream::start();
     let mut gateway = Setup::new(upstream.address).start();
@@ -483,7 +484,7 @@ fn a_user_is_found_by_name() {
     let kim = client.sign_in("kim", "correct horse battery");
     let end = |user: &str| gateway.command(&["session", "end", "--user", user]);
     let list = |user: &str| words(&said(&gateway.command(&["session", "list", "--user", user])));
-    // One of them has no session: its name is nobody else's all the same, as far as an end is concerned.
+    // Only one of the two has a session. The name is ambiguous all the same.
     let error = failed(&end("kim"), 1);
     assert!(error.contains("file/kim, other/kim"), "{error}");
     assert_eq!(list("only")[1][1], "other/only");

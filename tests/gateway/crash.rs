@@ -1,8 +1,7 @@
-//! `kill -9` under load: what was acknowledged is still true after the restart, and nothing has become good twice.
+//! Tests `kill -9` under load: what was acknowledged still holds after the restart, and nothing is valid twice.
 //!
-//! Many clients sign in, refresh and sign out, and each keeps a ledger of what the gateway acknowledged. The process is
-//! killed in the middle of it. One request of each client may be without an answer then; it may have happened or not, but
-//! nothing in between.
+//! Many clients sign in, refresh and sign out, and each records what the gateway acknowledged. Then the process is killed.
+//! One request of each client may be unanswered at that moment; it was either carried out or not, but never half.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,14 +16,14 @@ use crate::support::upstream::Upstream;
 
 const CLIENTS: usize = 8;
 const ROUNDS: usize = 3;
-/// Sign-ins under way count as failed until they have succeeded, and here many of one account are.
+/// Sign-ins in progress count as failed until they have succeeded, and here one account has many of them.
 const CROWD: &str = "[login]\naccount_failures = 100";
 const COOKIE: &str = "__Host-doorwarden";
 
-/// What a client knows of one session.
+/// What a client knows about one session.
 #[derive(Clone, Debug)]
 struct Ledger {
-    /// All refresh tokens that it was given; each but the last is spent.
+    /// All refresh tokens that the client received; all but the last are spent.
     refresh: Vec<String>,
     access: String,
     cookie: String,
@@ -60,7 +59,7 @@ impl Ledger {
         self.refresh.last().unwrap()
     }
 
-    /// What its access token and its cookie are answered with.
+    /// Returns the status of a request with the access token, and of one with the cookie.
     fn used(&self, client: &Client) -> [u16; 2] {
         [
             client.get("/app").bearer(&self.access).send().status,
@@ -110,7 +109,7 @@ fn work(client: &Client, number: usize, stop: &AtomicBool, progress: &Progress) 
     sessions
 }
 
-/// One round: the load, the kill, the restart; what the clients knew when it came.
+/// Runs one round (load, kill, restart), and returns what the clients knew at the time of the kill.
 fn round(gateway: &mut Gateway) -> Vec<Ledger> {
     let (stop, progress) = (Arc::new(AtomicBool::new(false)), Arc::new(Progress::default()));
     let clients: Vec<_> = (0..CLIENTS)
@@ -155,7 +154,8 @@ fn what_was_acknowledged_survives_and_nothing_is_good_twice() {
                     assert_eq!(refresh(&client, spent).status, 401, "good again: {ledger:?}");
                     assert_eq!(ledger.used(&client), [401, 401], "its reuse ends the session");
                 }
-                // Without a grace the client cannot tell its own lost answer from theft; but never do two work.
+                // Without a grace period, the client's own lost answer looks like theft; but two refreshes never both
+                // succeed.
                 (false, Some(Request::Refresh)) => {
                     let first = refresh(&client, ledger.last()).status;
                     assert!([200, 401].contains(&first), "{first}: {ledger:?}");
@@ -180,7 +180,7 @@ fn a_client_whose_answer_was_lost_gets_the_one_successor() {
     for _ in 0..ROUNDS {
         let sessions = round(&mut gateway);
         let client = gateway.client();
-        // An end without an answer may have happened or not.
+        // A sign-out without an answer may have been carried out or not.
         let lives = |ledger: &&Ledger| !ledger.ended && ledger.unanswered != Some(Request::End);
         for ledger in sessions.iter().filter(lives) {
             if let [.., spent, successor] = &ledger.refresh[..] {
@@ -188,7 +188,7 @@ fn a_client_whose_answer_was_lost_gets_the_one_successor() {
                 assert_eq!(replayed.status, 200, "{}: {ledger:?}", replayed.text());
                 assert_eq!(text(&replayed.json(), "refresh"), *successor, "another successor");
             }
-            // Rotated before the crash or now: either way it has one successor, which works.
+            // The token was rotated before the crash or just now. In both cases it has one successor, which works.
             let answers = [(); 2].map(|()| refresh(&client, ledger.last()));
             assert_eq!(answers[0].status, 200, "{}: {ledger:?}", answers[0].text());
             assert_eq!(answers[0].json(), answers[1].json(), "good twice: {ledger:?}");
@@ -223,7 +223,7 @@ fn a_backup_of_a_busy_store_opens_and_has_the_sessions() {
     stop.store(true, Ordering::SeqCst);
     let after: usize = load.into_iter().map(|client| client.join().unwrap().len()).sum();
 
-    // A disaster, and the way back: the copy takes the store's place.
+    // The store is lost, and its backup is put in its place.
     gateway.kill();
     for file in ["store.db", "store.db-wal", "store.db-shm"] {
         let _ = std::fs::remove_file(gateway.folder().join("state").join(file));

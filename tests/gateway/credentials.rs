@@ -1,5 +1,5 @@
-//! What a route looks at, and what it leaves to its service (`route.credentials`); schemes that nothing here reads; and the
-//! gateway's own token where a service's front end sends its tokens.
+//! Tests which credentials a route reads and which it leaves to its service (`route.credentials`), schemes that nothing in
+//! the gateway reads, and the gateway's own token in the places where a service's front end sends its tokens.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::support::upstream::Upstream;
 
 const COOKIE: &str = "__Host-doorwarden";
 
-/// Issuers that read `Authorization: Bearer` and `JWT`, `jwt-auth` and `Token`; routes that leave some of it.
+/// Issuers that read `Authorization: Bearer` and `JWT`, `jwt-auth` and `Token`; routes that leave some of them unread.
 const ISSUERS: &str = r#"
 [[issuer]]
 kind = "simplejwt"
@@ -31,7 +31,7 @@ fn setup(upstream: &Upstream) -> Setup {
         .route("name = \"by-hand\"\npath = \"/by-hand/\"\ncredentials = [\"issuer:by-hand\"]")
 }
 
-/// Access token and cookie.
+/// Signs kim in, and returns the access token and the cookie.
 fn kim(client: &Client) -> (String, String) {
     let request = client.post("/login");
     let response =
@@ -40,7 +40,7 @@ fn kim(client: &Client) -> (String, String) {
     (access, response.set_cookie(COOKIE).unwrap())
 }
 
-/// The status, and what the upstream saw of who is calling, `Authorization` and `jwt-auth`.
+/// Returns the status, and the `X-User-Id`, `Authorization` and `jwt-auth` that the upstream received.
 fn answer(upstream: &Upstream, request: &Request) -> (u16, Vec<String>, Vec<String>, Vec<String>) {
     let before = upstream.seen().len();
     let status = request.send().status;
@@ -75,14 +75,14 @@ fn what_a_route_leaves_to_its_service_goes_on_and_proves_nothing() {
         assert_eq!(answer(&upstream, &request), nobody, "{name}: {value}");
         let request = client.get("/nothing/x").header(name, value);
         assert_eq!(answer(&upstream, &request), nobody, "{name}: {value}");
-        // It opens nothing.
+        // Alone, an unread credential gives no access.
         let request = client.get("/left/x").header(name, value);
         assert_eq!(answer(&upstream, &request).0, 401, "{name}: {value}");
-        // Beside a good cookie it goes on, and is not what counts.
+        // Beside a valid cookie it is forwarded, and the cookie decides who is calling.
         let request = client.get("/left/x").header(name, value).cookie(cookie.0, cookie.1);
         let (authorization, jwt_auth) = both;
         assert_eq!(answer(&upstream, &request), (200, kims(), authorization, jwt_auth), "{value}");
-        // The check of the sender is the cookie's.
+        // The origin is checked, because the cookie is what counts.
         let request = client
             .post("/left/x")
             .header(name, value)
@@ -109,14 +109,14 @@ fn a_scheme_that_nothing_reads_passes_beside_a_good_cookie_and_what_is_read_does
             assert_eq!(seen, (200, vec!["kim".into()], vec![value.into()], vec![]), "{path}");
         }
     }
-    // A Bearer, or a token where an issuer's come, is looked at, and stays here.
+    // A Bearer token, or a token in an issuer's place, is checked and not forwarded.
     for (value, status) in [("Bearer another-systems", 401), ("JWT a.b.c", 401)] {
         let request = client.get("/app").header("Authorization", value).cookie(COOKIE, &cookie);
         assert_eq!(answer(&upstream, &request).0, status, "{value}");
         let request = client.get("/public/x").header("Authorization", value);
         assert_eq!(answer(&upstream, &request), (200, vec![], vec![], vec![]), "{value}");
     }
-    // The gateway's own token never goes on, looked at or not, wherever it is.
+    // The gateway's own token is never forwarded, read or not, wherever it is.
     for path in ["/nothing/x", "/open/x"] {
         for (name, value) in [
             ("Authorization", format!("Bearer {access}")),
@@ -154,16 +154,16 @@ fn our_own_token_counts_wherever_an_issuers_are_read_and_after_a_refresh() {
             let spoiled = format!("{value}x");
             assert_eq!(client.get("/app").header(name, &spoiled).send().status, 401, "{name}");
         }
-        // A route that looks at the issuer alone does not look at it.
+        // A route that reads only the issuer's credentials does not accept it.
         let request = client.get("/by-hand/x").header("jwt-auth", access);
         assert_eq!(request.send().status, 401);
     }
-    // Two people's in two places are refused.
+    // Tokens of two users in two places are refused.
     let lee = client.sign_in("lee", "staple 한글 암호");
     let request = client.get("/app").bearer(tokens["access"].as_str().unwrap());
     let both = request.header("jwt-auth", lee["access"].as_str().unwrap()).send();
     assert_eq!((both.status, both.code().as_str()), (400, "conflicting_credentials"));
-    // Signing out works there too.
+    // Signing out works with a token in that place too.
     let request = client.post("/logout");
     let access = refreshed["access"].as_str().unwrap();
     assert_eq!(request.header("Authorization", &format!("JWT {access}")).send().status, 204);

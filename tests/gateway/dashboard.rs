@@ -1,4 +1,4 @@
-//! The dashboard for Grafana: every query of it asks for metrics and labels that there are.
+//! Tests the Grafana dashboard: all its queries name existing metrics and labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// What Prometheus adds to every series, and to the buckets of a histogram.
+/// Labels that Prometheus adds to every series, or that the buckets of a histogram have.
 const ADDED: [&str; 3] = ["job", "instance", "le"];
 
 fn root() -> &'static Path {
@@ -17,7 +17,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// Each metric's labels, with their values where they are closed sets.
+/// Returns each metric's labels, with their values where these are closed sets.
 fn metrics() -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
     let golden = read("tests/golden/metrics.txt");
     let mut all = BTreeMap::new();
@@ -39,7 +39,7 @@ fn metrics() -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
     all
 }
 
-/// Every query: where it stands, and what it asks.
+/// Returns every query: where it is, its text and its legend.
 fn queries(dashboard: &Value) -> Vec<(String, String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut all = Vec::new();
@@ -58,7 +58,7 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
-/// What is wrong with a query.
+/// Returns what is wrong with a query.
 fn wrong(query: &str, legend: &str) -> Option<String> {
     let all = metrics();
     let named: BTreeSet<&str> = words(query)
@@ -104,7 +104,7 @@ fn every_query_of_the_dashboard_asks_for_what_there_is() {
     for (panel, query, legend) in &queries {
         assert_eq!(wrong(query, legend), None, "{panel}: {query}");
     }
-    // What this finds, so that it is known to find something.
+    // Proves that the check finds mistakes.
     for (query, legend, says) in [
         ("sum(1)", "", "it asks for no metric"),
         ("rate(doorwarden_request_total[1m])", "", "there is no metric doorwarden_request_total"),
@@ -124,7 +124,7 @@ fn every_query_of_the_dashboard_asks_for_what_there_is() {
     assert_eq!(job, "label_values(doorwarden_build_info, job)");
 }
 
-/// What needs no panel, because another metric shows it better: that a reload succeeded, a start, the memory in use.
+/// Metrics without a panel, because another metric shows the same better: a successful reload, a start, memory in use.
 const WITHOUT_A_PANEL: [&str; 4] = [
     "doorwarden_config_last_reload_success_timestamp_seconds",
     "process_start_time_seconds",
@@ -155,7 +155,7 @@ fn every_alert_rule_asks_for_what_there_is() {
     let all = metrics();
     let mut asked = BTreeSet::new();
     for name in words(&rules).filter(|word| word.starts_with("doorwarden_")) {
-        // A histogram is named as a whole in the texts.
+        // The rules may name a histogram as a whole.
         let is_known = all.contains_key(name) || all.contains_key(&format!("{name}_bucket"));
         assert!(is_known, "there is no metric {name}");
         asked.insert(name);
@@ -171,7 +171,7 @@ fn every_alert_rule_asks_for_what_there_is() {
             let (label, value) = matcher.split_once(['=', '!']).unwrap();
             let known = labels.get(label).unwrap_or_else(|| panic!("{name} has no label {label}"));
             let value = value.trim_start_matches(['=', '~']).trim_matches('"');
-            // The codes of answers are no closed set.
+            // The status codes of answers are no closed set.
             if label == "code" && name == "doorwarden_requests_total" {
                 continue;
             }
@@ -204,8 +204,8 @@ fn prometheus_understands_every_query_of_the_dashboard() {
     assert!(checked.status.success(), "{said}");
 }
 
-/// `$__rate_interval` is four scrapes at least: a bar of less would count again what the one before has. A minute is that, at the
-/// usual fifteen seconds.
+/// `$__rate_interval` is at least four scrapes, so a shorter bar would count again what the previous one counted. Four
+/// scrapes are a minute at the usual fifteen seconds.
 #[test]
 fn bars_count_each_event_once_and_hide_none() {
     let dashboard: Value =
@@ -236,7 +236,7 @@ fn the_dashboard_can_be_used_by_everybody() {
         let place = &panel["gridPos"];
         assert!(place["x"].as_u64().unwrap() + place["w"].as_u64().unwrap() <= 24, "{panel}");
     }
-    // Where Grafana finds it.
+    // The folder in which Grafana looks for it.
     let compose = read("docker/compose.yml");
     let provider = read("docker/grafana/provisioning/dashboards/doorwarden.yml");
     assert!(compose.contains("./grafana/dashboards:/var/lib/grafana/dashboards:ro"));

@@ -1,4 +1,4 @@
-//! Devices of django-otp on a server: what the gateway may do there decides whether it takes their codes.
+//! Tests devices of django-otp on a database server: the gateway accepts their codes if its grants permit it.
 
 use std::thread;
 
@@ -11,7 +11,7 @@ use crate::support::upstream::Upstream;
 
 const BLOCK: &str = "[[directory.second_factor]]\nkind = \"django-otp\"\ntake_over = true\n";
 
-/// As the package's migrations make them on each server.
+/// Returns the tables as the package's migrations create them on each server.
 fn tables(kind: Kind) -> String {
     let (id, small, bool, moment, key) = match kind {
         Kind::Postgres => ("serial", "smallint", "boolean", "timestamptz", "key"),
@@ -73,7 +73,7 @@ fn sign_in(client: &Client, name: &str, otp: &str) -> Response {
     client.post("/login").json(&body).send()
 }
 
-/// Each grant opens what it is for, and no more; what is missing is said.
+/// Checks that each grant permits what it is for and no more, and that a missing one is reported.
 pub(crate) fn devices_are_used_by_the_grant(kind: Kind, database: &Database, upstream: &Upstream) {
     database.sql(&tables(kind));
     let [read, apps, tokens] = grants(kind);
@@ -141,7 +141,7 @@ pub(crate) fn devices_are_used_by_the_grant(kind: Kind, database: &Database, ups
     ends("kim", "", 503, "directory_unavailable");
 }
 
-/// RFC 6238, eight digits.
+/// Returns the present code of RFC 6238, with eight digits.
 fn now_code() -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     let key = aws_lc_rs::hmac::Key::new(

@@ -1,4 +1,4 @@
-//! Users of a Django service on PostgreSQL and MariaDB: the whole directory, once for each.
+//! Tests users of a Django service on PostgreSQL and MariaDB: the whole directory, once for each.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -31,7 +31,7 @@ struct Service {
     client: Client,
 }
 
-/// One server for all of it: making one takes seconds.
+/// All tests share one server, because starting one takes seconds.
 fn the_whole_directory(kind: Kind) {
     let database = Database::start(kind);
     let upstream = Upstream::start();
@@ -64,7 +64,7 @@ impl Service {
         response.json()["access"].as_str().unwrap().to_owned()
     }
 
-    /// What the upstream is told: id, name, groups.
+    /// Returns what the upstream received: id, name, groups.
     fn told(&self, access: &str) -> [String; 3] {
         assert_eq!(self.client.get("/told").bearer(access).send().status, 200);
         let seen = self.upstream.last();
@@ -96,10 +96,10 @@ fn everybody_signs_in(service: &Service) {
     }
 }
 
-/// All of this test goes through a connection that was verified; here is what makes that mean something.
+/// The other tests use a verified connection; this one shows that the verification can fail.
 fn the_server_must_be_who_it_should_be(service: &Service) {
     if service.kind == Kind::MariaDb {
-        // It is reached through a socket, which only its own user can have made.
+        // The gateway connects through a socket, which only the server's own user can have created.
         return;
     }
     let other = service.database.directory_with_another_name();
@@ -136,7 +136,7 @@ fn nobody_else_signs_in(service: &Service) {
     }
 }
 
-/// Sessions and tokens in the service's own tables, and their dates in its own time zone.
+/// Reads sessions and tokens from the service's own tables, with dates in its own time zone.
 fn what_the_service_issued_is_read_from_its_tables(service: &Service) {
     service.database.sql(&issuers_grant(service.kind));
     service.database.django(
@@ -172,13 +172,13 @@ fn what_the_service_issued_is_read_from_its_tables(service: &Service) {
         (session("oldsession"), session("nosession"), token(&"b".repeat(40))),
         (401, 401, 401)
     );
-    // What ends it ends it under any spelling that the table takes.
+    // Signing out ends the session under every spelling that the table's collation accepts.
     let out = client.post("/logout").cookie("sessionid", "kimsession").send();
     assert_eq!(out.status, 204);
     assert_eq!((session("kimsession"), session("KIMSESSION")), (401, 401));
 }
 
-/// The columns of django-rest-knox's migrations; its date has fractions of a second, and a token is good for all of them.
+/// The columns are those of django-rest-knox's migrations. The expiry has fractions of a second, and they count.
 fn a_token_of_knox_ends_at_its_millisecond(service: &Service) {
     let token = "0123456789abcdef".repeat(4);
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -234,7 +234,7 @@ fn a_token_of_knox_ends_at_its_millisecond(service: &Service) {
     assert_eq!(told.as_deref(), Some("kim"));
 }
 
-/// What `docs/databases.md` adds for issuers.
+/// Returns the grants that `docs/databases.md` adds for issuers.
 fn issuers_grant(kind: Kind) -> String {
     let blocks = include_str!("../../docs/databases.md").split("```sql\n").skip(1);
     let mut blocks = blocks.filter_map(|rest| rest.split("```").next());
@@ -254,7 +254,7 @@ fn other_case_is_as_at_django(service: &Service) {
             assert_eq!(service.told(&access), ["2", "kim", "editors"], "under the row's name");
         }
     }
-    // Django's own answer on this database.
+    // The answer of Django itself on this database.
     let expected = if service.kind == Kind::Postgres { "None" } else { "kim" };
     service.database.django(&format!(
         "from django.contrib.auth import authenticate\n\
@@ -264,7 +264,7 @@ fn other_case_is_as_at_django(service: &Service) {
 }
 
 fn a_custom_table_may_have_uuids(service: &Service) {
-    // As Django makes them: PostgreSQL has the type, MySQL gets the digits.
+    // The types are those that Django uses: PostgreSQL has a UUID type, on MySQL it stores the digits.
     let (uuid, table) = match service.kind {
         Kind::Postgres => ("uuid", "people"),
         Kind::MariaDb => ("char(32)", "app.people"),
@@ -299,14 +299,14 @@ columns = { id = "key_", username = "mail", password = "pw", is_active = "on_", 
         (200, Some("01234567-89ab-cdef-0123-456789abcdef".to_owned()), Some(name.to_owned()))
     };
     assert_eq!(told(), as_lee("lee@example.com"));
-    // The row is found again by what Django calls its key.
+    // The user is found by the row's primary key, although the user's name has changed.
     service.database.sql("UPDATE people SET mail = 'l@example.com'");
     eventually("the new name", || (told() == as_lee("l@example.com")).then_some(()));
     service.database.sql("UPDATE people SET on_ = false");
     eventually("the session to end", || (told().0 == 401).then_some(()));
 }
 
-/// `[[directory.condition]]` and `[[directory.second_factor]]` on columns of the server's own types.
+/// Tests `[[directory.condition]]` and `[[directory.second_factor]]` on columns of the server's own types.
 fn what_a_manager_adds_is_asked(service: &Service) {
     let (moment, quote, prefix) = match service.kind {
         Kind::Postgres => ("timestamptz", '"', ""),
@@ -342,7 +342,7 @@ condition = [{ column = "confirmed", equals = true }, { column = "kind", equals 
         .directories(&format!("{}{keys}", service.database.directory()))
         .start();
     let client = gateway.client();
-    // Whether another case is another text is the server's own collation, and so it is for Django.
+    // The server's collation decides whether case matters, and so it is in Django.
     let folds = service.kind == Kind::MariaDb;
     for (name, password, status, code) in [
         ("kim", "kim-pass-1234", 200, ""),
@@ -394,7 +394,7 @@ fn changes_reach_sessions(service: &Service) {
     assert_eq!(service.sign_in("choi", "choi-pass-1234").status, 401);
 }
 
-/// The grant of the documentation is all that the gateway has had so far; with less, it says what is missing.
+/// The tests so far ran with only the documented grants; with fewer, the gateway reports what is missing.
 fn nothing_but_the_grant_is_needed_or_possible(service: &Service) {
     let table = if service.kind == Kind::Postgres { "auth_group" } else { "app.auth_group" };
     service.database.sql(&format!("REVOKE SELECT (name) ON {table} FROM doorwarden"));

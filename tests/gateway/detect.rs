@@ -1,5 +1,5 @@
-//! Abnormal access: for each detector a scene against the running gateway, which stands behind a trusted proxy, so that the
-//! scene has addresses of its own. Each is played just below its threshold, then at it, and again in a dry run.
+//! Tests the detectors: for each a scene against the running gateway, which is behind a trusted proxy, so that the scene
+//! can choose client addresses. Each is played just below its threshold, then at it, and again in a dry run.
 
 use std::net::IpAddr;
 
@@ -43,19 +43,19 @@ const DETECTORS: [&str; 14] = [
     "session_count",
 ];
 
-/// What one detector is shown.
+/// What a detector is shown.
 pub(crate) struct Scene {
     pub(crate) detector: &'static str,
     pub(crate) threshold: usize,
-    /// So much of what the detector looks for happens to this user, who signs in with this password.
+    /// Makes what the detector looks for happen this many times to the user; returns the tokens of a session.
     pub(crate) play: fn(&Client, User, usize) -> Value,
-    /// What is counted, with `action = "end_session"`.
+    /// The name of the action that is counted with `action = "end_session"`.
     taken: &'static str,
-    /// What the audit line says besides detector, action and count.
+    /// What the audit line has besides detector, action and count.
     audit: &'static [(&'static str, &'static str)],
 }
 
-/// Whom a scene happens to, and from which addresses.
+/// The user of a scene, and the network of the client addresses.
 #[derive(Clone, Copy)]
 pub(crate) struct User {
     pub(crate) name: &'static str,
@@ -100,7 +100,7 @@ fn used(client: &Client, from: IpAddr, tokens: &Value) -> Response {
     client.get("/app").from(from).bearer(tokens["access"].as_str().unwrap()).send()
 }
 
-/// Spent refresh tokens of `times` sessions come back.
+/// Presents the spent refresh tokens of `times` sessions again.
 fn reuse(client: &Client, user: User, times: usize) -> Value {
     let sessions: Vec<Value> = (0..times)
         .map(|_| {
@@ -114,7 +114,7 @@ fn reuse(client: &Client, user: User, times: usize) -> Value {
     sessions.last().unwrap().clone()
 }
 
-/// A front end refreshes in a loop.
+/// Refreshes in a loop, as a broken front end does.
 fn burst(client: &Client, user: User, times: usize) -> Value {
     let mut tokens = sign_in(client, user);
     for _ in 0..times {
@@ -125,7 +125,7 @@ fn burst(client: &Client, user: User, times: usize) -> Value {
     tokens
 }
 
-/// One account, from an address of another network each time: the lockout of each sees one failure.
+/// Guesses at one account, each time from another network: the lockout of each network sees one failure.
 fn guess(client: &Client, user: User, times: usize) -> Value {
     let tokens = sign_in(client, user);
     for network in 0..times {
@@ -134,12 +134,12 @@ fn guess(client: &Client, user: User, times: usize) -> Value {
     tokens
 }
 
-/// One address tries names.
+/// Tries many names from one address.
 fn spray(client: &Client, user: User, times: usize) -> Value {
     let tokens = sign_in(client, user);
     for number in 0..times {
         fail(client, user.at(99), &format!("{}-{number}", user.name));
-        // Again the same name: that is no other account. The last is tried once: the address may be blocked at that moment.
+        // The same name again is no other account. The last is tried once: the address may already be blocked.
         if number + 1 < times {
             fail(client, user.at(99), &format!("{}-{number}", user.name));
         }
@@ -147,7 +147,7 @@ fn spray(client: &Client, user: User, times: usize) -> Value {
     tokens
 }
 
-/// The same session's token is used from so many countries, and from addresses that are in none.
+/// Uses the same session's token from `countries` countries, and from addresses that are in none.
 fn travel(client: &Client, user: User, countries: usize) -> Value {
     let tokens = sign_in(client, user);
     for nowhere in ["10.0.0.9", "192.168.3.4", "100.64.0.1", "fd00::9", "9.9.9.9"] {
@@ -160,7 +160,7 @@ fn travel(client: &Client, user: User, countries: usize) -> Value {
     tokens
 }
 
-/// Used with a browser that is so much older: the same kind of client, and another one.
+/// Uses the token with a browser that is `older` versions older: the same kind of client in another version.
 fn used_by(client: &Client, from: IpAddr, tokens: &Value, older: usize) -> Response {
     let version = 149 - older;
     let agent = format!("Mozilla/5.0 (X11; Linux x86_64; rv:{version}.0) Firefox/{version}.0");
@@ -168,7 +168,7 @@ fn used_by(client: &Client, from: IpAddr, tokens: &Value, older: usize) -> Respo
     request.bearer(tokens["access"].as_str().unwrap()).send()
 }
 
-/// A session is used in Sydney, and then so many times in Berlin, where it never was.
+/// Uses a session in Sydney, and then `times` times in Berlin, where it never was.
 fn jump(client: &Client, user: User, times: usize) -> Value {
     let tokens = sign_in(client, user);
     assert_eq!(used_by(client, user.at(1), &tokens, 0).status, 200);
@@ -179,7 +179,7 @@ fn jump(client: &Client, user: User, times: usize) -> Value {
     tokens
 }
 
-/// So many sign-ins from another country, in a browser that is known.
+/// Signs in `times` times from another country, in a known browser.
 fn emigrate(client: &Client, user: User, times: usize) -> Value {
     let first = client.post("/login").from(user.at(1)).json(&credentials(user)).send();
     let device = first.set_cookie(DEVICE_COOKIE).unwrap();
@@ -191,7 +191,7 @@ fn emigrate(client: &Client, user: User, times: usize) -> Value {
     tokens
 }
 
-/// So many sign-ins from other networks of the same country, without a device cookie.
+/// Signs in `times` times from other networks of the same country, without a device cookie.
 fn change_devices(client: &Client, user: User, times: usize) -> Value {
     let mut tokens = sign_in(client, user);
     for network in 0..times {
@@ -201,7 +201,7 @@ fn change_devices(client: &Client, user: User, times: usize) -> Value {
     tokens
 }
 
-/// So many sign-ins; the tokens of the first.
+/// Signs in `times` times, and returns the tokens of the first session.
 fn sign_in_often(client: &Client, user: User, times: usize) -> Value {
     let first = sign_in(client, user);
     for _ in 1..times {
@@ -210,7 +210,7 @@ fn sign_in_often(client: &Client, user: User, times: usize) -> Value {
     first
 }
 
-/// A session is used so often from another network than it began in.
+/// Uses a session `times` times from another network than it began in.
 fn leave(client: &Client, user: User, times: usize) -> Value {
     let tokens = sign_in(client, user);
     assert_eq!(used(client, user.at(200), &tokens).status, 200);
@@ -221,7 +221,7 @@ fn leave(client: &Client, user: User, times: usize) -> Value {
     tokens
 }
 
-/// A session is used by so many kinds of clients, and by one of them in two versions.
+/// Uses a session with `kinds` kinds of clients, and with one of them in two versions.
 fn change_clients(client: &Client, user: User, kinds: usize) -> Value {
     let tokens = sign_in(client, user);
     let agents = [
@@ -229,11 +229,11 @@ fn change_clients(client: &Client, user: User, kinds: usize) -> Value {
         "Mozilla/5.0 (X11; Linux x86_64; rv:141.0) Gecko/20100101 Firefox/141.0",
         "curl/8.5.0",
     ];
-    // From where the browsers are, a script is the same person's.
+    // A script that comes from where the browsers are belongs to the same person.
     let at_home = client.get("/app").from(user.at(12)).header("User-Agent", "wget/1.24");
     assert_eq!(at_home.bearer(tokens["access"].as_str().unwrap()).send().status, 200);
     for (host, agent) in agents[..kinds + 1].iter().enumerate() {
-        // Another address each time, because a use is told when the address differs; and the last from another network.
+        // The address changes each time, because only a use from a new address is an event; the last is in another network.
         let from = if host == 2 { address("1.2.9.9") } else { user.at(host + 10) };
         let request = client.get("/app").from(from).header("User-Agent", agent);
         assert_eq!(request.bearer(tokens["access"].as_str().unwrap()).send().status, 200);
@@ -241,7 +241,7 @@ fn change_clients(client: &Client, user: User, kinds: usize) -> Value {
     tokens
 }
 
-/// Tokens that nobody signed, and among them one whose session has ended, which counts for nothing.
+/// Presents forged tokens, and among them one of an ended session, which does not count.
 fn forge(client: &Client, user: User, times: usize) -> Value {
     let (tokens, ended) = (sign_in(client, user), sign_in(client, user));
     let dead = ended["access"].as_str().unwrap();
@@ -250,19 +250,19 @@ fn forge(client: &Client, user: User, times: usize) -> Value {
     let turned: String = signature.chars().rev().collect();
     for _ in 0..times {
         let forged = json!({"access": format!("{head}.{turned}")});
-        // The last one may have the address blocked, so it is what counts.
+        // The last one may have the address blocked, so it must be one that counts.
         assert_eq!(used(client, user.at(50), &ended).code(), "session_ended");
         assert_eq!(used(client, user.at(50), &forged).code(), "token_not_valid");
     }
     tokens
 }
 
-/// One address asks for what the service does not have, for each thing three times.
+/// Requests paths that the service does not have from one address, each of them three times.
 fn scan(client: &Client, user: User, times: usize) -> Value {
     let tokens = sign_in(client, user);
     for number in 0..times {
         let path = format!("/public/missing/{}-{number}", user.name);
-        // The last path is asked for once: the address may be blocked at that very moment.
+        // The last path is requested once: the address may already be blocked.
         let queries = if number + 1 == times { &[""][..] } else { &["", "?a", "?b"] };
         for query in queries {
             let path = format!("{path}{query}");
@@ -378,14 +378,14 @@ fn gateway(upstream: &Upstream, scene: &Scene, dry_run: bool) -> Gateway {
     setup(upstream, scene, &format!("{action}\ndry_run = {dry_run}")).start()
 }
 
-/// What the scene needs, with these keys for its detector.
+/// Returns the setup of a scene, with these keys for its detector.
 pub(crate) fn setup(upstream: &Upstream, scene: &Scene, keys: &str) -> Setup {
     let bind = if scene.detector == "outside_binding" { "bind = \"prefix\"" } else { "" };
     let database = country_database(&[
         ("1.1.0.0/16", "AU"),
         ("2a00::/16", "KR"),
         ("5.5.0.0/16", "DE"),
-        // In the database, and yet in no country.
+        // These private addresses belong to no country, even though they are in the database.
         ("10.0.0.0/8", "US"),
         ("192.168.0.0/16", "FR"),
         ("fd00::/8", "NO"),
@@ -398,7 +398,7 @@ pub(crate) fn setup(upstream: &Upstream, scene: &Scene, keys: &str) -> Setup {
     } else {
         "country_database = \"countries.mmdb\""
     };
-    // More than this many, where each of the others fires at it.
+    // This detector fires above its threshold, the others at it.
     let threshold = scene.threshold - usize::from(scene.detector == "session_count");
     Setup::new(upstream.address)
         .behind_a_proxy()
@@ -417,7 +417,7 @@ fn counted(gateway: &Gateway, detector: &str, action: &str) -> f64 {
     gateway.metric(&name).unwrap_or_else(|| panic!("{name} exists from the start"))
 }
 
-/// Plays the scene quietly and then loudly, and holds the counts to one finding with this action.
+/// Plays the quiet scene and then the loud one, and checks that they count one finding, with this action.
 fn play(gateway: &Gateway, scene: &Scene, taken: &str) -> (Value, Value) {
     let client = gateway.client();
     for detector in DETECTORS {
@@ -428,7 +428,7 @@ fn play(gateway: &Gateway, scene: &Scene, taken: &str) -> (Value, Value) {
     let quiet = (scene.play)(&client, QUIET, scene.threshold - 1);
     let loud = (scene.play)(&client, LOUD, scene.threshold);
     eventually("the finding", || (counted(gateway, scene.detector, taken) > 0.0).then_some(()));
-    // The detectors see events in order: with the loud scene's finding there, the quiet one has raised nothing.
+    // The detectors see events in order: once the loud scene's finding is there, the quiet one has raised none.
     for detector in DETECTORS {
         for action in ACTIONS {
             let expected = if detector == scene.detector && action == taken { 1.0 } else { 0.0 };
@@ -464,7 +464,7 @@ fn with_action(detector: &str) {
         assert_eq!((refused.status, refused.code().as_str()), (401, "session_ended"));
         assert_eq!(refresh(&client, LOUD.at(1), &loud["refresh"]).status, 401);
     } else {
-        // Whoever owns the account may be the victim: they stay in, and can sign in anew.
+        // The account's owner may be the victim: they stay signed in, and can sign in again.
         assert_eq!(used(&client, LOUD.at(1), &loud).status, 200);
         sign_in(&client, LOUD);
     }
@@ -477,7 +477,7 @@ fn in_a_dry_run(detector: &str) {
     let (upstream, scene) = (Upstream::start(), scene(detector));
     let gateway = gateway(&upstream, scene, true);
     let (_, loud) = play(&gateway, scene, "dry_run");
-    // A reuse ends its session whatever a detector thinks of it.
+    // A reuse ends its session whether or not the detector acts.
     let expected = if detector == "refresh_reuse" { 401 } else { 200 };
     assert_eq!(used(&gateway.client(), LOUD.at(1), &loud).status, expected);
 }
@@ -533,7 +533,7 @@ fn names_tried_from_a_whole_network_are_found_as_one() {
 #[test]
 fn no_client_can_choose_its_country() {
     let upstream = Upstream::start();
-    // Without trusted proxies the header is a client's own word.
+    // Without trusted proxies, the header is only a client's claim.
     let gateway = Setup::new(upstream.address)
         .file("countries.mmdb", &country_database(&[("1.1.0.0/16", "AU"), ("2a00::/16", "KR")]))
         .with("[geo]\ncountry_database = \"countries.mmdb\"\n[detect.token_countries]\naction = \"end_session\"\n[detect.refresh_burst]\nthreshold = 1\naction = \"observe\"")
@@ -543,7 +543,7 @@ fn no_client_can_choose_its_country() {
     for place in ["1.1.1.1", "2a00::1"] {
         assert_eq!(used(&client, address(place), &tokens).status, 200);
     }
-    // A finding of another detector shows that the events before it have been looked at.
+    // A finding of another detector shows that the events before it have been processed.
     assert_eq!(refresh(&client, address("1.1.1.1"), &tokens["refresh"]).status, 200);
     eventually("the other finding", || {
         (counted(&gateway, "refresh_burst", "observe") == 1.0).then_some(())

@@ -1,4 +1,5 @@
-//! Guesses at one account from many places: strangers wait, and a browser in which its owner has signed in goes on.
+//! Tests guesses at one account from many places: strangers must wait, and a browser that its owner has signed in with may
+//! go on.
 
 use std::net::IpAddr;
 
@@ -17,7 +18,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn start(upstream: &Upstream, toml: &str) -> Gateway {
-    // The waits of this suite are longer than any test.
+    // The waits are longer than any test of this suite.
     let login = "[login]\nbackoff_initial = \"30s\"\nbackoff_max = \"15m\"\n";
     Setup::new(upstream.address).behind_a_proxy().with(&format!("{login}{toml}")).start()
 }
@@ -26,7 +27,7 @@ fn login(client: &Client, name: &str, password: &str) -> Request {
     client.post("/login").json(&json!({"username": name, "password": password}))
 }
 
-/// Wrong passwords, each from another network; how many were looked at.
+/// Tries wrong passwords, each from another network, and returns how many were checked.
 fn guesses(client: &Client, name: &str, times: usize) -> usize {
     let met = |n: usize| {
         let from = ip(&format!("1.{}.{}.7", 10 + n / 250, n % 250));
@@ -54,18 +55,18 @@ fn after_fifteen_guesses_from_fifteen_addresses_the_right_one_of_a_stranger_wait
     let wait: u64 = stranger.header("retry-after").unwrap().parse().unwrap();
     assert!(wait > 30, "{wait}");
 
-    // The person's own browser goes on, in a place where nobody was, and so does every other account.
+    // The owner's own browser may sign in from a new place, and every other account is unaffected.
     let own =
         login(&client, "kim", PASSWORD).from(ip("1.99.1.2")).cookie(DEVICE_COOKIE, &device).send();
     assert_eq!(own.status, 200, "{}", own.text());
-    // The device keeps its id, and its cookie the time of the last sign-in.
+    // The device keeps its id; its cookie stores the time of the latest sign-in.
     let own = own.set_cookie(DEVICE_COOKIE).unwrap();
     let again =
         login(&client, "kim", PASSWORD).from(ip("1.99.9.9")).cookie(DEVICE_COOKIE, &own).send();
     assert_eq!(again.status, 200);
     let other = login(&client, "root", "toor toor toor").from(ip("1.99.1.1")).send();
     assert_eq!(other.status, 200);
-    // It is another account's stranger.
+    // To another account, kim's device is unknown.
     guesses(&client, "root", 15);
     let with_kims = login(&client, "root", "toor toor toor").from(ip("1.98.1.1"));
     assert_eq!(with_kims.cookie(DEVICE_COOKIE, &own).send().status, 429);
@@ -73,7 +74,7 @@ fn after_fifteen_guesses_from_fifteen_addresses_the_right_one_of_a_stranger_wait
     let found =
         "doorwarden_abnormal_access_total{action=\"notify\",detector=\"distributed_guessing\"}";
     eventually("the findings", || (gateway.metric(found) == Some(2.0)).then_some(()));
-    // Whoever counts the account's failures alone told first, and of fewer.
+    // The detector that counts only the account's failures reported first, with a lower count.
     for (detector, count) in [("password_guessing", 10), ("distributed_guessing", 12)] {
         let audit = gateway.logged(detector, |line| {
             line["event"] == "abnormal_access" && line["detector"] == detector
@@ -128,7 +129,7 @@ fn another_password_voids_what_was_known_of_somebody_who_is_signed_in_nowhere() 
     let passwd = ["user", "passwd", "kim", "--file", "users.toml", "--password-stdin"];
     let changed = crate::support::gateway::run_in(gateway.folder(), &passwd, "a new one\n");
     assert!(changed.status.success());
-    // The file is read again: the old password is none any more.
+    // The gateway rereads the file, and the old password is no longer valid.
     eventually("the new password", || {
         let old = login(&client, "kim", PASSWORD).from(ip("1.2.3.4")).send();
         if old.status == 200 {
@@ -161,13 +162,13 @@ fn the_device_cookie_is_the_browsers_alone() {
     for attribute in ["HttpOnly", "Secure", "SameSite=Lax", "Path=/", "Max-Age=31536000"] {
         assert!(line.contains(attribute), "{attribute} in {line}");
     }
-    // A service never sees it, and it signs nobody in.
+    // The device cookie is never forwarded to a service, and signs nobody in.
     let device = signed_in.set_cookie(DEVICE_COOKIE).unwrap();
     let cookies = format!("theme=dark; {DEVICE_COOKIE}={device}");
     client.get("/public/").header("Cookie", &cookies).send();
     assert_eq!(upstream.last().all("cookie"), ["theme=dark"]);
     assert_eq!(client.get("/app").header("Cookie", &cookies).send().status, 401);
-    // A wrong password gives none, and neither does a page elsewhere.
+    // A wrong password gets no device cookie, and neither does a page on another site.
     assert_eq!(login(&client, "kim", "a guess").send().set_cookie(DEVICE_COOKIE), None);
     let elsewhere = login(&client, "kim", PASSWORD).header("Origin", "https://evil.example").send();
     assert_eq!((elsewhere.status, elsewhere.set_cookie(DEVICE_COOKIE)), (200, None));

@@ -1,4 +1,4 @@
-//! What a service's own tables say of its users beside their passwords: who has a second factor, and who is not there.
+//! Tests what a service's own tables say about its users besides passwords: who has a second factor, and who is deleted.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ use crate::support::upstream::Upstream;
 
 const RIGHT: &str = "right-pass-1234";
 
-/// Everybody has the same password. Lee has a device, and park has one that is not confirmed.
+/// All users have the same password. Lee has a device; park has one that is not confirmed.
 const TABLES: &str = "
 CREATE TABLE auth_user (id integer PRIMARY KEY, password varchar(128), username varchar(150), email varchar(254),
   is_active bool, is_staff bool, is_superuser bool, deleted_at datetime);
@@ -71,7 +71,7 @@ fn start(upstream: &Upstream) -> Gateway {
         .start()
 }
 
-/// Every place of the gateway's that takes a password, and its answer.
+/// Sends the credentials to every place where the gateway accepts a password, and returns the answers.
 fn everywhere(client: &Client, name: &str, password: &str) -> Vec<(&'static str, Response)> {
     let fields = [("username", name), ("password", password)];
     let body = json!({"username": name, "password": password});
@@ -116,7 +116,7 @@ fn whoever_has_a_device_is_refused_wherever_a_password_is_taken() {
     let korean = client.post("/login").navigation().header("Accept-Language", "ko");
     let korean = korean.form(&[("username", "lee"), ("password", RIGHT)]).send();
     assert!(korean.text().contains("2단계 인증"), "{}", korean.text());
-    // A guess learns nothing: with a device or without, or of nobody.
+    // A wrong guess reveals nothing: neither whether there is a device nor whether the user exists.
     let wrong = |name: &str| -> Vec<(u16, usize)> {
         let answers = everywhere(&client, name, "wrong");
         answers.iter().map(|(_, answer)| (answer.status, answer.all("set-cookie").len())).collect()
@@ -143,7 +143,7 @@ fn who_is_not_there_for_the_services_manager_is_nobody_here() {
     };
     assert_eq!(answers("gone"), answers("nobody"));
     assert_eq!(with_token(&client, "k").status, 401, "nor by a token that is still there");
-    // A live session ends with them.
+    // A live session of a deleted user ends.
     let access = client.sign_in("kim", RIGHT)["access"].as_str().unwrap().to_owned();
     let database = rusqlite::Connection::open(gateway.folder().join("db.sqlite3")).unwrap();
     database.execute("UPDATE auth_user SET deleted_at = '2026-02-02' WHERE id = 2", []).unwrap();
@@ -170,7 +170,7 @@ fn any_key_that_a_service_has_given_is_asked_for() {
     for key in ["integration-billing-2025", "INTEGRATION-BILLING-2024", "a:b!", "%", "a b"] {
         assert_eq!(with_token(&client, key).status, 401, "{key}");
     }
-    // Signed out, it stays so.
+    // A token that was signed out stays refused.
     let out = client.post("/logout").header("Authorization", "Token a:b!c").send();
     assert_eq!(out.status, 204, "{}", out.text());
     assert_eq!(with_token(&client, "a:b!c").status, 401);

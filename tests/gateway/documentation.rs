@@ -1,4 +1,4 @@
-//! What the documentation promises: codes, tests, commands, metrics, settings and links that are really there.
+//! Checks the documentation: the codes, tests, commands, metrics, settings and links that it names exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,7 +9,7 @@ use doorwarden::refusal::Refusal;
 
 use crate::support::gateway::{run_in, write_private};
 
-/// Requirements that a later part of the gateway meets. Their rows say so instead of naming a test.
+/// Requirements that a later part of the gateway will meet. Their rows say so instead of naming a test.
 const LATER: &[&str] = &["R19"];
 
 fn root() -> &'static Path {
@@ -20,7 +20,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// README and everything in docs/, with their texts.
+/// Returns README and everything in docs/, with the texts.
 fn documents() -> Vec<(PathBuf, String)> {
     let mut paths = vec![];
     for folder in [root().to_path_buf(), root().join("docs")] {
@@ -31,14 +31,14 @@ fn documents() -> Vec<(PathBuf, String)> {
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The cells of each row of a document's tables.
+/// Returns the cells of each row of a document's tables.
 fn rows(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines()
         .filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'))
         .map(|row| row.split('|').map(str::trim).collect())
 }
 
-/// What stands between backticks.
+/// Returns the texts between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -110,13 +110,13 @@ fn codes_statuses_and_texts_are_those_that_clients_rely_on() {
     assert_eq!(now, read("tests/golden/refusals.txt"), "clients and alerts rely on these");
 }
 
-/// The file of a test that is named `tests/gateway/FILE.rs::NAME` or `MODULE::NAME`, and its name.
+/// Returns the file and the name of a test that is written as `tests/gateway/FILE.rs::NAME` or `MODULE::NAME`.
 fn place_of(test: &str) -> (PathBuf, &str) {
     let (place, name) = test.rsplit_once("::").unwrap_or_else(|| panic!("{test} names no test"));
     if place.starts_with("tests/") {
         return (root().join(place), name);
     }
-    // A module is a file or a folder, and its tests are in it or beside it.
+    // A module is a file or a folder; its tests are in it or beside it.
     let modules = [Some(place), place.strip_suffix("::tests")];
     let found = modules.into_iter().flatten().find_map(|module| {
         let module = format!("src/{}", module.replace("::", "/"));
@@ -134,7 +134,7 @@ fn is_test(file: &Path, name: &str) -> bool {
     let Some(line) = lines.iter().position(|line| line.contains(&format!("fn {name}("))) else {
         return false;
     };
-    // A case of a contract is made a test where it is mounted.
+    // A case of a contract becomes a test where the contract is used.
     let is_case = file.to_string_lossy().contains("/contract/");
     is_case
         || lines[line.saturating_sub(3)..line].iter().any(|line| {
@@ -153,7 +153,7 @@ fn every_requirement_is_held_by_a_test_that_exists() {
         let [requirement, meaning, held_by] = cells[..] else { panic!("{cells:?}") };
         assert!(!meaning.is_empty(), "{requirement} says nothing");
         met.push(requirement.to_owned());
-        // Settings and files that a cell mentions are quoted too; tests have a path.
+        // Settings and files that a cell mentions are quoted too; only tests have a path.
         let tests: Vec<_> = quoted(held_by).filter(|name| name.contains("::")).collect();
         if LATER.contains(&requirement) {
             assert!(held_by.starts_with("later"), "{requirement}: {held_by}");
@@ -220,7 +220,7 @@ fn every_configuration_that_is_shown_is_right() {
     for (path, text) in documents() {
         for block in text.split("```toml\n").skip(1) {
             let block = block.split("```").next().unwrap();
-            // What is not a whole file is a part of one like that of `doorwarden init`.
+            // A fragment is checked as part of a file like that of `doorwarden init`.
             let whole = if block.contains("[listen]") {
                 block.to_owned()
             } else {
@@ -230,7 +230,7 @@ fn every_configuration_that_is_shown_is_right() {
             let output =
                 run_in(folder.path(), &["check", "--file-only", "--config", "gateway.toml"], "");
             let said = String::from_utf8_lossy(&output.stderr);
-            // A part that shows a form has no route for it, and one that shows the shadow warns on purpose.
+            // A fragment that shows a form has no route for it, and one that shows shadow mode warns on purpose.
             let expected = ["no route uses the form", "warning: shadow.routes: "];
             let warned = said.lines().any(|line| {
                 line.starts_with("warning") && !expected.iter().any(|text| line.contains(text))

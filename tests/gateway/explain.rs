@@ -1,4 +1,4 @@
-//! `doorwarden explain`: it says what a request meets, in the same words as the request itself, and leaves no trace.
+//! Tests `doorwarden explain`: it reports what would happen to a request as the request itself does, and leaves no trace.
 
 use serde_json::{Value, json};
 
@@ -28,14 +28,14 @@ fn reason<'v>(explained: &'v Value, step: &str) -> &'v str {
     last.and_then(|one| one["text"].as_str()).unwrap_or_default()
 }
 
-/// The access lines so far.
+/// Returns the access lines so far.
 fn lines(gateway: &Gateway) -> Vec<Value> {
     let parsed = gateway.log().into_iter().filter_map(|line| serde_json::from_str(&line).ok());
     parsed.filter(|line: &Value| line["target"] == "access").collect()
 }
 
-/// Explains a request before and after it is sent, and compares with what became of it: the decision, the refusal and the
-/// route. Gives the first explanation.
+/// Explains a request before and after it is sent, and compares decision, refusal and route with what happened. Returns the
+/// first explanation.
 fn both_ways(gateway: &Gateway, what: &str, request: &Request) -> Value {
     let explained = explain(gateway, request);
     let before = lines(gateway).len();
@@ -54,7 +54,7 @@ fn both_ways(gateway: &Gateway, what: &str, request: &Request) -> Value {
     explained
 }
 
-/// What the upstream really got is what was said, but for the request's own id.
+/// Checks that the upstream received what was explained, except for the request's own id.
 fn as_seen(what: &str, explained: &Value, upstream: &Upstream) {
     let seen = upstream.last();
     let gets = &explained["upstream"];
@@ -323,10 +323,10 @@ fn only_the_operator_may_ask() {
     }
 }
 
-/// What is secret in a head, in every place where it may stand.
+/// A secret, for every place in a head where there may be one.
 const HIDDEN: &str = "hunter2";
 
-/// `name:hunter2` and `{"sub":"hunter2"}`, which are not to be shown decoded either.
+/// `name:hunter2` and `{"sub":"hunter2"}`, which must not be shown decoded either.
 const HIDDEN_BASIC: &str = "bmFtZTpodW50ZXIy";
 
 fn hides(gateway: &Gateway, question: &Value) -> Value {
@@ -403,7 +403,7 @@ fn no_head_is_too_odd_and_no_secret_of_one_is_said() {
     assert!(gateway.log().iter().all(|line| !line.contains("panicked") && !line.contains(HIDDEN)));
 }
 
-/// Signs in at Django itself: a SimpleJWT access token and a hand-made one.
+/// Signs in at Django itself, and returns a SimpleJWT access token and a hand-made one.
 fn issued(django: &Django, name: &str) -> (String, String) {
     let at = |path: &str, member: &str| {
         let login = json!({"username": name, "password": format!("{name}-pass-1234")});
@@ -488,7 +488,7 @@ fn issuers_and_forms_are_explained_and_not_touched() {
     let why = explain(&gateway, &whoami().bearer(&forged));
     assert!(reason(&why, "credential").contains("simplejwt refuses it: bad_signature"), "{why:#}");
 
-    // A hand-made token ages from when it was first seen: being explained is not being seen.
+    // The age of a hand-made token counts from its first use, and an explanation is no use.
     let alone = ask(&gateway, &json!({"token": lee_made}));
     assert!(reason(&alone, "issuer").contains("issued by by-hand to django/3"), "{alone:#}");
     let stamps = || {
@@ -503,7 +503,7 @@ fn issuers_and_forms_are_explained_and_not_touched() {
     eventually("its first sight to be kept", || (stamps() == seen + 1).then_some(()));
     eventually("the access line", || (lines(&gateway).len() == 12).then_some(()));
 
-    // Switched off: explained before the next real use finds it out.
+    // The user is switched off: the explanation shows it before the next real use does.
     django.run("User.objects.filter(pk=3).update(is_active=False)");
     let refused = eventually("the directory's next turn", || {
         let explained = explain(&gateway, &whoami().bearer(&lee));
@@ -513,7 +513,7 @@ fn issuers_and_forms_are_explained_and_not_touched() {
     both_ways(&gateway, "who was switched off", &whoami().bearer(&lee));
 }
 
-/// A public pattern opens what it says, and explain says by which route a request goes.
+/// A public pattern opens only what it matches, and explain says which route a request takes.
 #[test]
 fn a_pattern_opens_nothing_beside_it() {
     let upstream = Upstream::start();

@@ -1,4 +1,4 @@
-//! The first ten minutes of whoever gets the repository: what README shows, what a build asks for, what the scripts make.
+//! Tests a newcomer's first ten minutes: what README shows, what a build needs, what the scripts make.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ fn readme_shows_what_init_writes() {
     assert!(readme.contains(&format!("```toml\n{settings}```")), "README.md shows another file");
 }
 
-/// What `make run` prints to try, tried: `scripts/demo` holds each output to what is promised after its command.
+/// Runs the commands that `make run` prints: `scripts/demo` compares each output with the one given after its command.
 #[test]
 fn the_commands_to_try_do_what_they_promise() {
     let django = Django::start();
@@ -48,7 +48,7 @@ fn the_commands_to_try_do_what_they_promise() {
     assert_eq!(said.matches("#=> ").count(), 9, "each promise was held to: {said}");
 }
 
-/// A build that cannot end well says so before it compiles anything, and by name.
+/// A build that must fail says so by name before it compiles anything.
 #[test]
 fn a_build_without_cmake_says_what_is_missing_at_once() {
     let folder = tempfile::tempdir().unwrap();
@@ -100,7 +100,7 @@ fn the_wrapper_is_the_compiler_where_nothing_is_missing() {
     assert_eq!(output.status.code(), Some(3));
 }
 
-/// Two setups at once, as two terminals have it: one makes the Python environment, and the other finds it.
+/// Several setups at once, as in two terminals: one makes the Python environment, and the others find it.
 #[test]
 fn two_setups_at_once_make_one_environment() {
     let folder = tempfile::tempdir().unwrap();
@@ -119,7 +119,7 @@ fn two_setups_at_once_make_one_environment() {
     for program in ["cargo", "cmake", "cc", "curl"] {
         write_script(&at("bin").join(program), "#!/bin/sh\n");
     }
-    // What `python3 -m venv` makes says whether anybody else could have come in while it works.
+    // What `python3 -m venv` makes records whether another process could have interfered while it works.
     let log = at("log");
     write_script(
         &at("bin/python3"),

@@ -1,4 +1,4 @@
-//! Applications that know nothing of Django: the gateway fills their login form in, and keeps the cookies they give.
+//! Tests applications that are not written in Django: the gateway fills in their login form, and stores their cookies.
 
 use std::thread;
 
@@ -12,7 +12,8 @@ use crate::support::gateway::{Gateway, Setup};
 
 const COOKIE: &str = "__Host-doorwarden";
 
-/// A gateway in front of an application, with this directory and its cookies for callers with ours.
+/// Returns a gateway in front of an application, with this directory; callers with the gateway's cookie get the
+/// application's.
 fn setup(app: std::net::SocketAddr, directory: &str, form: &str) -> Setup {
     Setup::new(app)
         .directories(directory)
@@ -23,7 +24,7 @@ fn setup(app: std::net::SocketAddr, directory: &str, form: &str) -> Setup {
         .with(&format!("[[identity.form]]\nname = \"app\"\nkind = \"cookies\"\n{form}"))
 }
 
-/// The directory for `tests/apps/form_login.py`, by its form.
+/// Returns the directory that uses the form of `tests/apps/form_login.py`.
 fn by_form(app: &FormLogin) -> String {
     let at = app.address;
     format!(
@@ -46,7 +47,7 @@ fn post(client: &Client, name: &str, password: &str) -> Response {
     client.post("/login").json(&json!({"username": name, "password": password})).send()
 }
 
-/// Signs in; the session cookie.
+/// Signs in, and returns the session cookie.
 fn enter(client: &Client, name: &str, password: &str) -> String {
     let response = post(client, name, password);
     assert_eq!(response.status, 200, "{}", response.text());
@@ -57,7 +58,7 @@ fn whoami(client: &Client, cookie: &str) -> Request {
     client.get("/whoami").cookie(COOKIE, cookie)
 }
 
-/// What the application says of a caller.
+/// Returns what the application reports about a caller.
 fn seen(request: &Request) -> Value {
     let response = request.send();
     assert_eq!(response.status, 200, "{}", response.text());
@@ -103,7 +104,7 @@ fn an_application_in_php_is_fronted_without_touching_it() {
     let other = client.get("/home.php").cookie(COOKIE, &lee).send();
     assert!(other.text().contains("<h1>Hello lee</h1>"), "{}", other.text());
 
-    // Its own form, with its own hidden token, posts through.
+    // The application's own form with its own hidden token still works.
     let text = home.text();
     let token = text.split("name=_token value='").nth(1).unwrap().split('\'').next().unwrap();
     let order = |token: &str| {
@@ -117,7 +118,7 @@ fn an_application_in_php_is_fronted_without_touching_it() {
     assert!(order(token).text().contains("ordered by kim: tea"));
     assert_eq!(order("made up").status, 419, "its own check is on");
 
-    // Its session id changes, and a crash right behind loses nothing.
+    // The application changes the session id, and a crash right after that loses nothing.
     let renewed = client.get("/renew.php").cookie(COOKIE, &cookie).send();
     assert_eq!(renewed.all("set-cookie"), ["other=passes"], "{:?}", renewed.headers);
     gateway.kill();
@@ -126,7 +127,7 @@ fn an_application_in_php_is_fronted_without_touching_it() {
     let home = client.get("/home.php").cookie(COOKIE, &cookie).send();
     assert!(home.text().contains("views=2 from=203.0.113.9"), "{}", home.text());
 
-    // Signed out there is signed out here.
+    // Signing out in the application signs out at the gateway.
     let out = client.get("/logout.php").cookie(COOKIE, &cookie).send();
     assert_eq!((out.status, out.header("location")), (302, Some("login.php")));
     assert_eq!(out.all("set-cookie").len(), 1, "{:?}", out.headers);
@@ -230,7 +231,7 @@ fn an_answer_that_is_neither_is_no_answer_and_keeps_nobody_out_who_is_in() {
     app.control(&json!({"delay": 4}));
     assert_eq!(refused(&post(&client, "kim", "correct horse")), unavailable, "too slow");
     app.well();
-    // Only the beginning of an answer is read: what decides must be there.
+    // Only the beginning of an answer is read; the deciding part must be in it.
     app.control(&json!({"huge": true}));
     assert_eq!(refused(&post(&client, "kim", "wrong")).0, 401);
     assert_eq!(seen(&whoami(&client, &cookie))["user"], "kim");
@@ -284,7 +285,7 @@ fn a_client_sees_none_of_it_and_can_send_none_of_it() {
         let seen = seen(&client.get("/whoami").header("Cookie", &line));
         assert_eq!(seen["user"], "kim", "{name:?}");
         assert_eq!(seen["cookie"], format!("mine=1; sid={kims}"), "{name:?}");
-        // Whoever is not signed in here is nobody there.
+        // A caller who is not signed in at the gateway is anonymous in the application.
         let line = format!("{name}={lees}; mine=1");
         let nobody = client.get("/public/whoami").header("Cookie", &line).send();
         assert_eq!((nobody.status, nobody.header("location")), (302, Some("/login?next=x")));
@@ -322,21 +323,21 @@ fn a_session_ends_on_both_sides_whoever_ends_it() {
     assert_eq!(out(&client, &cookie).status, 204);
     gone();
 
-    // By its own sign-out, which takes the cookie away.
+    // Ended by the application's own sign-out, which deletes the cookie.
     let cookie = enter(&client, "kim", "correct horse");
     let bye =
         client.post("/bye").cookie(COOKIE, &cookie).header("Origin", "http://app.test").send();
     assert_eq!((bye.status, bye.set_cookie(COOKIE).as_deref()), (302, Some("")));
     assert_eq!(refused(&whoami(&client, &cookie).send()), (401, "session_ended".into()));
 
-    // By its own timeout, which shows when it asks for a sign-in.
+    // Ended by the application's own timeout, which shows when it redirects to its login form.
     let cookie = enter(&client, "kim", "correct horse");
     app.ends(&app.sessions()[0].0);
     let sent_away = whoami(&client, &cookie).send();
     assert_eq!((sent_away.status, sent_away.header("location")), (302, Some("/login?next=x")));
     assert_eq!(refused(&whoami(&client, &cookie).send()), (401, "session_ended".into()));
 
-    // By an operator.
+    // Ended by an operator.
     enter(&client, "kim", "correct horse");
     let ended = gateway.command(&["session", "end", "--user", "app/kim"]);
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
@@ -370,7 +371,7 @@ fn an_answer_in_json_says_who_it_is() {
     ] {
         assert_eq!(headers[name], value, "{name}");
     }
-    // A name that the first directory knows is judged there, and has no session in the application.
+    // A name in the first directory is checked there only, and has no session in the application.
     let root = enter(&client, "root", "toor toor toor");
     assert_eq!(refused(&whoami(&client, &root).send()), (403, "other_directory".into()));
     assert_eq!(app.seen().iter().filter(|one| one["path"] == "/api/login").count(), 2);

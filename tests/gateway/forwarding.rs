@@ -1,11 +1,11 @@
-//! What the upstream gets, and what it never gets.
+//! Tests what the upstream receives, and what it never receives.
 
 use crate::support::client::Response;
 use crate::support::eventually;
 use crate::support::gateway::Setup;
 use crate::support::upstream::Upstream;
 
-/// Every way in which some server would read the client's own `X-User-Id`, and the names other gateways use.
+/// All ways in which some server would read the client's own `X-User-Id`, and the names that other gateways use.
 const SPELLINGS: &[&str] = &[
     "X-User-Id",
     "x-user-id",
@@ -146,7 +146,7 @@ fn other_cookies_pass_untouched_and_ours_stays() {
     assert_eq!(client.get("/app").header("Cookie", &line).send().status, 200);
     assert_eq!(upstream.last().all("cookie"), ["csrftoken=a%20b; sessionid=\"q;uoted"]);
 
-    // What the gateway keeps in browsers besides is the gateway's, too.
+    // The other cookies that the gateway sets are not forwarded either.
     let all =
         format!("__Host-doorwarden={cookie}; __Host-doorwarden-device=d; __Host-doorwarden-link=l");
     assert_eq!(client.get("/app").header("Cookie", &all).send().status, 200);

@@ -1,5 +1,5 @@
-//! Guesses at one account from thousands of addresses, and a flood of invented names: what is checked, what it costs, and how those
-//! fare who are signed in. Shortly in `make test`, at full size in `make soak`.
+//! Tests guesses at one account from thousands of addresses, and a flood of invented names: how many are checked, what they
+//! cost, and how signed-in users are affected. `make test` runs a short version, `make soak` the full one.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, TcpStream};
@@ -16,7 +16,7 @@ use crate::support::upstream::Upstream;
 
 const PASSWORD: &str = "correct horse battery";
 
-/// A connection that is kept, as a proxy keeps one.
+/// A kept connection, like a proxy's.
 struct Kept<'a> {
     client: &'a Client,
     stream: Option<TcpStream>,
@@ -39,7 +39,7 @@ impl<'a> Kept<'a> {
     }
 }
 
-/// Each in a network (/24) of its own.
+/// Returns an address; each is in a network (/24) of its own.
 fn address(number: u32) -> IpAddr {
     Ipv4Addr::from_bits(0x0B00_0007 + (number << 8)).into()
 }
@@ -71,7 +71,7 @@ fn ten_thousand_addresses_at_one_account_guess_little_and_its_owner_goes_on() {
             other => panic!("{other}: {}", guess.text()),
         }
         if number % (addresses / 20) == 0 {
-            // Their phone, wherever it is: a sign-in, and what it has.
+            // The owner signs in from their phone, wherever it is, and uses their token.
             let from = address(100_000 + number);
             let request = login(&client, from, "kim", PASSWORD).cookie(DEVICE_COOKIE, &device);
             let signed_in = request.send();
@@ -102,7 +102,7 @@ fn memory(gateway: &Gateway) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
 }
 
-/// How long requests of somebody take who is signed in, until `stop`; sorted.
+/// Returns how long a signed-in user's requests take, until `stop`; sorted.
 fn signed_in(client: &Client, access: &str, stop: impl Fn() -> bool) -> Vec<Duration> {
     let (mut kept, mut took) = (Kept::new(client), Vec::new());
     while !stop() {
@@ -122,8 +122,8 @@ fn p99(took: &[Duration]) -> Duration {
 #[test]
 fn a_flood_of_invented_names_takes_no_memory_and_nobodys_place() {
     let upstream = Upstream::start();
-    // Whoever finds so many waiting for a check is told to come again: most of the flood.
-    // The access token is good for longer than the long run takes.
+    // A sign-in that finds the queue full must retry later: most of the flood. The access token is valid for longer than
+    // the long run takes.
     let queue = "[login]\nhash_threads = 1\nhash_queue = 4\n[tokens]\naccess_lifetime = \"1h\"\n";
     let gateway = Setup::new(upstream.address).behind_a_proxy().with(queue).start();
     let client = gateway.client();

@@ -1,4 +1,4 @@
-//! What a real Django takes for the caller, in each of the forms that a route can have.
+//! Tests which caller a real Django sees, in each of the forms that a route can have.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::support::gateway::{Setup, write_private};
 
 const COOKIE: &str = "__Host-doorwarden";
 
-/// A gateway in front of the service, with these forms; `route` is what its one signed-in route says besides.
+/// Returns a gateway in front of the service, with these forms; `route` has more settings for its one protected route.
 fn setup(django: &Django, forms: &str, route: &str) -> Setup {
     django
         .setup()
@@ -20,7 +20,7 @@ fn setup(django: &Django, forms: &str, route: &str) -> Setup {
         .with(forms)
 }
 
-/// Signs a user in; the access token and the session cookie.
+/// Signs a user in, and returns the access token and the session cookie.
 fn enter(client: &Client, name: &str, password: &str) -> (String, String) {
     let response =
         client.post("/login").json(&json!({"username": name, "password": password})).send();
@@ -29,7 +29,7 @@ fn enter(client: &Client, name: &str, password: &str) -> (String, String) {
     (access, response.set_cookie(COOKIE).unwrap())
 }
 
-/// What a view was given.
+/// Returns what a view received.
 fn report(request: &Request) -> Value {
     let response = request.send();
     assert_eq!(response.status, 200, "{}", response.text());
@@ -39,7 +39,7 @@ fn report(request: &Request) -> Value {
 /// The service's `SECRET_KEY`, which is one for development.
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
 
-/// A folder with that key in a file, and a block that mints with it.
+/// Returns a folder with that key in a file, and settings that mint tokens with it.
 fn minting(kind: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret-key");
@@ -80,7 +80,7 @@ fn rest_framework_finds_the_caller_by_a_minted_token() {
         tokens.dedup();
         assert_eq!(tokens.len(), 1, "one session, one token: {tokens:?}");
 
-        // A token that the service would accept, got from the service: a client's own is not passed on.
+        // The service would accept this token, which came from a report of the service's; a client's own is not forwarded.
         let stolen = tokens[0].as_str().unwrap();
         let seen = report(&client.get("/api/v1/whoami").cookie(COOKIE, &admin));
         assert_eq!(seen["rest_framework"]["user"]["username"], "admin");
@@ -117,7 +117,7 @@ fn remote_user_is_ours_or_nobodys() {
     assert_eq!(nobody["meta"]["HTTP_REMOTE_USER"], Value::Null);
 }
 
-/// A gateway whose callers with the cookie have a session of Django's.
+/// Returns a gateway whose callers with the cookie get a Django session.
 fn with_sessions(django: &Django) -> (tempfile::TempDir, Setup) {
     let (folder, _) = minting("unused");
     let form = format!(
@@ -129,7 +129,7 @@ fn with_sessions(django: &Django) -> (tempfile::TempDir, Setup) {
     (folder, setup)
 }
 
-/// The sessions in the service's table: key and expiry.
+/// Returns the sessions in the service's table: key and expiry.
 fn rows(django: &Django) -> Vec<(String, String)> {
     let db = rusqlite::Connection::open(django.database()).unwrap();
     let mut select =
@@ -162,14 +162,14 @@ fn the_admin_opens_signed_in_and_its_forms_post() {
     assert_eq!(add(&[("name", "made")]).status, 403, "Django's check is on");
     let made = add(&[("name", "made"), ("csrfmiddlewaretoken", &csrf)]);
     assert_eq!((made.status, made.header("location")), (302, Some("/admin/auth/group/")));
-    // Django's message for the next page is in a cookie of its own, which passes both ways.
+    // Django's message for the next page is in another cookie, which passes in both directions.
     let messages = made.set_cookie("messages").unwrap();
     let line = format!("{cookies}; messages={messages}");
     let list = client.get("/admin/auth/group/").header("Cookie", &line).send();
     assert!(list.text().contains("was added successfully"), "{}", list.text());
     assert_eq!(rows(&django).len(), 1);
 
-    // Signed out there is signed out here.
+    // Signing out in the admin signs out at the gateway.
     let out = client
         .post("/admin/logout/")
         .header("Cookie", &cookies)
@@ -197,7 +197,7 @@ fn a_session_in_the_service_is_the_callers_own_and_ends_with_ours() {
     assert_eq!(user(&whoami(&client).cookie(COOKIE, &admin)), "admin");
     let admins = rows(&django)[0].0.clone();
 
-    // A key that Django would take, from a client: of another caller, by other ways, with spaces that Python drops.
+    // A client sends a key that Django would accept: another caller's, in several ways, with spaces that Python strips.
     for name in
         ["sessionid", " sessionid", "\u{a0}sessionid", "sessionid\u{a0}", "\u{3000}sessionid "]
     {
@@ -212,7 +212,7 @@ fn a_session_in_the_service_is_the_callers_own_and_ends_with_ours() {
     }
     assert_eq!(rows(&django).len(), 2);
 
-    // The same rows after a restart, and they go with the gateway's session.
+    // The rows stay the same after a restart, and are deleted with the gateway's session.
     let before = rows(&django);
     gateway.kill();
     gateway.spawn();
@@ -242,7 +242,7 @@ fn a_service_whose_database_is_gone_gets_no_request_without_identity() {
     std::fs::rename(django.database(), &away).unwrap();
     let refused = client.get("/api/v1/whoami").cookie(COOKIE, &cookie).send();
     assert_eq!((refused.status, refused.code().as_str()), (503, "identity_unavailable"));
-    // Who has no such form is not concerned, but for what Django itself cannot do now.
+    // Callers without this form are not affected, except where Django itself needs its database.
     assert_eq!(client.get("/status/204").bearer(&access).send().status, 204);
     std::fs::rename(&away, django.database()).unwrap();
     let seen = report(&client.get("/api/v1/whoami").cookie(COOKIE, &cookie));
@@ -260,7 +260,7 @@ fn a_row_that_the_service_takes_away_ends_the_session() {
     assert_eq!(report(&request)["user"]["username"], "kim");
     django
         .run("from django.contrib.sessions.models import Session\nSession.objects.all().delete()");
-    // Django finds nobody and takes the dead cookie away; no new row undoes it.
+    // Django finds no user and deletes the invalid cookie; the gateway creates no new row.
     assert_eq!(report(&request)["user"]["is_authenticated"], false);
     assert_eq!(request.send().code(), "session_ended");
     assert_eq!(rows(&django), []);
@@ -293,7 +293,7 @@ fn a_post_of_a_browser_and_one_of_a_bearer_caller_both_reach_the_view() {
         (&seen["user"]["username"], &seen["by"]),
         (&json!("kim"), &json!("SessionAuthentication"))
     );
-    // Django's own check is on, which is why a Bearer caller must not come with a session.
+    // Django's own CSRF check is on, which is why a Bearer caller must not be given a session.
     assert_eq!(found(&browser(&"b".repeat(32)))["status"], 403);
 
     for request in [post().bearer(&access), post().bearer(&access).cookie(COOKIE, &cookie)] {

@@ -1,4 +1,4 @@
-//! What Django issued before the gateway came: accepted, kept from Django, and taken back.
+//! Tests credentials that Django issued before the gateway came: accepted, not forwarded to Django, and revoked.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -8,10 +8,10 @@ use crate::support::django::Django;
 use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup, write_private};
 
-/// `SECRET_KEY` of the service.
+/// The service's `SECRET_KEY`.
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
 
-/// Both issuers that the service is, with its key in a file of theirs.
+/// Starts a gateway with both issuers that the service is, with its key in a file.
 fn issuers(setup: Setup) -> (Gateway, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("secret-key");
@@ -34,7 +34,7 @@ fn at_django(django: &Django, path: &str, name: &str, password: &str) -> Value {
     response.json()
 }
 
-/// SimpleJWT's pair.
+/// Returns SimpleJWT's pair of tokens.
 fn pair(django: &Django, name: &str, password: &str) -> (String, String) {
     let answer = at_django(django, "/api/v1/users/login/simpleJWT", name, password);
     let text = |member: &str| answer[member].as_str().unwrap().to_owned();
@@ -92,7 +92,7 @@ fn a_view_sees_whose_token_it_was_and_not_the_token() {
     gateway.logged("the issuer in the access log", |line| {
         line["issuer"] == "by-hand" && line["user"] == "django/2" && line["proof"] == "issued"
     });
-    // A credential is no spoofed identity.
+    // A credential does not count as a spoofed identity.
     gateway.counts("doorwarden_spoofed_headers_removed_total", 0.0);
     let session = client.get("/session").bearer(&access).send().json();
     assert_eq!((&session["issuer"], &session["user_id"]), (&json!("simplejwt"), &json!("2")));
@@ -115,7 +115,7 @@ fn what_is_no_credential_is_refused_and_the_operator_learns_why() {
         (whoami(&client).bearer(&format!("{signed}.{anothers}")), "simplejwt", "bad_signature"),
         (whoami(&client).bearer(&made), "simplejwt", "no_exp"),
         (whoami(&client).header("jwt-auth", &access), "by-hand", "no_user"),
-        // A good token beside a bad one changes nothing.
+        // A valid token beside an invalid one changes nothing.
         (whoami(&client).header("jwt-auth", "x").bearer(&access), "by-hand", "malformed"),
         (whoami(&client).header("jwt-auth", "no token"), "by-hand", "malformed"),
     ] {
@@ -150,7 +150,7 @@ fn signing_out_takes_one_token_back_even_where_anybody_may_come() {
     assert_eq!((verify(&one), verify(&two)), (401, 200));
     assert_eq!(status(&whoami(&client).bearer(&two)), 200);
     assert_eq!(client.post("/logout").bearer(&one).send().status, 204, "twice is no error");
-    // Django would still take it, so it must not get there.
+    // Django would still accept it, so it must not be forwarded.
     let direct = Client::new(django.address).get("/api/v1/whoami").bearer(&one).send().json();
     assert_ne!(direct["rest_framework"]["user"], Value::Null);
     let public = client.get("/public/whoami").bearer(&one).send().json();
@@ -178,7 +178,7 @@ fn what_an_operator_ended_stays_ended_after_a_crash() {
     end(&gateway, "django/2");
     assert_eq!(both(&gateway), (401, 401));
     gateway.kill();
-    // Without a gateway the command writes to the store itself.
+    // Without a running gateway, the command writes to the store itself.
     let lee = pair(&django, "lee", "lee-pass-1234").0;
     end(&gateway, "django/3");
     gateway.spawn();

@@ -1,4 +1,4 @@
-//! What detectors do about what they find: each action, seen by the client, the operator and the audit trail.
+//! Tests the detectors' actions, as seen by the client, the operator and the audit trail.
 
 use std::net::IpAddr;
 
@@ -46,7 +46,7 @@ fn guess(client: &Client, from: &str, name: &str) -> Response {
     client.post("/login").from(ip(from)).json(&login).send()
 }
 
-/// Refreshes so often that `refresh_burst` fires at a threshold of 3, and gives the last tokens.
+/// Refreshes until `refresh_burst` fires at a threshold of 3, and returns the latest tokens.
 fn burst(client: &Client, mut tokens: Value) -> Value {
     for _ in 0..3 {
         let next = refresh(client, "1.1.1.7", &tokens);
@@ -125,7 +125,7 @@ fn in_a_dry_run_no_address_is_blocked_and_neither_is_a_private_one() {
     for (toml, from, action) in [
         ("dry_run = true", "1.1.1.7", "dry_run"),
         ("", "10.1.2.3", "notify"),
-        // A proxy that is trusted.
+        // A trusted proxy.
         ("", "127.0.0.9", "notify"),
         ("exempt = [\"9.9.9.9\"]", "1.1.1.7", "block_address"),
     ] {
@@ -164,7 +164,7 @@ fn a_scanner_is_blocked_wherever_it_looks() {
     look("1.1.1.8", "LinkChecker/10.0");
     look("1.1.1.7", "Mozilla/5.0");
     wait_for(&gateway, "scanning", "block_address");
-    // The detectors see events in order: the others have been seen.
+    // The detectors see events in order, so they have processed the other scans.
     for (from, status) in [("1.1.1.7", 429), ("1.1.1.8", 200), ("1.1.9.1", 200)] {
         assert_eq!(client.get("/public/").from(ip(from)).send().status, status, "{from}");
     }
@@ -194,7 +194,7 @@ fn a_session_that_has_to_sign_in_anew_is_worth_nothing_until_it_has() {
         let asks = response.header("www-authenticate").unwrap();
         assert!(asks.contains("insufficient_user_authentication"), "{asks}");
     }
-    // A browser goes to the login page, which shows itself and does not send it back.
+    // A browser is redirected to the login page, which is shown instead of redirecting back.
     let page = client.get("/app").navigation().cookie(COOKIE, &cookie).send();
     assert_eq!((page.status, page.header("location")), (303, Some("/login?next=/app")));
     let page = client.get("/login?next=/app").navigation().cookie(COOKIE, &cookie).send();
@@ -212,7 +212,7 @@ fn a_session_that_has_to_sign_in_anew_is_worth_nothing_until_it_has() {
     assert_eq!(signed_in.status, 303, "{}", signed_in.text());
     let fresh = signed_in.set_cookie(COOKIE).unwrap();
     assert_eq!(client.get("/app").cookie(COOKIE, &fresh).send().status, 200);
-    // The old session is over with that, and with it what was stolen.
+    // This ends the old session, and with it the stolen tokens.
     assert_eq!(app(&client, "1.1.1.7", &tokens).status, 401);
     assert_eq!(app(&client, "1.1.1.7", &other).status, 200);
     assert_eq!(audit(&gateway, "abnormal_access")["action"], "step_up,notify");
@@ -236,7 +236,7 @@ fn a_session_that_is_slowed_down_refreshes_once_a_minute() {
         assert_eq!((refused.status, refused.code().as_str()), (429, "slow_down"));
         assert_eq!(refused.header("retry-after"), Some("60"));
     }
-    // It is used as ever, and others refresh as ever.
+    // The session can be used as before, and others refresh as before.
     assert_eq!(app(&client, "1.1.1.7", &tokens).status, 200);
     assert_eq!(refresh(&client, "1.1.1.7", &other).status, 200);
 }
@@ -301,7 +301,7 @@ fn a_finding_that_ends_a_session_cuts_what_is_open() {
     burst(&client, tokens);
     wait_for(&gateway, "refresh_burst", "end_session");
     let begun = std::time::Instant::now();
-    // It ends, in whatever way, although the service goes on.
+    // The connection is closed in some way, although the service goes on.
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
     assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());

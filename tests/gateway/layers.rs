@@ -1,22 +1,22 @@
-//! Reads `src/` and fails on an import that points upwards, and on the framework's name outside `proxy/`.
+//! Reads `src/`, and fails if an import points upwards or the framework is named outside `proxy/`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the ground up; folders that share a line never import each other, except on the first.
+/// The modules from the bottom up; folders on the same line never import each other, except on the first line.
 ///
-/// `jose` signs and verifies every token, so `django` stands above it. `session` (ours) never names `issuer` (what others have
-/// issued), which stands above it and is asked through two ports that `app` wires: `EndIssued` and `MintTokens`.
+/// `jose` signs and verifies every token, so `django` is above it. `session` (the gateway's own) never names `issuer` (what
+/// others have issued), which is above it and is called through two ports that `app` wires: `EndIssued` and `MintTokens`.
 ///
-/// `factor` stands below `session`, which asks it what is due before it begins a session: every way of signing in ends in the
-/// same question.
+/// `factor` is below `session`, which asks it what is due before it begins a session: every way of signing in leads to the
+/// same check.
 ///
-/// `admin` (what operators ask) stands below `proxy`, whose admin listener carries it. What explains a request is in `proxy`: it
-/// takes the way of every request, whose first step is the framework's parser. What commands do while no gateway runs is in `app`,
-/// which opens the store.
+/// `admin` (operators' requests) is below `proxy`, whose admin listener serves it. The code that explains a request is in
+/// `proxy`: it follows the path of every request, whose first step is the framework's parser. What commands do while no
+/// gateway runs is in `app`, which opens the store.
 ///
-/// `notify` stands above `store` and `directory`: what is told waits in the store, and goes to an address that a directory knows.
+/// `notify` is above `store` and `directory`: messages wait in the store, and go to an address that a directory knows.
 const LAYERS: &[&[&str]] = &[
     &["clock", "block", "caller", "refusal", "secret", "event", "hotp", "private_file", "context"],
     &["wire", "jose"],
@@ -59,7 +59,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Every `src/**.rs` but `lib.rs` and `main.rs`, with the module it belongs to and its text.
+/// Returns every `src/**.rs` but `lib.rs` and `main.rs`, with its module and its text.
 fn files() -> Vec<(PathBuf, String, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
@@ -76,7 +76,7 @@ fn files() -> Vec<(PathBuf, String, String)> {
         .collect()
 }
 
-/// The modules that a text names after `crate::`, in code and in documentation alike.
+/// Returns the modules that a text names after `crate::`, in code and in documentation alike.
 fn named(text: &str) -> impl Iterator<Item = &str> {
     text.split("crate::").skip(1).filter_map(|rest| {
         let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(rest.len());
@@ -100,7 +100,7 @@ fn imports_point_down() {
 
 #[test]
 fn crate_imports_are_never_grouped() {
-    // `use crate::{a, b}` would escape the test above.
+    // `use crate::{a, b}` would evade the test above.
     for (path, _, text) in files() {
         assert!(!text.contains("crate::{"), "{}: write one `use crate::` a line", path.display());
     }
@@ -128,7 +128,7 @@ fn files_stay_small() {
     assert!(median <= 220, "the median file has {median} lines");
 }
 
-/// The types that a line declares at the left margin: outside functions, and so with a name that a reader meets.
+/// Returns the type that a line declares at the left margin: outside functions, so its name is visible to readers.
 fn declared(line: &str) -> Option<&str> {
     let line = line.strip_prefix("pub").map_or(line, |rest| match rest.strip_prefix('(') {
         Some(scoped) => scoped.split_once(')').map_or(rest, |(_, rest)| rest),
@@ -139,7 +139,7 @@ fn declared(line: &str) -> Option<&str> {
     rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()
 }
 
-/// Whoever reads a type's name need not look which one it is. Test kits aside: their types go no further than their tests.
+/// A type's name identifies it. Test kits are left out: their types are used only in their tests.
 #[test]
 fn a_type_name_is_there_once() {
     let mut places: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();

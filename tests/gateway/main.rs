@@ -1,8 +1,8 @@
-//! The gateway as a process, in front of real servers, seen through a socket.
+//! Tests the gateway as a process, in front of real servers, through a socket.
 //!
-//! One binary, because linking the gateway's dependencies once is what the build time is spent on. Each module says in one
-//! line what belongs in it. No test sleeps, takes a fixed port or needs another one to have run: each starts what it needs
-//! through `support`, and waits for conditions with a deadline.
+//! All tests are in one binary, because linking the gateway's dependencies takes most of the build time. A line above each
+//! module says what belongs in it. No test sleeps, uses a fixed port or needs another one to have run: each starts what it
+//! needs through `support`, and waits for conditions with a deadline.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -13,60 +13,60 @@
     reason = "test helpers may fail loudly, wait in short steps and read the environment"
 )]
 
-// axe-core on each of our pages.
+// axe-core on each of the gateway's pages.
 mod accessibility;
-// The page on which people see to what is theirs.
+// The page on which users manage their own account.
 mod account;
-// Aliases that answer in a service's own words, and the session cookie under its name.
+// Aliases that answer as a service does, and the session cookie under the service's name.
 mod aliases;
-// Who is refused for a time: addresses, users, sessions; what commands and the operator's API do.
+// Blocked addresses, users and sessions; what commands and the operator's API do.
 mod blocks;
 // The login page in a real browser.
 mod browser;
 // Bodies, WebSockets, timeouts and connections on both sides.
 mod carry;
-// What the command line does to a running gateway and to a stopped one.
+// Commands, with a running gateway and with a stopped one.
 mod commands;
-// Killed under load: what survives.
+// Kills under load, and what survives them.
 mod crash;
 mod credentials;
-// Second factors in such a database: what the grant opens.
+// Second factors in a service's database: what the grants permit.
 mod database_factors;
 // Django's users on PostgreSQL and MariaDB.
 mod databases;
 // A scene for each detector: what is counted, audited and done.
 mod detect;
-// Databases of places that are replaced while it runs.
+// Location databases that are replaced at run time.
 mod places;
-// The dashboard for Grafana, held to the metrics.
+// The Grafana dashboard, compared with the metrics.
 mod dashboard;
-// What a service's own tables say of its users beside their passwords.
+// What a service's own tables say about its users besides passwords.
 mod directory;
-// Browsers that are known go on while others guess at an account.
+// Known browsers can sign in while others guess at an account.
 mod devices;
 // In front of a real Django service.
 mod django;
-// What the doctor finds out and writes, and a gateway that runs with it.
+// What the doctor finds and writes, and a gateway that runs with it.
 mod doctor;
-// The documentation's tables, held to the code.
+// The documentation's tables, compared with the code.
 mod documentation;
-// What a request would meet, told beforehand.
+// Explanations of what would happen to a request.
 mod explain;
 // What a newcomer meets: README, a build, the scripts.
 mod first_minutes;
-// Applications with a login form, which the gateway fills in.
+// Applications with a login form that the gateway fills in.
 mod form_login;
 // What the upstream receives, and what the client gets back from it.
 mod forwarding;
 // Framing, versions, interim answers and connections, as clients and servers use them.
 mod framing;
-// Guesses from everywhere at one account, and a flood of invented names.
+// Guesses from many addresses at one account, and a flood of invented names.
 mod guessing;
-// The forms in which a service is told who is calling, in front of real Django.
+// The forms in which a service learns who is calling, in front of a real Django.
 mod identity_forms;
-// What Django issued before the gateway came: accepted, kept from Django, and taken back.
+// Credentials that Django issued before the gateway came: accepted, not forwarded, and revoked.
 mod issuers;
-// What detectors do: the ladder of actions against the running gateway.
+// The detectors' actions, against the running gateway.
 mod ladder;
 // The sources themselves: imports, the framework's name, file sizes.
 mod layers;
@@ -78,49 +78,49 @@ mod month;
 mod personal_tokens;
 // The operator's page in a browser, and the lists behind it.
 mod operator_page;
-// The hashing pool is full, the store fails: what goes on and what does not.
+// A full hashing pool and a failing store: what still works and what does not.
 mod outage;
-// What is forgotten of people, and when.
+// Which personal data is deleted, and when.
 mod privacy;
 // Real clients before the gateway, real servers behind it, nginx beside it.
 mod peers;
-// Projects of real packages, with the gateway and without.
+// Projects with real packages, with the gateway and without.
 mod projects;
-// What real clients, services and proxies send besides the plain case.
+// Special cases that real clients, services and proxies send.
 mod real_clients;
 // Rotation, races, reuse and verification of tokens.
 mod refresh;
-// Another configuration while it runs.
+// Reloading another configuration at run time.
 mod reload;
 // A recorded trail, shown to the detectors of another configuration.
 mod replay;
-// Under a supervisor: sockets that are handed over, the units for systemd.
+// Running under a supervisor: sockets that are handed over, the systemd units.
 mod supervised;
-// A second factor: sign-ins, what is refused, the pages, step-up.
+// Second factors: sign-ins, refusals, the pages, step-up.
 mod second_factor;
-// Protections that no other module shows.
+// Protections that no other module tests.
 mod security;
-// Who is told of what was found: mail, webhooks, security events, and what people answer.
+// Notifications about findings: mail, webhooks, security events, and people's answers.
 mod notify;
 // Sessions, cookies, sign-out, cross-site requests, CORS.
 mod sessions;
-// Before the switch: decided, not enforced, and compared with what the service answers.
+// Shadow mode: decisions are not enforced, and compared with the service's answers.
 mod shadow;
-// What one route says of how its requests are carried.
+// A route's own settings for proxying.
 mod routes;
 // Signing in, its page and its limits.
 mod sign_in;
 // Clients that stall or drip.
 mod slow;
-// What tests start and speak to.
+// What tests start and connect to.
 mod support;
 // Request heads: targets, framing, hosts, methods, limits.
 mod targets;
-// What a detector finds arrives: by mail, as a webhook, in the trail.
+// A detector's findings arrive: by mail, as a webhook, in the trail.
 mod told;
 // HTTPS, and HTTP/2 from a client's frames to an HTTP/1.1 upstream.
 mod tls;
 // The audit trail: killed, rotated, verified.
 mod trail;
-// The servers behind the gateway: sockets, TLS, HTTP/2, pools of which some fail.
+// The servers behind the gateway: sockets, TLS, HTTP/2, pools with failing servers.
 mod upstreams;

@@ -1,4 +1,4 @@
-//! The gateway as operators see it: starting and not starting, stopping, its files, the admin listener, the log.
+//! Tests what operators see: starting and failing to start, stopping, the files, the admin listener, the log.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -63,7 +63,7 @@ fn what_lies_beside_the_store_must_be_sound_and_private() {
             "store.db",
             |file| {
                 write_private(file, vec![7; 64 * 1024]);
-                // With a whole log beside it nothing would be lost.
+                // A complete write-ahead log could repair the damage.
                 let _ = std::fs::remove_file(file.with_extension("db-wal"));
             },
             "is damaged",
@@ -141,7 +141,7 @@ fn a_directory_that_cannot_be_asked_is_told_at_the_start() {
 fn a_second_signal_does_not_wait_for_requests_in_flight() {
     let upstream = Upstream::start();
     let mut gateway = Setup::new(upstream.address).start();
-    // The first one waits for this request, up to listen.shutdown_timeout (30 s).
+    // The first signal waits for this request, up to listen.shutdown_timeout (30 s).
     let mut hanging = gateway.client().connect();
     hanging.write_all(&gateway.client().get("/public/hang").bytes()).unwrap();
     eventually("the request to arrive", || (!upstream.seen().is_empty()).then_some(()));
@@ -310,7 +310,7 @@ fn nothing_of_the_admin_listener_is_on_the_public_port() {
         let answer = Client::new(gateway.admin).get(target).host("localhost").send();
         assert_eq!((answer.status, answer.text().as_str()), (200, text));
     }
-    // And nothing of the public port is on the admin listener.
+    // The admin listener serves nothing of the public port.
     let login = Client::new(gateway.admin)
         .post("/login")
         .host("localhost")
@@ -322,7 +322,7 @@ fn nothing_of_the_admin_listener_is_on_the_public_port() {
 #[test]
 fn metrics_have_the_names_and_types_of_the_golden_file() {
     let upstream = Upstream::start();
-    // Shadowed routes and channels alone have some of them.
+    // Some metrics exist only with shadowed routes and notification channels.
     let setup = Setup::new(upstream.address).with(
         "[shadow]\nroutes = [\"public\"]\n[notify.mail]\nhost = \"mail.example\"\n\
          from = \"a@example.com\"\npublic_url = \"https://app.example\"\n",
@@ -331,7 +331,7 @@ fn metrics_have_the_names_and_types_of_the_golden_file() {
     let client = gateway.client();
     let tokens = client.sign_in("kim", "correct horse battery");
     assert_eq!(client.get("/app").bearer(tokens["access"].as_str().unwrap()).send().status, 200);
-    // Some begin to exist with the first request.
+    // Some exist only from the first request on.
     eventually("that request to be counted", || {
         gateway.metric("doorwarden_requests_total{code=\"200\",method=\"GET\",route=\"app\"}")
     });
@@ -345,14 +345,14 @@ fn metrics_have_the_names_and_types_of_the_golden_file() {
     let golden: Vec<String> =
         golden.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(served, golden);
-    // Closed label sets: nothing of a caller or a target is in it. Where a server is, its operator has written.
+    // Labels are closed sets: none contains a caller or a target. The operator wrote the server's address.
     let text = text.replace(&format!("server=\"{}\"", upstream.address), "server");
     for word in ["kim", "127.0.0.1", "app.test", "/app", tokens["access"].as_str().unwrap()] {
         assert!(!text.contains(word), "{word} is in the metrics");
     }
 }
 
-/// Everything that a client can do wrong and right with its secrets. How many requests that were, and the secrets.
+/// Does everything that a client can do right and wrong with its secrets. Returns the number of requests, and the secrets.
 fn a_whole_run(gateway: &Gateway) -> (usize, Vec<String>) {
     let client = gateway.client();
     let mut secrets: Vec<String> = Vec::new();
@@ -383,7 +383,7 @@ fn a_whole_run(gateway: &Gateway) -> (usize, Vec<String>) {
         client.get("/app").cookie(COOKIE, &cookie),
         client.get("/public/x").bearer(&access).cookie("sessionid", "the-apps-own"),
         client.get("/session").cookie(COOKIE, &cookie),
-        // Where they do not belong, and in forms that are refused.
+        // In wrong places, and in forms that are refused.
         client.get(&format!("/app?access_token={access}&next=/x")),
         client.get("/app").bearer(&format!("{access} {access}")),
         client.get("/app").bearer(&refresh),
@@ -399,15 +399,15 @@ fn a_whole_run(gateway: &Gateway) -> (usize, Vec<String>) {
         client.get("/a%2fb").bearer(&access),
         client.get("/app").host("bad host").bearer(&access),
         client.get("/app").header("Connection", "X-User-Id").bearer(&access),
-        // The upstream breaks off.
+        // The upstream closes the connection in the middle.
         client.get("/public/break").bearer(&access),
-        // The end: a spent token after the grace would do as well.
+        // The end of the session; a spent token after the grace period would end it as well.
         client.post("/logout").json(&json!({"refresh": text(&kept.json(), "refresh")})),
         client.get("/app").bearer(&access),
     ] {
         send(request);
     }
-    // Parts of a token are of use too: its signature is what cannot be guessed.
+    // Parts of a token are useful too: its signature is the part that cannot be guessed.
     let signature = access.rsplit('.').next().unwrap().to_owned();
     secrets.extend([access, refresh, cookie, pages_cookie, signature, "the-apps-own".into()]);
     let token = std::fs::read_to_string(gateway.folder().join("state/operator-token")).unwrap();

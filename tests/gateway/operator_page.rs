@@ -1,4 +1,4 @@
-//! The operator's page in a real browser, and the lists behind it in pages.
+//! Tests the operator's page in a real browser, and the lists behind it, page by page.
 
 use std::net::IpAddr;
 
@@ -35,7 +35,7 @@ fn sign_in(client: &Client, from: &str, name: &str, password: &str) -> Value {
     answer.json()
 }
 
-/// So many refreshes that `refresh_burst` finds something.
+/// Refreshes until `refresh_burst` finds something.
 fn burst(client: &Client, from: &str, mut tokens: Value) -> Value {
     for _ in 0..3 {
         let next =
@@ -56,7 +56,7 @@ fn at(gateway: &Gateway, path: &str) -> String {
     format!("http://localhost:{}{path}", gateway.admin.port())
 }
 
-/// A browser that is signed in to the page.
+/// Returns a browser that is signed in to the page.
 pub(crate) fn page(gateway: &Gateway) -> Browser {
     let browser = Browser::start();
     browser.open(&at(gateway, "/"));
@@ -120,7 +120,7 @@ fn an_operator_signs_in_sees_what_was_found_and_acts() {
     browser.follow("button[type=submit]");
     assert_eq!(browser.url(), at(&gateway, "/operator"));
 
-    // The cookie stands for the page's session, and is not the token.
+    // The cookie identifies the page's session, and is not the operator's token.
     let cookie = browser.cookies().pop().unwrap();
     assert_eq!(
         [&cookie["name"], &cookie["httpOnly"], &cookie["sameSite"], &cookie["path"]],
@@ -163,7 +163,7 @@ fn an_operator_signs_in_sees_what_was_found_and_acts() {
     );
 
     press(&browser, "#findings-list button", "End the session of file/kim");
-    // Asked first, and nothing is done without an answer.
+    // The page asks for confirmation, and does nothing without it.
     press(&browser, "#ask button", "Cancel");
     let app = || client.get("/app").bearer(tokens["access"].as_str().unwrap()).send().status;
     assert_eq!(app(), 200);
@@ -214,7 +214,7 @@ fn a_change_needs_the_page_and_not_only_its_cookie() {
     }
     let app = || client.get("/app").bearer(tokens["access"].as_str().unwrap()).send().status;
     assert_eq!(app(), 200, "nothing was done");
-    // Nor does a page of the gateway's own public side get anywhere with the cookie that the browser has for this host.
+    // Neither does a page of the gateway's public side achieve anything with the cookie that the browser has for this host.
     browser.open(&format!("http://localhost:{}/public/", gateway.http.port()));
     let tried = browser.run(&format!(
         "const asked = await fetch('{own}/sessions/end', {{method: 'POST', credentials: 'include', mode: 'no-cors', \
@@ -229,7 +229,7 @@ fn a_change_needs_the_page_and_not_only_its_cookie() {
     assert!(!seen.contains("doorwarden-operator"), "the service never sees it: {seen}");
     assert_eq!(end(&|r| good(r).header("Origin", &own)), 200, "the page itself may");
     assert_eq!(app(), 401);
-    // Nobody can be signed in to the page by another one.
+    // Another page cannot sign anybody in to this one.
     let form = [("token", token(&gateway))];
     let form: Vec<(&str, &str)> =
         form.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -276,7 +276,7 @@ fn the_page_fits_a_phone_and_a_desk_by_day_and_by_night() {
         let ground = browser.run("return getComputedStyle(document.body).backgroundColor");
         let expected = if scheme == "dark" { "rgb(19, 21, 26)" } else { "rgb(243, 244, 247)" };
         assert_eq!(ground, expected);
-        // Whatever can be pressed is large enough for a finger, and can be reached by the keyboard.
+        // All controls are large enough for a finger, and can be reached by keyboard.
         let small = "return [...document.querySelectorAll('main button')].filter((b) => b.offsetParent && !b.closest('.bars') \
                      && b.getBoundingClientRect().height < 35.9).length";
         assert_eq!(browser.run(small), 0, "{width}");
@@ -370,7 +370,7 @@ fn a_silenced_detector_counts_and_does_nothing_until_the_silence_ends() {
     let line = gateway
         .logged("the audit line", |line| line["target"] == "audit" && line["action"] == "silenced");
     assert_eq!(line["user"], "file/kim");
-    // A restart keeps it.
+    // The silence survives a restart.
     gateway.kill();
     gateway.spawn();
     let client = gateway.client();

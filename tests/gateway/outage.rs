@@ -1,5 +1,5 @@
-//! What fails while the gateway runs: the hashing pool is full, the store cannot be written. What does not need it goes on,
-//! and when it is over nothing has been lost.
+//! Tests failures while the gateway runs: a full hashing pool, and a store that cannot be written. What does not need them
+//! works on, and afterwards nothing has been lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -65,11 +65,11 @@ fn a_full_hashing_pool_is_503_and_proxied_requests_do_not_notice() {
     }
     let rejected = gateway.metric("doorwarden_hash_rejected_total").unwrap();
     assert_eq!(rejected, f64::from(u32::try_from(busy.len()).unwrap()));
-    // Nobody failed: who was turned away has no failure on the account, and the pool is as good as before.
+    // A refusal because of a full pool counts as no failure of the account, and the pool recovers.
     assert_eq!(client.post("/login").json(&kim()).send().status, 200);
 }
 
-/// Keeps everybody else from writing to the store, as a broken disk or another program would.
+/// Locks the store for all other writers, as a broken disk or another program would.
 fn lock(gateway: &Gateway) -> Connection {
     let connection = Connection::open(gateway.folder().join("state/store.db")).unwrap();
     connection.execute_batch("BEGIN EXCLUSIVE").unwrap();
@@ -109,7 +109,7 @@ fn a_store_that_cannot_be_written_stops_what_writes_and_nothing_else() {
     locked.execute_batch("ROLLBACK").unwrap();
     drop(locked);
 
-    // The same refresh token is still unspent, the same session still lives; and now it can be ended.
+    // The same refresh token is still unspent, and the same session still lives; now it can be ended.
     let next = client.post("/refresh").json(&refresh).send();
     assert_eq!(next.status, 200, "{}", next.text());
     assert_eq!(client.post("/login").json(&kim()).send().status, 200);
@@ -131,7 +131,7 @@ fn a_detectors_action_that_fails_is_told_as_failed() {
     let locked = lock(&gateway);
     for place in ["1.1.1.1", "2a00::1"] {
         let request = client.get("/app").bearer(tokens["access"].as_str().unwrap());
-        // Another client each, beyond a doubt.
+        // Each request has a clearly different client.
         let request = request.header("User-Agent", &format!("Client/{place}"));
         assert_eq!(request.from(place.parse().unwrap()).send().status, 200);
     }

@@ -1,4 +1,4 @@
-//! Personal access tokens against the running gateway.
+//! Tests personal access tokens with the running gateway.
 
 use std::process::Output;
 
@@ -13,7 +13,7 @@ use crate::support::upstream::Upstream;
 const PASSWORD: &str = "correct horse battery";
 const COOKIE: &str = "__Host-doorwarden";
 
-/// `/api/`, `/files/` and `/public/` take tokens, the rest does not.
+/// `/api/`, `/files/` and `/public/` accept tokens, the other routes do not.
 const ROUTES: &str = r#"
 [[route]]
 name = "api"
@@ -79,7 +79,7 @@ fn access(client: &Client, name: &str, password: &str) -> String {
     client.sign_in(name, password)["access"].as_str().unwrap().to_owned()
 }
 
-/// Kim makes one, signed in a moment ago.
+/// Creates a token as kim, who has just signed in.
 fn make(client: &Client, more: &Value) -> Value {
     let access = access(client, "kim", PASSWORD);
     let mut body = json!({"action": "create", "name": "CI"});
@@ -120,7 +120,7 @@ fn a_token_opens_the_routes_that_it_was_made_for_and_never_reaches_them() {
         ("GET", "/app", (403, "insufficient_scope")),
         ("GET", "/fresh/x", (403, "insufficient_scope")),
         ("GET", "/optional/x", (403, "insufficient_scope")),
-        // Where anybody may come, what does not count is ignored, and yet stays here.
+        // On public routes a token that is not accepted is ignored, but not forwarded either.
         ("GET", "/public/x", (200, "")),
         ("GET", "/open/x", (200, "")),
     ] {
@@ -146,7 +146,7 @@ fn a_token_opens_the_routes_that_it_was_made_for_and_never_reaches_them() {
             line["reason"] == reason && line["session"] == *id && line["user"].is_string()
         });
     }
-    // Its id is in the log, and it is nowhere.
+    // Its id is in the log; the token itself is stored nowhere.
     gateway.logged("an access line", |line| line["path"] == "/api/x" && line["session"] == *id);
     assert!(!gateway.log().join("\n").contains(&token[4..]));
     let store = std::fs::read(gateway.folder().join("state/store.db")).unwrap();
@@ -196,7 +196,7 @@ fn a_token_is_told_whose_it_is_and_changes_nothing_of_the_gateways() {
         assert_eq!(client.post("/refresh").json(&body).send().status, 401);
         assert_ne!(client.post("/logout").json(&body).send().status, 204);
     }
-    // Not as a cookie either, nor in a query or a header of another name.
+    // The token is not accepted as a cookie, in a query, or in another header.
     assert_eq!(client.get("/api/x").cookie(COOKIE, token).send().status, 401);
     assert_eq!(client.get(&format!("/api/x?access_token={token}")).send().status, 401);
     assert_eq!(client.get("/api/x").bearer(token).send().status, 200, "it is good all the while");
@@ -216,20 +216,20 @@ fn malformed_unknown_and_anothers_tokens_are_refused() {
         let response = client.get("/api/x").bearer(text).send();
         assert_eq!(got(&response), (401, "token_not_valid".into()), "{text}");
         audited(&gateway, "personal_token_refused", |line| line["reason"] == reason);
-        // Whatever says that it is one stays here.
+        // Whatever has the form of a personal token is not forwarded.
         assert_eq!(client.get("/public/typo").bearer(text).send().status, 200);
         assert!(upstream.last().header("authorization").is_none());
     }
-    // Two people in one request.
+    // Credentials of two users in one request.
     let signed_in =
         client.post("/login").json(&json!({"username": "lee", "password": "staple 한글 암호"}));
     let lee = signed_in.send().set_cookie(COOKIE).unwrap();
     let both = client.get("/api/x").bearer(token).cookie(COOKIE, &lee).send();
     assert_eq!(got(&both), (400, "conflicting_credentials".into()));
-    // A bad token never falls back to a good cookie.
+    // With an invalid token, the gateway does not fall back to a valid cookie.
     let bad = client.get("/api/x").bearer(&typo).cookie(COOKIE, &lee).send();
     assert_eq!(got(&bad), (401, "token_not_valid".into()));
-    // Lee cannot revoke what is kim's, and is told nothing of it.
+    // Lee cannot revoke kim's token, and learns nothing about it.
     let access = access(&client, "lee", "staple 한글 암호");
     let revoke = json!({"action": "revoke", "id": made["id"]});
     let refused = client.post("/account/tokens").bearer(&access).json(&revoke).send();
@@ -237,7 +237,7 @@ fn malformed_unknown_and_anothers_tokens_are_refused() {
     let listed = client.get("/account/tokens").bearer(&access).send().json();
     assert_eq!(listed["tokens"], json!([]));
     assert_eq!(client.get("/api/x").bearer(token).send().status, 200);
-    // What is wrong with a wanted one is said by field.
+    // An invalid request is explained field by field.
     let access = self::access(&client, "kim", PASSWORD);
     for (wanted, field) in [
         (json!({"name": " "}), "name"),
@@ -273,7 +273,7 @@ fn a_token_ends_at_once_whatever_ends_it_and_survives_a_restart_until_then() {
     for made in [&revoked, &by_operator, &with_user, &with_password] {
         assert!(is_good(&client, made));
     }
-    // Signing out everywhere leaves tokens; a restart as well.
+    // Tokens survive signing out everywhere, and a restart.
     let access = access(&client, "kim", PASSWORD);
     assert_eq!(client.post("/logout/all").bearer(&access).send().status, 204);
     gateway.kill();
@@ -294,7 +294,7 @@ fn a_token_ends_at_once_whatever_ends_it_and_survives_a_restart_until_then() {
     assert_eq!(said(&gateway.command(&["token", "revoke", id])), "revoked 0\n");
     assert!(!is_good(&client, &by_operator));
 
-    // Another password, and then an operator who ends all that kim has.
+    // A new password, and then an operator who ends all of kim's sessions.
     let users = gateway.folder().join("users.toml");
     let before = std::fs::read_to_string(&users).unwrap();
     let hash = said(&crate::support::gateway::run_in(
@@ -360,7 +360,7 @@ fn an_operator_makes_lists_and_revokes_them_from_the_shell() {
         explained.text()
     );
 
-    // Without a gateway the store is listed and changed, and none is made.
+    // Without a running gateway, the store's tokens can be listed and revoked, but none can be created.
     gateway.kill();
     let listed = said(&gateway.command(&["token", "list", "--json"]));
     let listed: Value = serde_json::from_str(&listed).unwrap();
@@ -454,7 +454,7 @@ fn the_page_reads_well_in_two_languages_and_widths_by_day_and_by_night() {
             let unlabelled = "return [...document.querySelectorAll('input:not([type=hidden]), select, textarea')]\
                  .filter(i => !i.labels.length && !i.getAttribute('aria-label')).length";
             assert_eq!(browser.run(unlabelled), 0, "{name}");
-            // Large enough for a finger.
+            // Controls are large enough for a finger.
             let small = "return [...document.querySelectorAll('button, .choice, select')]\
                  .filter((e) => e.getBoundingClientRect().height < 43.9).length";
             assert_eq!(browser.run(small), 0, "{name} at {width}");

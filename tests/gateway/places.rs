@@ -1,4 +1,4 @@
-//! Where addresses are, by databases whose files change while the gateway runs.
+//! Tests the places of addresses, from databases whose files change while the gateway runs.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use crate::support::gateway::Setup;
 use crate::support::mmdb::country_database;
 use crate::support::upstream::Upstream;
 
-/// A free database that others made; `scripts/setup-test` brings it.
+/// Returns the path of a free database by a third party; `scripts/setup-test` installs it.
 fn real_database() -> std::path::PathBuf {
     let package = "node_modules/@ip-location-db/geo-whois-asn-country-mmdb";
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -31,7 +31,7 @@ fn a_real_database_says_where_people_are_and_that_one_is_in_two_countries() {
         assert_eq!(signed_in.status, 200, "{}", signed_in.text());
         (from, signed_in.json()["access"].as_str().unwrap().to_owned())
     };
-    // Resolvers that everybody knows, a registry's own network, and nowhere in particular.
+    // Well-known resolvers, a registry's own network, and an address in no country.
     for (address, country) in [
         ("8.8.8.8", "US"),
         ("168.126.63.1", "KR"),
@@ -79,14 +79,14 @@ fn a_database_that_is_replaced_is_read_anew_and_one_that_is_none_is_not() {
     assert_eq!(place(), "AU");
     let file = gateway.folder().join("countries.mmdb");
     let replace = |bytes: &[u8]| {
-        // As those do who keep databases up to date.
+        // Replaced as updaters of such databases do it.
         let beside = file.with_extension("new");
         std::fs::write(&beside, bytes).unwrap();
         std::fs::rename(&beside, &file).unwrap();
     };
     replace(&country_database(&[("1.1.0.0/16", "DE")]));
     eventually("the new database", || (place() == "DE").then_some(()));
-    // Half of a download.
+    // An incomplete download.
     replace(b"no database");
     gateway.logged("the warning", |line| {
         line["message"] == "the databases of places cannot be read; those in use stay in use"

@@ -1,4 +1,4 @@
-//! What a running gateway forgets of people by itself.
+//! Tests which personal data a running gateway deletes by itself.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::upstream::Upstream;
 
-/// How many files of the store hold this text.
+/// Returns how many files of the store contain this text.
 fn holding(gateway: &Gateway, text: &str) -> usize {
     let files = std::fs::read_dir(gateway.folder().join("state")).unwrap();
     let holds = |path: std::path::PathBuf| {
@@ -33,7 +33,7 @@ fn the_store_of_a_running_gateway_forgets_addresses_and_nobody_is_signed_out() {
         answer.json()
     };
     let (kept, tokens) = (sign_in(&keeps), sign_in(&forgets));
-    // The address, its network (of the device, and of what happened to the account), and the client.
+    // The address, its network (of the device and of the account's activity), and the client.
     for text in ["203.0.113.77", "203.0.113.0", "SeekMe/7"] {
         assert!(holding(&keeps, text) > 0, "{text} is found where it is kept");
         eventually("no file to hold it", || (holding(&forgets, text) == 0).then_some(()));

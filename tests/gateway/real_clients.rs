@@ -1,4 +1,4 @@
-//! What real clients, services and proxies send besides the plain case, and what becomes of it; each with its source.
+//! Tests special cases that real clients, services and proxies send, each with its source.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,12 +11,12 @@ use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup};
 use crate::support::upstream::Upstream;
 
-/// A service that answers every request with these bytes, connection after connection.
+/// Starts a service that answers every request with these bytes, connection after connection.
 fn answering(answer: &'static str) -> SocketAddr {
     serving(move |_, _| answer.to_owned())
 }
 
-/// A service that answers each head of a connection as `answer` says, which knows the heads before it.
+/// Starts a service that answers each head of a connection with what `answer` returns, which gets the earlier heads too.
 fn serving(answer: impl Fn(&[String], &str) -> String + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -47,7 +47,7 @@ fn read_head(stream: &mut TcpStream) -> Option<String> {
     Some(String::from_utf8_lossy(&head).to_ascii_lowercase())
 }
 
-/// Sends a request whose `Host` is `app.test` on a connection that is kept.
+/// Sends a request with `Host: app.test` on a kept connection.
 fn on(stream: &mut TcpStream, target: &str, fields: &str) -> Response {
     let request = format!("GET {target} HTTP/1.1\r\nHost: app.test\r\n{fields}\r\n");
     stream.write_all(request.as_bytes()).unwrap();
@@ -166,7 +166,7 @@ fn separators_around_a_name_hide_no_identity() {
     }
 }
 
-/// What proxies, load balancers and platforms set (docs/security.md lists the names and where they come from).
+/// Fields that proxies, load balancers and platforms set (docs/security.md lists the names and their sources).
 #[test]
 fn what_belongs_to_proxies_is_theirs_alone() {
     let names = [
@@ -233,7 +233,7 @@ fn the_last_element_of_a_trusted_proxys_lists_counts() {
         assert_eq!(seen.all("x-forwarded-host"), [host], "{fields:?}");
         assert_eq!(seen.all("x-forwarded-port"), [port], "{fields:?}");
     }
-    // So a form from behind two proxies is no other site's.
+    // So a form from behind two proxies counts as same-site.
     let form = client
         .post("/login")
         .header("X-Forwarded-Proto", "https, https")
@@ -267,7 +267,7 @@ fn the_framing_of_the_services_connection_stays_there() {
     }
 }
 
-/// RFC 4559 section 6: such a scheme authenticates a connection.
+/// RFC 4559 section 6: this scheme authenticates a connection.
 #[test]
 fn a_connection_that_one_client_authenticated_is_nobody_elses() {
     let address = serving(|before, head| {
@@ -308,7 +308,7 @@ fn page_form(client: &Client, next: &str) -> Response {
         .send()
 }
 
-/// What browsers leave as it is in a query (URL standard, query percent-encode set), and long targets.
+/// What browsers do not encode in a query (URL standard, query percent-encode set), and long targets.
 #[test]
 fn a_browser_comes_back_to_what_it_asked_for() {
     let upstream = Upstream::start();

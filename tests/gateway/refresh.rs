@@ -1,4 +1,4 @@
-//! Refresh tokens: one use, one successor, and what happens to those who come again.
+//! Tests refresh tokens: one use, one successor, and what happens when a token is used again.
 
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -62,7 +62,7 @@ fn a_spent_token_after_the_grace_ends_the_session() {
         (reuse.json()["detail"].as_str(), reuse.code().as_str()),
         (Some("Token is blacklisted"), "token_not_valid")
     );
-    // The thief and the owner are out, with every token of the session; the owner's other session lives.
+    // Thief and owner are signed out, with every token of the session; the owner's other session lives.
     assert_eq!(refresh(&client, "/refresh", &text(&second["refresh"])).status, 401);
     for access in [&first["access"], &second["access"]] {
         assert_eq!(client.get("/app").bearer(&text(access)).send().status, 401);
@@ -144,7 +144,7 @@ fn what_is_no_refresh_token_is_refused_in_simplejwts_words() {
             assert_eq!(answer[name], *value, "{body}");
         }
     }
-    // A refresh token is no Bearer, and an access token does not refresh.
+    // A refresh token is not accepted as a Bearer token, and an access token cannot be used to refresh.
     let response = client.get("/app").bearer(&good).send();
     assert_eq!((response.status, response.code().as_str()), (401, "token_not_valid"));
 }

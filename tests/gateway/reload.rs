@@ -1,4 +1,4 @@
-//! Another configuration while the gateway runs: what a client sees before and after, and what goes on.
+//! Tests reloading another configuration: what a client sees before and after, and what is not interrupted.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -20,7 +20,7 @@ const GENERATION: &str = "doorwarden_config_generation";
 const SUCCESSFUL: &str = "doorwarden_config_last_reload_successful";
 
 impl Gateway {
-    /// Replaces one text of its configuration.
+    /// Replaces one text of the gateway's configuration.
     fn edit(&self, from: &str, to: &str) {
         let path = self.folder().join("gateway.toml");
         let text = std::fs::read_to_string(&path).unwrap();
@@ -34,7 +34,7 @@ impl Gateway {
         write_private(&path, format!("{text}\n{toml}\n"));
     }
 
-    /// `doorwarden reload`, which must succeed; what it prints.
+    /// Runs `doorwarden reload`, which must succeed, and returns what it prints.
     fn reload(&self) -> String {
         let output = self.command(&["reload", "--config", "gateway.toml"]);
         assert!(output.status.success(), "{}", told(&output));
@@ -60,35 +60,35 @@ fn what_is_changed_counts_for_the_next_request() {
     let kim = |path: &str| client.get(path).bearer(&token).send().status;
 
     assert_eq!((kim("/x"), client.get("/public/x").send().status), (200, 200));
-    // A route that is closed.
+    // A route is closed.
     gateway.edit("access = \"public\"", "access = \"signed-in\"");
     assert_eq!(gateway.reload(), "generation 2 is served\n");
     assert_eq!((kim("/public/x"), client.get("/public/x").send().status), (200, 401));
-    // One that asks for a group.
+    // A route demands a group.
     gateway.edit(
         "name = \"app\"\npath = \"/\"",
         "name = \"app\"\npath = \"/\"\ngroups = [\"admins\"]",
     );
     gateway.reload();
     assert_eq!((kim("/x"), kim("/public/x")), (403, 200));
-    // One that is taken away: the rest is the next one's.
+    // A route is removed: its paths belong to the next one.
     gateway.edit("name = \"public\"\npath = \"/public/\"", "name = \"public\"\npath = \"/moved/\"");
     gateway.reload();
     assert_eq!((kim("/public/x"), kim("/moved/x")), (403, 200));
-    // Another server, and another name for the header that tells who is calling.
+    // Another server, and another name for the header with the user's id.
     gateway.edit(&upstream.address.to_string(), &other.address.to_string());
     gateway.append("[identity]\nuser_id = \"X-Who\"");
     gateway.reload();
     assert_eq!(kim("/moved/x"), 200);
     assert_eq!(other.last().header("x-who"), Some("kim"));
     assert_eq!(other.last().header("x-user-id"), None);
-    // An own path that is moved.
+    // An own path is moved.
     gateway.append("[paths]\nsession = \"/me\"");
     gateway.reload();
     assert_eq!((kim("/me"), kim("/session")), (200, 403));
     gateway.counts(GENERATION, 6.0);
     gateway.counts(SUCCESSFUL, 1.0);
-    // One counter for a route, whichever configuration it was in.
+    // A route has one counter, whichever configuration it was in.
     let counted = "doorwarden_requests_total{code=\"200\",method=\"GET\",route=\"public\"}";
     gateway.counts(counted, 5.0);
 }
@@ -116,7 +116,7 @@ fn a_file_with_mistakes_changes_nothing_and_all_of_them_are_told() {
     }
     assert_eq!(gateway.client().get("/public/x").send().status, 200);
     assert_eq!((gateway.metric(GENERATION), gateway.metric(SUCCESSFUL)), (Some(1.0), Some(0.0)));
-    // A container's health check goes on.
+    // A container's health check still works.
     let health = gateway.command(&["health", "--config", "gateway.toml"]);
     assert_eq!(String::from_utf8_lossy(&health.stdout), "ready\n");
 
@@ -173,7 +173,7 @@ fn who_is_signed_in_stays_so_and_what_was_counted_stays_counted() {
     assert_eq!((signs_in("wrong"), signs_in("wrong"), signs_in("wrong")), (401, 401, 401));
     assert_eq!(signs_in("staple 한글 암호"), 429);
 
-    // A kept connection, a WebSocket, and a request that is under way.
+    // A kept connection, a WebSocket, and a request in progress.
     let mut kept = client.connect();
     let head =
         format!("GET /x HTTP/1.1\r\nHost: app.test\r\nAuthorization: Bearer {access}\r\n\r\n");
@@ -192,7 +192,7 @@ fn who_is_signed_in_stays_so_and_what_was_counted_stays_counted() {
     );
     gateway.reload();
 
-    // It was permitted by the configuration of before, and ends by it.
+    // The request was permitted by the previous configuration, and ends under it.
     upstream.release();
     let mut rest = String::new();
     dripping.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -333,7 +333,7 @@ fn limits_and_times_of_connections_are_those_of_the_moment() {
         (second.read(&mut [0; 1]).ok() == Some(0)).then_some(())
     });
     gateway.edit("max_connections_per_address = 1", "max_connections_per_address = 0");
-    // The operator's listener has a limit of its own.
+    // The admin listener has a limit of its own.
     gateway.reload();
     let long = format!("/public/{}", "x".repeat(300));
     assert_eq!(gateway.client().get(&long).send().code(), "target_too_long");
@@ -367,7 +367,7 @@ fn certificates_are_chosen_by_name_and_changed_without_a_restart() {
         ("app.test", first, true),
         ("a.shop.test", shop, true),
         ("A.SHOP.test", shop, true),
-        // One label, no more and no less.
+        // The wildcard stands for exactly one label.
         ("a.b.shop.test", shop, false),
         ("shop.test", shop, false),
     ] {
@@ -401,7 +401,7 @@ fn the_log_and_the_audit_trail_are_those_of_the_moment() {
     assert_eq!((sign_ins("one.log"), accesses()), (1, 1));
 }
 
-/// A WebSocket that is open.
+/// Returns an open WebSocket.
 fn websocket(client: &Client, token: &str) -> TcpStream {
     let mut stream = client.connect();
     let handshake = client
@@ -416,7 +416,7 @@ fn websocket(client: &Client, token: &str) -> TcpStream {
     stream
 }
 
-/// Reloads under load, some of them of a broken file: nothing fails, and WebSockets stay open.
+/// Reloads under load, some of them with a broken file: nothing fails, and WebSockets stay open.
 #[test]
 fn reloads_under_load_lose_nothing() {
     let upstream = Upstream::start();
@@ -461,7 +461,7 @@ fn reloads_under_load_lose_nothing() {
         if is_broken {
             gateway.append("nonsense = 1");
         }
-        // Some requests between any two.
+        // Some requests between any two reloads.
         let goal = done.load(Ordering::Relaxed) + 40;
         eventually("forty more requests", || (done.load(Ordering::Relaxed) >= goal).then_some(()));
         let reloaded = gateway.operator("POST", "/reload").send();

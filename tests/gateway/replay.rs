@@ -1,4 +1,4 @@
-//! `doorwarden detect replay`: a recorded trail of a running gateway, shown to the detectors of another configuration.
+//! Tests `doorwarden detect replay`: a running gateway's recorded trail, shown to the detectors of another configuration.
 
 use serde_json::{Value, json};
 
@@ -53,7 +53,7 @@ fn what_happened_is_found_by_other_settings_and_nothing_is_done() {
     assert_eq!(as_it_is["unread"], 0, "{as_it_is}");
     assert!(as_it_is["events"].as_u64().unwrap() >= 9 && lines >= 9, "{as_it_is}");
     assert_eq!(found(&as_it_is, "password_guessing").0, 0);
-    // The same client in both countries: it is told, and nothing else is done.
+    // The client is the same in both countries, so the finding is reported and nothing else is done.
     let told = (json!(1), json!(1), json!({"notify": 1}));
     assert_eq!(found(&as_it_is, "token_countries"), told);
     let stricter =
@@ -69,6 +69,6 @@ fn what_happened_is_found_by_other_settings_and_nothing_is_done() {
     assert!(table.contains("DETECTOR") && table.contains("password_guessing"), "{table}");
     let missing = run_in(folder, &["detect", "replay", "none", "--config", "new.toml"], "");
     assert_eq!(missing.status.code(), Some(1));
-    // The gateway goes on as it was.
+    // The running gateway is unaffected.
     assert_eq!(client.get("/app").bearer(access).send().status, 200);
 }

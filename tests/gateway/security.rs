@@ -1,5 +1,5 @@
-//! Protections that no other module is about: what never chooses the policy, what never leaks, who may operate, what
-//! keeps the gateway from starting. `docs/security.md` says which test holds which requirement.
+//! Tests protections that no other module covers: what never chooses the policy, what never leaks, who may operate, what
+//! prevents a start. `docs/security.md` says which test covers which requirement.
 
 use std::fs;
 use std::io::Write;
@@ -82,7 +82,7 @@ fn trailers_never_reach_the_upstream() {
     let chunked = b"POST /public/x HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\nTrailer: X-User-Id\r\n\
         Connection: close\r\n\r\n5\r\nhello\r\n0\r\nX-User-Id: root\r\n\r\n";
     assert_eq!(client.raw(chunked).status, 200);
-    // What followed the last chunk would be the head of the upstream's next request on the kept connection.
+    // Bytes after the last chunk would be the head of the upstream's next request on the kept connection.
     assert_eq!(client.get("/public/next").send().status, 200);
     let seen = upstream.seen();
     let heads: Vec<_> = seen.iter().map(|seen| (&*seen.method, &*seen.target)).collect();
@@ -151,7 +151,7 @@ fn secrets_stay_out_of_logs_and_store() {
     client.get("/app").bearer(access(&tokens)).send();
     client.get(&format!("/app?access_token={}", access(&tokens))).cookie(COOKIE, &cookie).send();
     client.post("/verify").json(&json!({"token": access(&tokens)})).send();
-    // A token that does not verify is no less a secret: it may be somebody else's.
+    // A token that does not verify is a secret all the same: it may be another system's.
     let foreign = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJzb21lYm9keSJ9.c2VjcmV0LXNpZ25hdHVyZQ";
     client.get("/app").bearer(foreign).send();
     client.get("/app").header("Authorization", "Basic a2ltOnNlY3JldA==").send();
@@ -162,7 +162,7 @@ fn secrets_stay_out_of_logs_and_store() {
         for name in ["access", "refresh"] {
             let token = tokens[name].as_str().unwrap();
             secrets.push(token.to_owned());
-            // Signature alone is enough to tell that a token was written somewhere in parts.
+            // The signature alone would show that a token was written somewhere in parts.
             secrets.push(token.rsplit('.').next().unwrap().to_owned());
         }
     }
@@ -176,7 +176,7 @@ fn secrets_stay_out_of_logs_and_store() {
     for file in fs::read_dir(gateway.folder().join("state")).unwrap() {
         let path = file.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        // What is left are the store's files and the audit trail.
+        // The remaining files are the store's and the audit trail.
         if !["operator-token", "refresh-key", "signing-key.pem"].contains(&name.as_str()) {
             written.push((name, fs::read(path).unwrap()));
         }
@@ -212,7 +212,7 @@ fn the_operators_api_takes_the_operators_token_alone() {
     assert_eq!(sessions().host("localhost").cookie(COOKIE, &cookie).send().status, 401);
     assert_eq!(ask(&gateway, "GET", "/sessions", access(&tokens)).status, 401);
     assert_eq!(ask(&gateway, "GET", "/sessions", &token[..token.len() - 1]).status, 401);
-    // Pages: one that is open elsewhere, and one whose name was rebound to this address.
+    // Requests from pages: a page of another origin, and one whose name was rebound to this address.
     let page = sessions().host("localhost").bearer(&token).header("Origin", "http://localhost");
     assert_eq!(page.send().status, 403);
     assert_eq!(sessions().host("evil.test").bearer(&token).send().status, 400);
@@ -223,12 +223,12 @@ fn the_operators_api_takes_the_operators_token_alone() {
     assert_eq!(ask(&gateway, "GET", "/sessions", &token).status, 200);
     assert_eq!(client.get("/app").bearer(access(&tokens)).send().status, 200, "nothing happened");
 
-    // On the public listener it is worth nothing, and what the admin listener serves is not there.
+    // The public listener does not accept the token, and does not serve what the admin listener does.
     assert_eq!(client.get("/sessions").bearer(&token).send().status, 401);
     assert_eq!(client.get("/metrics").send().status, 401);
 }
 
-/// Runs the gateway where it must not start; what it ended with and said.
+/// Runs the gateway where it must not start, and returns its exit code and its messages.
 fn does_not_start(folder: &Path) -> (i32, String) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_doorwarden"))
         .args(["run", "--config", "gateway.toml"])
@@ -343,8 +343,8 @@ fn dependencies_have_no_known_hole() {
         assert!(!found.is_empty(), "{name} is not there");
         assert!(found.iter().all(|version| version[..] >= floor[..]), "{name}: {found:?}");
     }
-    // RUSTSEC-2023-0071 has no fix: how long `rsa` takes with a private key tells of the key. What passkeys bring checks
-    // signatures with public keys, and nobody else may have it.
+    // RUSTSEC-2023-0071 has no fix: the time of `rsa`'s private-key operations reveals the key. The passkey crates verify
+    // signatures with public keys only, and no other crate may use `rsa`.
     let users = lock.split("[[package]]").filter(|package| package.contains("\n \"rsa\""));
     let users: Vec<_> = users.filter_map(|package| package.split('"').nth(1)).collect();
     assert_eq!(users, ["crypto-glue"]);
@@ -354,7 +354,7 @@ fn dependencies_have_no_known_hole() {
 
 // --- TLS
 
-/// A gateway with a certificate of its own, and what a client needs to believe it.
+/// Starts a gateway with a certificate of its own, and returns the roots that a client needs to trust it.
 fn over_tls(upstream: &Upstream, listen: &str) -> (Gateway, rustls::RootCertStore) {
     let made = rcgen::generate_simple_self_signed(vec!["app.test".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -404,14 +404,14 @@ fn over_tls_browsers_are_told_to_stay_there() {
     assert_eq!((response.status, response.header("strict-transport-security")), (200, None));
 }
 
-/// What HTTP/2 clients write: pseudo-headers and fields of one request, and trailers for its body.
+/// An HTTP/2 client's request: pseudo-headers and fields, and trailers for its body.
 struct OverH2<'a> {
     authority: &'a str,
     headers: &'a [(&'static str, &'a str)],
     trailers: bool,
 }
 
-/// Sends one request over HTTP/2; the status of the answer.
+/// Sends one request over HTTP/2, and returns the status of the answer.
 fn send_h2(gateway: &Gateway, roots: &rustls::RootCertStore, path: &str, sent: &OverH2<'_>) -> u16 {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
@@ -468,7 +468,7 @@ fn http2_is_held_to_the_same_rules() {
     );
     assert!(seen.headers.iter().all(|(_, value)| value != "root"), "{:?}", seen.headers);
     assert_eq!((seen.all("host"), &*seen.body), (vec!["app.test"], &b"hello"[..]));
-    // Browsers send each cookie in a field of its own; servers would join them with a comma.
+    // Browsers send each cookie in a field of its own; servers would join the fields with a comma.
     let crumb = format!("{COOKIE}={cookie}");
     let crumbs =
         [("cookie", "a=1"), ("cookie", &*crumb), ("cookie", "b=2"), ("origin", "https://app.test")];

@@ -1,4 +1,4 @@
-//! Sessions: who am I, signing out, timeouts, cookies, cross-site requests, two credentials.
+//! Tests sessions: who am I, signing out, timeouts, cookies, cross-site requests, two credentials.
 
 use std::time::{Duration, Instant};
 
@@ -92,7 +92,7 @@ fn a_browser_that_goes_to_logout_is_asked() {
         assert!(page.all("set-cookie").is_empty());
         let head = client.request("HEAD", path).cookie(COOKIE, &cookie).navigation().send();
         assert_eq!((head.status, head.text()), (200, String::new()));
-        // Nobody is there to be asked, or no browser asks.
+        // Nobody is signed in, or the request is not a browser's.
         let nobody = client.get(path).navigation().send();
         assert_eq!((nobody.status, nobody.header("location")), (303, Some("/login")), "{path}");
         let script = client.get(path).cookie(COOKIE, &cookie).send();
@@ -148,8 +148,8 @@ fn both_timeouts_hold() {
     let (_, cookie) = kim(&client);
     let used = |cookie: &str| client.get("/app").cookie(COOKIE, cookie).send().status;
     let started = Instant::now();
-    // Used all the time, it ends at the absolute timeout and not before. On a machine with much else to do it may have
-    // been left alone for its idle timeout in between.
+    // A session in constant use ends at the absolute timeout and not before. On a busy machine it may have been unused for
+    // its idle timeout in between.
     let (mut last, mut longest) = (started, Duration::ZERO);
     eventually("the absolute end", || {
         let asked = Instant::now();

@@ -1,4 +1,4 @@
-//! Before the switch: everything passes unchanged, and where the gateway would have decided otherwise is reported.
+//! Tests shadow mode: everything passes unchanged, and the gateway reports where it would have decided otherwise.
 
 use std::io::{Read, Write};
 
@@ -11,7 +11,7 @@ use crate::support::eventually;
 use crate::support::gateway::{Gateway, Setup, write_private};
 use crate::support::upstream::Upstream;
 
-/// `SECRET_KEY` of the service.
+/// The service's `SECRET_KEY`.
 const SECRET_KEY: &str = "django-insecure-development-key-of-the-legacy-service";
 
 /// What an operator who knows the service a little would write first.
@@ -28,7 +28,7 @@ path = "/"
 upstream = "app"
 "#;
 
-/// The same after a look at the reports: its login pages are for everybody.
+/// The same after reading the reports: the service's login pages are public.
 const CORRECTED: &str = r#"
 [[route]]
 name = "login"
@@ -44,14 +44,14 @@ upstream = "app"
 
 const VERDICTS: [&str; 4] = ["agree", "stricter", "looser", "unknown"];
 
-/// A request, made for the service or for the gateway.
+/// Makes a request, to the service or to the gateway.
 type Make<'a> = Box<dyn Fn(&Client) -> Request + 'a>;
 
 struct Case<'a> {
     what: &'static str,
     make: Make<'a>,
     status: u16,
-    /// How it compares at the first try, and why it would have been refused.
+    /// The verdict at the first try, and why it would have been refused.
     first: (&'static str, Option<&'static str>),
 }
 
@@ -64,7 +64,7 @@ fn case<'a>(
     Case { what, make: Box::new(make), status, first }
 }
 
-/// Both of the service's issuers, with its key in a file of theirs.
+/// Adds both of the service's issuers, with its key in a file.
 fn with_issuers(setup: Setup) -> (Setup, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("secret-key");
@@ -89,7 +89,7 @@ fn token(django: &Django, path: &str, member: &str) -> String {
     at_django(django, path, "kim").json()[member].as_str().unwrap().to_owned()
 }
 
-/// `doorwarden_shadow_total` of all routes, by verdict.
+/// Returns `doorwarden_shadow_total` of all routes, by verdict.
 fn counted(gateway: &Gateway, routes: &[&str]) -> [f64; 4] {
     VERDICTS.map(|verdict| {
         let of_route = |route: &&str| {
@@ -101,7 +101,7 @@ fn counted(gateway: &Gateway, routes: &[&str]) -> [f64; 4] {
     })
 }
 
-/// What an answer says, but for the time and the connection that it was sent at and on.
+/// Returns an answer without the parts that depend on its time and its connection.
 fn said(response: &Response) -> (u16, Vec<(String, String)>, String) {
     let mut headers: Vec<_> = response
         .headers
@@ -113,13 +113,13 @@ fn said(response: &Response) -> (u16, Vec<(String, String)>, String) {
     (response.status, headers, response.text())
 }
 
-/// A cookie without the moment at which it ends.
+/// Returns a cookie without the time at which it expires.
 fn timeless(value: &str) -> String {
     let parts = value.split("; ").filter(|part| !part.starts_with("expires="));
     parts.collect::<Vec<_>>().join("; ")
 }
 
-/// The access line of the last request that had this path.
+/// Returns the access line of the request with this id.
 fn access_line(gateway: &Gateway, request_id: &Value) -> Value {
     gateway.logged("the access line", |line| {
         line["target"] == "access" && line["request_id"] == *request_id
@@ -212,7 +212,7 @@ fn answers_are_djangos_own_and_what_the_switch_would_change_is_told_beforehand()
         assert!(!log.contains(secret.as_str()), "a credential is in the log");
     }
 
-    // With its issuers, and its login pages for everybody, nothing is left but what was asked of a session.
+    // With its issuers, and with public login pages, no differences are left.
     let shadow = "[shadow]\nroutes = [\"login\", \"info\", \"public\", \"app\"]\n";
     let routes = ["login", "info", "public", "app"];
     let setup = django.setup().routes(&format!("{CORRECTED}{FIRST_TRY}")).with(shadow);
@@ -227,7 +227,7 @@ fn answers_are_djangos_own_and_what_the_switch_would_change_is_told_beforehand()
     });
     assert_eq!(counted(&second, &routes), [8.0, 0.0, 0.0, 0.0]);
 
-    // A user whom the service refuses itself: known here, and no reason not to switch.
+    // A user whom the service itself refuses: the gateway knows them, so this is no reason not to switch.
     let refused = |client: &Client| client.get("/status/403").bearer(&access).send();
     assert_eq!(said(&refused(&second.client())), said(&refused(&Client::new(django.address))));
     let line = second.logged("the looser one", |line| line["verdict"] == "looser");
@@ -252,7 +252,7 @@ fn a_directory_that_is_down_changes_nothing_for_the_service() {
     });
 }
 
-/// What the upstream saw of a request beside what says where it came from, which is the gateway's to say.
+/// Returns what the upstream received, without the fields about the request's origin, which the gateway sets.
 fn seen(upstream: &Upstream) -> (String, Vec<(String, String)>, Vec<u8>) {
     let last = upstream.last();
     let is_forwarding = |name: &str| {
@@ -301,11 +301,11 @@ fn the_service_gets_what_was_sent_byte_for_byte() {
     let lengths: Vec<&str> = last.folded("content-length").iter().map(|field| field.1).collect();
     assert_eq!(lengths, ["4"]);
 
-    // The service believes whoever stands in front of it, and that is the gateway.
+    // The service trusts the proxy in front of it, and that is the gateway.
     odd(&client, "/").header("X-Forwarded-For", "6.6.6.6").send();
     assert_eq!(upstream.last().header("x-forwarded-for"), Some("127.0.0.1"));
 
-    // What cannot be carried safely, or by no route, is refused as ever.
+    // Requests that cannot be forwarded safely, or that match no route, are refused as usual.
     for (request, code) in [
         (client.get("/a/../b"), "bad_target"),
         (client.get("/").header("Connection", "X-User-Id"), "bad_connection_header"),
@@ -338,7 +338,7 @@ fn beside_an_enforced_route_the_shadow_is_no_way_around_it() {
         assert!(last.header(name).is_some(), "{name}");
     }
 
-    // What the gateway has issued is nothing for a service, and no service signs anybody in here.
+    // The gateway's own credentials are not forwarded, and a service's answer signs nobody in here.
     let access = client.sign_in("kim", "correct horse battery")["access"].clone();
     client
         .get("/public/a")

@@ -1,4 +1,4 @@
-//! `POST /login` and its page: bodies, codes, cookies, limits.
+//! Tests `POST /login` and its page: bodies, codes, cookies, limits.
 
 use serde_json::{Value, json};
 

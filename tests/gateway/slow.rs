@@ -1,4 +1,5 @@
-//! Services that pause within an answer, and clients that stall or drip: none of them holds a connection, an upstream or a hashing thread for ever (R58).
+//! Tests services that pause within an answer, and clients that stall or drip: none of them occupies a connection, an
+//! upstream or a hashing thread forever (R58).
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -11,17 +12,17 @@ use crate::support::gateway::{Gateway, Setup};
 use crate::support::scripted::Scripted;
 use crate::support::upstream::Upstream;
 
-/// Between two bytes of a client that drips.
+/// The time between two bytes of a slow client.
 const PACE: Duration = Duration::from_millis(50);
 
-/// Long enough that a timeout of one second shows, short enough that one of a minute does not pass for it.
+/// Long enough for a timeout of one second, too short for one of a minute.
 const SOON: Duration = Duration::from_secs(10);
 
 fn gateway(upstream: &Upstream) -> Gateway {
     Setup::new(upstream.address).listen("read_timeout = \"1s\"\nown_body_timeout = \"1s\"").start()
 }
 
-/// Sends all of these bytes and then one more after each pause, until the gateway answers.
+/// Sends these bytes and then one more after each pause, until the gateway answers.
 fn drip(client: &Client, bytes: &[u8], more: u8) -> (Response, Duration) {
     let mut stream = client.connect();
     let started = Instant::now();
@@ -39,7 +40,7 @@ fn drip(client: &Client, bytes: &[u8], more: u8) -> (Response, Duration) {
     (Response::read(&mut answer.as_slice().chain(stream), false), took)
 }
 
-/// Reads for a pause; whether the other side has answered or closed.
+/// Reads for one pause; returns whether the other side has answered or closed.
 fn read_some(stream: &mut TcpStream, answer: &mut Vec<u8>) -> bool {
     let mut chunk = [0; 4096];
     match stream.read(&mut chunk) {
@@ -68,7 +69,7 @@ fn a_body_that_stalls_is_given_up() {
         let started = Instant::now();
         stream.write_all(&[head(target, 1000), b"{\"begun\"".to_vec()].concat()).unwrap();
         let mut answer = Vec::new();
-        // Closing, even with a reset, is as good as an answer for a request that nobody finishes.
+        // Closing, even with a reset, is as good as an answer to a request that is never completed.
         let _ = stream.read_to_end(&mut answer);
         assert!(started.elapsed() < SOON, "{target}: {:?}", started.elapsed());
         if !answer.is_empty() {
@@ -97,7 +98,7 @@ fn a_body_that_drips_and_arrives_in_time_is_taken() {
     let gateway = Setup::new(upstream.address)
         .listen("read_timeout = \"5s\"\nown_body_timeout = \"20s\"")
         .start();
-    // The pace times the length is well beyond no timeout at all, and within both.
+    // The body takes half a second, which is within both timeouts.
     let (answer, _) = drip(&gateway.client(), &head("/login", 10), b' ');
     assert_eq!((answer.status, answer.code().as_str()), (400, "bad_body"));
 }
@@ -107,7 +108,7 @@ fn slow_clients_do_not_slow_others() {
     let upstream = Upstream::start();
     let gateway = gateway(&upstream);
     let client = gateway.client();
-    // More of them than there are threads, each in the middle of something.
+    // More clients than there are threads, each in the middle of something.
     let slow: Vec<TcpStream> = (0..40)
         .map(|number| {
             let mut stream = client.connect();
@@ -133,7 +134,7 @@ fn slow_clients_do_not_slow_others() {
 fn an_upload_that_goes_on_is_not_given_up() {
     let upstream = Upstream::start();
     let gateway = gateway(&upstream);
-    // Longer than both timeouts in all, but never silent for long: uploads have no limit in time.
+    // Longer than both timeouts in total, but never silent for long: the duration of uploads is not limited.
     let length = 1500 / usize::try_from(PACE.as_millis()).unwrap();
     let (answer, took) = drip(&gateway.client(), &head("/public/upload", length), b'u');
     assert!(took > Duration::from_secs(1), "{took:?}");
@@ -141,7 +142,8 @@ fn an_upload_that_goes_on_is_not_given_up() {
     assert_eq!(upstream.last().body, vec![b'u'; length]);
 }
 
-/// The service sends a part when the client has the one before it: whoever keeps a part back waits for ever.
+/// The service sends each part after the client has received the previous one: a proxy that held one back would wait
+/// forever.
 #[test]
 fn each_part_of_an_answer_arrives_when_the_service_has_sent_it() {
     const PARTS: [&str; 3] = ["HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "hello", "world"];

@@ -1,4 +1,4 @@
-//! Under a supervisor such as systemd: sockets that outlive the process, the state that it tells, the unit files.
+//! Tests running under a supervisor such as systemd: sockets that outlive the process, state notifications, the unit files.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
@@ -18,7 +18,7 @@ use crate::support::gateway::{Gateway, Setup, write_private};
 use crate::support::soak;
 use crate::support::upstream::Upstream;
 
-/// A supervisor: its listening socket, and where it hears of the gateway's state.
+/// A supervisor: its listening socket, and the socket on which it receives the gateway's state.
 struct Supervisor {
     socket: TcpListener,
     heard: UnixDatagram,
@@ -37,7 +37,7 @@ impl Supervisor {
         self.folder.path().join("notify")
     }
 
-    /// A gateway whose only listener is the socket.
+    /// Starts a gateway whose only listener is the socket.
     fn start(&self, setup: Setup) -> Gateway {
         let folder = setup.prepare();
         let path = folder.path().join("gateway.toml");
@@ -48,7 +48,7 @@ impl Supervisor {
         Gateway::launch_under(folder, &self.socket, &self.notify())
     }
 
-    /// The next state that is told.
+    /// Returns the next state that the gateway reports.
     fn hears(&self) -> String {
         let mut message = [0; 256];
         let length = self.heard.recv(&mut message).expect("the gateway tells its state");
@@ -71,7 +71,7 @@ fn it_tells_when_it_is_ready_reloads_and_stops() {
     assert_eq!(gateway.wait(), Some(0));
 }
 
-/// A supervisor that never reads what it is told keeps nothing from going on: a datagram socket has places for some ten.
+/// A supervisor that never reads its messages does not block the gateway; a datagram socket buffers about ten.
 #[test]
 fn a_supervisor_that_does_not_listen_holds_nothing_up() {
     let upstream = Upstream::start();
@@ -84,8 +84,8 @@ fn a_supervisor_that_does_not_listen_holds_nothing_up() {
     assert_eq!(gateway.wait(), Some(0));
 }
 
-/// One process after another on the same socket, under load: no connection is refused and no request lost, and what one
-/// has ended the next one knows.
+/// Processes replace each other on the same socket, under load: no connection is refused, no request is lost, and sessions
+/// that one process has ended stay ended.
 #[test]
 fn another_process_takes_the_sockets_over_and_nobody_notices() {
     let upstream = Upstream::start();
@@ -149,7 +149,7 @@ fn systemd_accepts_the_units() {
     let mut units = Vec::new();
     for name in ["doorwarden.service", "doorwarden.socket"] {
         let text = std::fs::read_to_string(docker.join(name)).unwrap();
-        // systemd looks whether the program is there.
+        // systemd checks whether the program exists.
         let text = text.replace("/usr/local/bin/doorwarden", env!("CARGO_BIN_EXE_doorwarden"));
         let unit = folder.path().join(name);
         std::fs::write(&unit, text).unwrap();

@@ -1,4 +1,4 @@
-//! Requests that can be read in two ways: refused before anything is decided or forwarded.
+//! Tests requests that can be read in two ways: they are refused before anything is decided or forwarded.
 
 use crate::support::eventually;
 use crate::support::gateway::Setup;

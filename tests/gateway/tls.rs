@@ -1,4 +1,4 @@
-//! HTTPS: HTTP/1.1 and HTTP/2 by ALPN in, HTTP/1.1 to the upstream; what HTTP/2 must not smuggle; certificates.
+//! Tests HTTPS: HTTP/1.1 and HTTP/2 by ALPN, HTTP/1.1 to the upstream; smuggling over HTTP/2; certificates.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ fn setup(upstream: &Upstream, certificate: &Certificate) -> Setup {
         .file("key.pem", certificate.key.as_bytes())
 }
 
-/// A gateway with HTTPS in front of an upstream.
+/// Starts a gateway with HTTPS in front of an upstream.
 fn start() -> (Upstream, Certificate, Gateway) {
     let (upstream, certificate) = (Upstream::start(), Certificate::make());
     let gateway = setup(&upstream, &certificate).start();
@@ -94,7 +94,7 @@ fn http_1_and_http_2_are_chosen_by_alpn_and_both_go_on_as_http_1() {
         assert_eq!(seen.all("x-forwarded-host"), ["app.test"]);
         assert!(seen.header("forwarded").unwrap().contains("proto=https"), "{seen:?}");
     }
-    // The plain listener of the same gateway says what it is.
+    // The plain listener of the same gateway reports its own scheme.
     gateway.client().get("/public/x").send();
     assert_eq!(upstream.last().all("x-forwarded-proto"), ["http"]);
 }
@@ -127,7 +127,7 @@ fn a_renewed_certificate_is_served_without_being_told() {
         stream.conn.complete_io(&mut stream.sock).is_ok()
     };
     assert!(serves(&old) && !serves(&new));
-    // One of the two files is not enough.
+    // Replacing only one of the two files is not enough.
     std::fs::write(gateway.folder().join("cert.pem"), &new.pem).unwrap();
     eventually("the half-renewed pair is refused", || {
         let mut log = gateway.log().into_iter();
@@ -175,7 +175,7 @@ fn cookie_crumbs_arrive_as_one_field_without_ours() {
     assert_eq!(h2.send(request.body(()).unwrap(), &none()).unwrap().status, 200);
     assert_eq!(upstream.last().all("cookie"), ["theme=dark; a=1; b=2"]);
     assert_eq!(upstream.last().all("x-user-id"), ["kim"]);
-    // In two crumbs it is still in there twice.
+    // Split into two fields, the cookie still occurs twice.
     let request = get("/app")
         .header("cookie", format!("{COOKIE}={cookie}"))
         .header("cookie", format!("{COOKIE}={}", "A".repeat(43)));
@@ -195,7 +195,7 @@ fn a_body_passes_and_its_trailers_do_not() {
         let body = Body { data: Some(b"some data"), trailers, ..Body::default() };
         assert_eq!(h2.send(request, &body).unwrap().status, 200);
     }
-    // A trailer after the last chunk would be the beginning of a further request in this upstream's eyes.
+    // This upstream would read a trailer after the last chunk as the beginning of another request.
     let seen = upstream.seen();
     assert_eq!(seen.iter().map(|seen| seen.method.as_str()).collect::<Vec<_>>(), ["POST", "POST"]);
     for seen in seen {
@@ -250,7 +250,7 @@ fn authority_and_host_name_one_host() {
     assert_eq!(status("app.test").unwrap(), 200);
     for host in ["evil.test", "APP.test", "app.test:8443", "", "app.test, evil.test", "app.test/x"]
     {
-        // A 400 of ours, or a stream that the framework resets: in no case a request.
+        // The gateway answers 400, or the framework resets the stream; nothing is forwarded.
         match status(host) {
             Ok(status) => assert_eq!(status, 400, "{host:?}"),
             Err(error) => assert!(error.is_reset() || error.is_go_away(), "{host:?}: {error}"),
@@ -324,7 +324,7 @@ fn odd_targets_and_methods_are_refused_over_http_2_as_well() {
         let answer = h2.send(request.body(()).unwrap(), &none()).unwrap();
         assert_eq!(answer.status, status, "{method}");
     }
-    // These are no targets of a request that is forwarded at all.
+    // These targets are not allowed in forwarded requests.
     for fields in [
         [
             (":method", "GET"),
@@ -358,7 +358,7 @@ fn a_body_that_stalls_over_http_2_is_given_up_too() {
     let body = Body { data: Some(b"{\"username\""), stalls: true, ..Body::default() };
     let answer = h2.send(login.body(()).unwrap(), &body).unwrap();
     assert_eq!((answer.status, answer.json()["code"].as_str()), (408, Some("body_timeout")));
-    // The connection goes on with other streams.
+    // Other streams of the connection are unaffected.
     assert_eq!(h2.send(get("/public/x").body(()).unwrap(), &none()).unwrap().status, 200);
 }
 
@@ -386,7 +386,7 @@ fn tls_1_2_and_1_3_work_and_nothing_is_taken_before_the_handshake_is_done() {
         let config = Arc::new(config);
         for again in [false, true] {
             let mut stream = connect(https(&gateway), &config);
-            // A ticket of the first connection that allowed early data would show here.
+            // A ticket from the first connection that permitted early data would show here.
             assert!(stream.conn.early_data().is_none(), "0-RTT is offered ({version:?})");
             stream.write_all(&gateway.client().get("/public/x").bytes()).unwrap();
             assert_eq!(Response::read(&mut stream, false).status, 200);

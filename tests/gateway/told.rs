@@ -1,5 +1,6 @@
-//! Each detector's finding from end to end: what the client got, what was counted and audited, and what arrived at a real mail
-//! server and a real receiver of webhooks; then the same in a dry run, where nothing does. The scenes are those of `detect`.
+//! Tests each detector's finding from end to end: the client's answer, what is counted and audited, and what arrives at a
+//! real mail server and a real webhook receiver; then a dry run, in which nothing arrives. The scenes are those of
+//! `detect`.
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,7 @@ use crate::support::upstream::Upstream;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// What its subject says nothing of a user about: nobody gets a letter.
+/// Detectors whose findings name no user, so nobody gets a letter.
 const OF_ADDRESSES: [&str; 3] = ["password_spraying", "revoked_use", "scanning"];
 
 fn start(
@@ -50,7 +51,7 @@ fn audit(gateway: &Gateway, detector: &str) -> Value {
         .logged(detector, |line| line["event"] == "abnormal_access" && line["detector"] == detector)
 }
 
-/// What the client gets whose session it was, or whose address.
+/// Returns the answer to the client with the session or the address of the finding.
 fn answer(gateway: &Gateway, scene: &Scene, tokens: &Value) -> String {
     let from = match scene.detector {
         "password_spraying" => "1.1.3.99",
@@ -82,7 +83,7 @@ fn told(scene: &Scene) {
     let expected = match (has_session, is_of_address) {
         (true, _) => "401 session_ended",
         (false, true) => "429 address_blocked",
-        // Somebody fails at the account; its owner goes on.
+        // Another client guesses at the account; its owner is unaffected.
         (false, false) => "200",
     };
     assert_eq!(got, expected, "{}", scene.detector);
@@ -106,7 +107,7 @@ fn told(scene: &Scene) {
     let tokens = (scene.play)(&dry.client(), LOUD, scene.threshold);
     eventually("the dry run", || (counted(&dry, scene.detector, "dry_run") > 0.0).then_some(()));
     let in_dry_run = answer(&dry, scene, &tokens);
-    // A reuse ends its session whatever a detector thinks of it.
+    // A reuse ends its session whether or not the detector acts.
     let ended = scene.detector == "refresh_reuse";
     assert_eq!(in_dry_run == "200", !ended, "{}: {in_dry_run}", scene.detector);
     assert_eq!(audit(&dry, scene.detector)["action"], "dry_run");
@@ -125,7 +126,7 @@ fn each_finding_reaches_those_who_should_know_and_none_in_a_dry_run() {
     eprintln!(
         "| detector | counted | the client got | audit: action | webhook: actions | mail | in a dry run |"
     );
-    // Each has receivers and gateways of its own.
+    // Each scene has receivers and gateways of its own.
     std::thread::scope(|scope| {
         for half in SCENES.chunks(7) {
             scope.spawn(|| half.iter().for_each(told));

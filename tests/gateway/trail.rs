@@ -1,4 +1,4 @@
-//! The audit trail of a gateway that is killed, and what `doorwarden audit verify` says of it.
+//! Tests the audit trail of a gateway that is killed, and what `doorwarden audit verify` reports about it.
 
 use std::thread;
 
@@ -28,7 +28,7 @@ fn a_killed_gateways_trail_holds_and_a_touched_one_does_not() {
             .map(|_| {
                 let client = gateway.client();
                 thread::spawn(move || {
-                    // Each a line `refused`, until nobody answers any more.
+                    // Each request writes a line `refused`, until the gateway is gone.
                     while client.get("/app").try_send().is_some_and(|answer| answer.status == 401) {
                     }
                 })
@@ -44,7 +44,7 @@ fn a_killed_gateways_trail_holds_and_a_touched_one_does_not() {
         assert!(code == Some(0) && said.contains("OK: "), "killed: {said}");
         gateway.spawn();
     }
-    // More than one segment holds.
+    // More lines than fit into one segment.
     let client = gateway.client();
     let closed = gateway.folder().join("audit.log.000001");
     eventually("a closed segment", || {
@@ -64,10 +64,10 @@ fn a_killed_gateways_trail_holds_and_a_touched_one_does_not() {
     std::fs::write(&file, text.replace("\"account\":\"kim\"", "\"account\":\"lee\"")).unwrap();
     let (code, said) = verify(&gateway, &[]);
     assert!(code == Some(1) && said.contains("this line was changed"), "{said}");
-    // The other segment still holds by itself.
+    // The other segment is still valid by itself.
     let (code, said) = verify(&gateway, &[closed.to_str().unwrap()]);
     assert!(code == Some(0) && said.contains("in 1 files"), "{said}");
-    // And the key is no part of any of it.
+    // No file in the folder contains the key.
     let key = std::fs::read(gateway.folder().join("state/audit-key")).unwrap();
     for entry in std::fs::read_dir(gateway.folder()).unwrap() {
         let path = entry.unwrap().path();

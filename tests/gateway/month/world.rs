@@ -1,4 +1,4 @@
-//! Where addresses of the simulated months are, which clients there are, and dice that fall the same way each time.
+//! Places the addresses of the simulated months, defines their clients, and rolls dice that are the same each time.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -26,13 +26,13 @@ pub(super) const SEOUL: u8 = 0;
 pub(super) const FREIBURG: u8 = 8;
 pub(super) const BASEL: u8 = 9;
 
-/// Who runs a network, as the second number of an address.
+/// The operator of a network, as the second number of an address.
 const MOBILE: u8 = 100;
 const VPN: u8 = 200;
 const OTHER_VPN: u8 = 201;
 const CLOUD: u8 = 202;
 
-/// Numbers that come out the same from the same seed (splitmix64).
+/// Numbers that are the same for the same seed (splitmix64).
 #[derive(Clone)]
 pub(super) struct Dice(u64);
 
@@ -57,7 +57,7 @@ impl Dice {
         from + self.below(to - from)
     }
 
-    /// One in so many.
+    /// Returns true once in `n` times.
     pub(super) const fn one_in(&mut self, n: u64) -> bool {
         self.below(n) == 0
     }
@@ -70,7 +70,7 @@ impl Dice {
         self.roll().to_le_bytes()[3]
     }
 
-    /// A city in another country.
+    /// Returns a city in another country.
     pub(super) fn abroad(&mut self, home: u8) -> u8 {
         loop {
             let city = u8::try_from(self.below(14)).unwrap();
@@ -89,25 +89,25 @@ fn address(city: u8, network: u8, c: u8, d: u8) -> IpAddr {
     Ipv4Addr::new(20 + city, network, c, d).into()
 }
 
-/// A household's or an office's.
+/// Returns a household's or an office's address.
 pub(super) fn fixed(city: u8, number: u64) -> IpAddr {
     let [a, b, c, ..] = number.wrapping_mul(0x9E37_79B9).to_le_bytes();
     address(city, a % 8, b, c)
 }
 
-/// One of a carrier's, which is placed in the capital.
+/// Returns an address of some carrier, which is placed in the capital.
 pub(super) fn mobile(city: u8, dice: &mut Dice) -> IpAddr {
     let capital = CITIES[usize::from(city)].3;
     address(capital, MOBILE + dice.byte() % 3, dice.byte(), dice.byte())
 }
 
-/// The same carrier's.
+/// Returns an address of this carrier.
 pub(super) fn mobile_of(city: u8, carrier: u8, dice: &mut Dice) -> IpAddr {
     let capital = CITIES[usize::from(city)].3;
     address(capital, MOBILE + carrier % 3, dice.byte(), dice.byte())
 }
 
-/// A VPN's exit; `listed`: of one that is known as such.
+/// Returns a VPN exit's address; `listed`: of a VPN that is known as one.
 pub(super) fn vpn(city: u8, listed: bool, dice: &mut Dice) -> IpAddr {
     address(city, if listed { VPN } else { OTHER_VPN }, dice.byte() % 4, dice.byte())
 }
@@ -116,7 +116,7 @@ pub(super) fn cloud(city: u8, dice: &mut Dice) -> IpAddr {
     address(city, CLOUD, dice.byte(), dice.byte())
 }
 
-/// Knows all of it, as a database would.
+/// Knows all places, as a database would.
 pub(super) struct World;
 
 impl World {
@@ -143,7 +143,7 @@ impl Places for World {
     fn asn(&self, address: IpAddr) -> Option<Asn> {
         let (city, network) = Self::parts(address)?;
         Some(Asn(match network {
-            // M247, which the gateway knows as a VPN's.
+            // M247, which the gateway knows as a VPN.
             VPN => 9009,
             _ => 100_000 + u32::from(network) * 100 + u32::from(city),
         }))
@@ -198,7 +198,7 @@ impl Client {
         }
     }
 
-    /// The same browser of a phone, asked for the desktop's pages.
+    /// Returns the same phone browser when it requests desktop pages.
     pub(super) const fn as_desktop(self) -> Self {
         let family = match self.family {
             0 => CHROME_AS_DESKTOP,

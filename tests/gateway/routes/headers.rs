@@ -1,4 +1,4 @@
-//! Header edits, and the host that a service is asked for.
+//! Tests header edits, and the host that a service is asked for.
 
 use crate::support::gateway::Setup;
 use crate::support::upstream::Upstream;
@@ -30,7 +30,7 @@ fn headers_are_edited_on_their_way() {
             .header("X-Tenant", "t-admin")
             .header("x-tenant", "t-root")
             .header("X-Via", "client")
-            // The client may take none of it away.
+            // The client cannot have any of these removed.
             .header("Connection", "close, X-Tenant, X-Fixed")
     };
     let answer = request("/edited/x").bearer(token).send();
@@ -44,7 +44,7 @@ fn headers_are_edited_on_their_way() {
     assert_eq!(answer.header("x-upstream"), None);
     assert_eq!(answer.all("x-frame-options"), ["DENY"]);
     assert_eq!(answer.all("x-application"), ["of kim"]);
-    // Of a stranger nothing is said, and nothing of theirs stands in its place.
+    // For a stranger no identity is sent, and none of the stranger's own headers takes its place.
     let answer = request("/edited/x").send();
     let seen = upstream.last();
     assert_eq!((seen.all("x-tenant").len(), seen.all("x-fixed")), (0, vec!["one two"]));
@@ -52,7 +52,7 @@ fn headers_are_edited_on_their_way() {
         (answer.header("x-application"), answer.header("x-frame-options")),
         (None, Some("DENY"))
     );
-    // Other routes are as they were.
+    // Other routes are unaffected.
     let answer = request("/public/x").send();
     assert_eq!(answer.header("x-upstream"), Some("yes"));
     assert_eq!(upstream.last().all("x-debug").len(), 1);

@@ -1,4 +1,4 @@
-//! Rate limits of a route, by address, user and session.
+//! Tests a route's rate limits, by address, user and session.
 
 use std::net::IpAddr;
 
@@ -53,7 +53,7 @@ fn an_address_that_asks_too_often_is_told_when_to_come_again() {
         gateway.client().get("/public/x").from("192.0.2.1".parse().unwrap()).send().status,
         200
     );
-    // An IPv6 client has a whole /64.
+    // An IPv6 client may use any address of its /64.
     for (address, status) in [
         ("2001:db8::1", 200),
         ("2001:db8::2", 200),
@@ -63,7 +63,7 @@ fn an_address_that_asks_too_often_is_told_when_to_come_again() {
     ] {
         assert_eq!(get(&gateway, address, None).status, status, "{address}");
     }
-    // What the gate refuses counts too, and is told the same.
+    // Requests that the gate refuses count too, and get the same answer at the limit.
     let bad = |from| get(&gateway, from, Some("a.b.c"));
     let statuses: Vec<u16> = (0..5).map(|_| bad("192.0.2.3").status).collect();
     assert_eq!(statuses, [401, 401, 401, 429, 429]);

@@ -1,4 +1,4 @@
-//! Routes that are down for maintenance: by configuration, by command, and back.
+//! Tests routes in maintenance: by configuration, by command, and back.
 
 use crate::support::client::Client;
 use crate::support::gateway::{Gateway, Setup};
@@ -20,7 +20,7 @@ fn a_route_is_down_by_its_configuration_and_up_after_a_reload() {
         )
         .start();
     let shop = || gateway.client().get("/shop/x");
-    // Nobody is sent to sign in first, and nothing of it comes to the service.
+    // Nobody is redirected to sign in first, and nothing reaches the service.
     let answer = shop().send();
     assert_eq!(
         (answer.status, answer.code().as_str(), answer.header("retry-after")),

@@ -1,4 +1,4 @@
-//! What one route says of how its requests are carried, and who of them is answered here.
+//! Tests a route's settings for proxying, and for requests that the gateway answers itself.
 
 mod headers;
 mod limits;

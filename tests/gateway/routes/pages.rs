@@ -1,4 +1,4 @@
-//! Error pages of the operator's own.
+//! Tests the operator's own error pages.
 
 use std::net::TcpListener;
 
@@ -50,14 +50,14 @@ fn refusals_and_the_services_errors_have_pages_of_ones_own() {
     assert_eq!(get("/status/500").send().json()["mine"], "service_error");
     let head = gateway.client().request("HEAD", "/status/500").send();
     assert_eq!((head.status, head.body.len()), (500, 0));
-    // The connection stays of use after it.
+    // The connection can be used again afterwards.
     let raw = b"GET /status/500 HTTP/1.1\r\nHost: app.test\r\n\r\nGET /public/x HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n";
     assert_eq!(gateway.client().raw(raw).status, 500);
-    // What the service says below 500 is its own, and so is all where nobody asked for it.
+    // The service's own answers below 500 are kept, and so are those with statuses that have no page.
     assert_eq!(get("/status/404").send().text(), "{}");
     assert_eq!(get("/public/missing/x").send().text(), "{}");
     assert_eq!(get("/status/501").send().text(), "{}");
-    // Of the gateway's own refusals, those with these statuses.
+    // Of the gateway's own refusals, those with these statuses are replaced.
     assert_eq!(get("/x").send().text(), "{\"all\": \"not_authenticated\"}");
     let refused = get("/x").send();
     assert_eq!((refused.status, refused.header("www-authenticate").is_some()), (401, true));

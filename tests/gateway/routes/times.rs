@@ -1,4 +1,4 @@
-//! How long a service may take and how much a client may send, route by route.
+//! Tests how long a service may take and how much a client may send, route by route.
 
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use crate::support::tls::{Body, Certificate, H2};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Answers as its path says: `/…/late/MS` begins after so long, `/…/gap/MS` makes a pause within its answer, `/…/drip/MS` sends
-/// a piece each so often for ever.
+/// Starts a service that answers by path: `/…/late/MS` begins after this time, `/…/gap/MS` pauses within the answer for it,
+/// `/…/drip/MS` sends a piece after each such time, without end.
 fn timed() -> Scripted {
     Scripted::start(|connection: &mut Connection| {
         while let Some(head) = connection.until("\r\n\r\n") {
@@ -55,7 +55,7 @@ fn route(name: &str, timeouts: &str) -> String {
     )
 }
 
-/// The status, the whole body if it came whole, and how long it took.
+/// Returns the status, the body if it arrived whole, and how long that took.
 fn got(gateway: &Gateway, path: &str) -> (u16, Option<String>, Duration) {
     let begun = Instant::now();
     let mut stream = gateway.client().connect();
@@ -83,7 +83,7 @@ fn each_route_has_its_own_times() {
     for (path, status, whole, least, most) in [
         ("/first/late/50", 200, true, 50, 200),
         ("/first/late/900", 504, false, 200, 800),
-        // The first byte came, and then there is more time than the upstream has by itself.
+        // Once the first byte has come, the route allows more time than the upstream's own setting.
         ("/first/gap/1500", 200, true, 1500, 4000),
         ("/between/late/1500", 200, true, 1500, 4000),
         ("/between/gap/50", 200, true, 50, 1000),
@@ -93,7 +93,7 @@ fn each_route_has_its_own_times() {
         ("/whole/drip/50", 200, false, 500, 1500),
         ("/whole/gap/900", 200, false, 500, 1500),
         ("/long/late/1500", 200, true, 1500, 4000),
-        // The upstream's own time, where the route says none.
+        // The upstream's own time applies if the route sets none.
         ("/public/late/2000", 504, false, 1000, 1900),
     ] {
         let (got_status, body, took) = got(&gateway, path);
@@ -116,7 +116,7 @@ fn each_route_has_its_own_times() {
 
 #[test]
 fn what_lives_long_goes_on() {
-    // An event stream that says something each 300 ms, and a WebSocket, on a route with short times.
+    // An event stream with an event every 300 ms, and a WebSocket, on a route with short times.
     let service = timed();
     let gateway = Setup::new(service.address)
         .route(&route("events", "first_byte = \"200ms\"\nbetween_bytes = \"10s\""))
@@ -148,7 +148,7 @@ fn what_lives_long_goes_on() {
     assert_eq!(Response::read(&mut stream, false).status, 101);
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(600) {
-        // It says everything back; more than the largest body in the end.
+        // The service echoes everything; in the end that is more than the largest body.
         stream.write_all(&[b'x'; 200]).unwrap();
         stream.read_exact(&mut [0; 200]).unwrap();
         std::thread::sleep(Duration::from_millis(50));
@@ -206,7 +206,7 @@ fn a_body_is_as_large_as_its_route_allows() {
     assert_eq!(chunked(&[1000, 25]), 413);
     assert_eq!(chunked(&[5000]), 413);
     assert_eq!(upstream.seen().len(), before + 1, "the service never had one of them whole");
-    // Whoever asks first is told before they send anything.
+    // A client that waits for a 100 is refused before it sends the body.
     let asks = b"POST /small/x HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2000\r\n\r\n";
     assert_eq!(gateway.client().raw(asks).status, 413);
 }

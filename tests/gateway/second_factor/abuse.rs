@@ -1,4 +1,4 @@
-//! What is refused, each with its code and its line in the audit trail.
+//! Tests refusals, each with its code and its line in the audit trail.
 
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ fn a_used_code_a_neighbour_used_twice_and_parallel_codes_are_refused() {
     let before = app.code_of(app.next - 2);
     refused(&second(&client, &ticket(&client), &before), 401, "bad_code", "the one before it");
 
-    // A recovery code, twice. It clears what was counted.
+    // A recovery code, twice. The first use resets the count of failures.
     assert_eq!(second(&client, &ticket(&client), &codes[3]).status, 200);
     refused(&second(&client, &ticket(&client), &codes[3]), 401, "bad_code", "a recovery code");
     audited(&gateway, "second_factor_refused", "wrong_code");
@@ -56,7 +56,7 @@ fn guesses_are_slowed_however_fresh_the_password_is() {
     let device = login(&client, &kim()).set_cookie("__Host-doorwarden-device").unwrap();
     let (mut app, codes) = enrol(&client);
     for n in 0..5_u8 {
-        // Each from elsewhere, each with a fresh ticket.
+        // Each comes from another network, with a fresh ticket.
         let from = format!("198.51.100.{n}").parse().unwrap();
         let asked = client.post("/login").from(from).json(&kim()).send().json();
         let guess = json!({"ticket": asked["ticket"], "otp": "000000"});
@@ -70,7 +70,7 @@ fn guesses_are_slowed_however_fresh_the_password_is() {
         assert!((1..=30).contains(&wait), "{wait}");
     }
     audited(&gateway, "second_factor_refused", "throttled");
-    // Who signed in in this browser before goes on.
+    // A browser that has signed in before is not slowed.
     let known = client
         .post("/login")
         .cookie("__Host-doorwarden-device", &device)
@@ -99,7 +99,7 @@ fn a_ticket_is_of_its_client_and_of_its_sign_in() {
     }
     assert_eq!(second(&client, &ticket, &code).status, 200, "nothing was spent by that");
     refused(&second(&client, &ticket, &app.code()), 401, "ticket_not_valid", "spent");
-    // Another password meanwhile ends it.
+    // A change of the password in the meantime ends it.
     let later = super::ticket(&client);
     let output = gateway_passwd(&gateway);
     assert!(output.status.success(), "{output:?}");
@@ -147,7 +147,7 @@ fn a_stolen_password_sets_up_no_factor_where_one_is_due() {
     confirm["ticket"] = of_lee["ticket"].clone();
     refused(&confirmed(&confirm), 401, "ticket_not_valid", "another's secret");
 
-    // With the operator's code it is theirs, and the next sign-in asks for it.
+    // With the operator's code it can be set up, and the next sign-in demands it.
     let invited = gateway.command(&["user", "second-factor", "invite", "file/kim"]);
     let said = String::from_utf8_lossy(&invited.stdout).into_owned();
     assert!(invited.status.success(), "{said} {}", String::from_utf8_lossy(&invited.stderr));
@@ -160,7 +160,7 @@ fn a_stolen_password_sets_up_no_factor_where_one_is_due() {
     let device = signed_in.set_cookie("__Host-doorwarden-device").unwrap();
     refused(&login(&client, &kim()), 401, "second_factor_required", "from then on");
 
-    // Whoever lost it: an operator takes it away, and this browser is known.
+    // If the factor is lost, an operator removes it. This browser is known.
     let reset = gateway.command(&["user", "second-factor", "reset", "kim"]);
     assert!(reset.status.success(), "{}", String::from_utf8_lossy(&reset.stderr));
     audited(&gateway, "second_factor_changed", "reset");
@@ -184,7 +184,7 @@ fn nothing_is_changed_without_a_fresh_proof_of_all_that_they_have() {
     let upstream = Upstream::start();
     let gateway = gateway(&upstream, "mode = \"optional\"");
     let client = gateway.client();
-    // A session from before the factor: its password is fresh, and not enough any more.
+    // A session from before the factor: its password is fresh, but not enough any more.
     let before = login(&client, &kim()).json()["access"].as_str().unwrap().to_owned();
     let (mut app, _) = enrol(&client);
     let change = |access: &str, body: &Value| {
@@ -217,7 +217,7 @@ fn nothing_is_changed_without_a_fresh_proof_of_all_that_they_have() {
     assert_eq!(removed.json(), json!({"factors": [], "recovery_codes_left": 0, "reset_at": null}));
     audited(&gateway, "second_factor_changed", "removed");
     assert_eq!(login(&client, &kim()).status, 200);
-    // A cookie's POST from another site's page.
+    // A POST with the cookie from another site's page.
     let cookie = login(&client, &kim()).set_cookie(super::COOKIE).unwrap();
     let foreign = client
         .post("/account/second-factors")

@@ -1,24 +1,24 @@
-//! Chromium's virtual authenticator, driven over its developer tools: a key that a test holds.
+//! Controls Chromium's virtual authenticator, through its developer tools.
 
 use serde_json::{Value, json};
 
 use crate::support::browser::Browser;
 
-/// What a key can do.
+/// What an authenticator can do.
 #[derive(Clone, Copy)]
 pub(crate) struct Abilities {
-    /// Does it keep credentials, and find them by itself?
+    /// Whether it stores credentials, and finds them without being given an id.
     pub(crate) resident: bool,
-    /// Does it ask for a PIN, and is it given?
+    /// Whether it asks for a PIN, and gets the right one.
     pub(crate) verifies: bool,
-    /// Is what it makes copied to other devices?
+    /// Whether its credentials are synced to other devices.
     pub(crate) synced: bool,
 }
 
-/// A passkey of a phone or a laptop that stays there.
+/// A phone's or a laptop's passkey that is not synced.
 pub(crate) const PLATFORM: Abilities = Abilities { resident: true, verifies: true, synced: false };
 
-/// A key in a browser.
+/// An authenticator in a browser.
 pub(crate) struct Authenticator<'b> {
     browser: &'b Browser,
     id: String,
@@ -48,17 +48,17 @@ impl<'b> Authenticator<'b> {
         self.tell("getCredentials", json!({}))["credentials"].as_array().unwrap().clone()
     }
 
-    /// Does whoever holds it give the right PIN from now on?
+    /// Sets whether the user enters the right PIN from now on.
     pub(crate) fn verifies(&self, verifies: bool) {
         self.tell("setUserVerified", json!({"isUserVerified": verifies}));
     }
 
-    /// Does whoever holds it touch it without being asked twice?
+    /// Sets whether the user touches the authenticator as soon as it asks.
     pub(crate) fn is_touched(&self, touched: bool) {
         self.tell("setAutomaticPresenceSimulation", json!({"enabled": touched}));
     }
 
-    /// What it holds, as somebody holds it who copied it when it had counted this far.
+    /// Sets the signature counter of all credentials, as in a copy that was made at that count.
     pub(crate) fn counted(&self, count: u32) {
         for mut credential in self.credentials() {
             self.tell("removeCredential", json!({"credentialId": credential["credentialId"]}));
@@ -67,14 +67,14 @@ impl<'b> Authenticator<'b> {
         }
     }
 
-    /// Makes a credential by these options, on the page that the browser shows.
+    /// Creates a credential with these options, on the page that the browser shows.
     pub(crate) fn create(&self, options: &Value) -> Value {
         let script = "const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(args[0]);\
                       return (await navigator.credentials.create({publicKey})).toJSON()";
         self.browser.run_async(script, &json!([options]))
     }
 
-    /// Uses one by these options.
+    /// Uses a credential with these options.
     pub(crate) fn get(&self, options: &Value) -> Value {
         let script = "const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(args[0]);\
                       return (await navigator.credentials.get({publicKey})).toJSON()";

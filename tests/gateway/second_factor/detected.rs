@@ -1,4 +1,4 @@
-//! A detector asks for a proof (`step_up`): whoever has a second factor proves it and goes on.
+//! Tests `step_up`, where a detector demands a proof: users with a second factor prove it, and their session goes on.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ fn gateway(upstream: &Upstream) -> Gateway {
         .start()
 }
 
-/// Signs in with a code and refreshes so often that the detector asks: the cookie, and the last tokens.
+/// Signs in with a code and refreshes until the detector demands a proof; returns the cookie, and the latest tokens.
 fn asked(gateway: &Gateway, client: &Client, app: &mut App) -> (String, Value) {
     let signed_in = login(client, &with(kim(), "otp", &app.code()));
     assert_eq!(signed_in.status, 200, "{}", signed_in.text());
@@ -45,7 +45,7 @@ fn the_code_alone_leads_on_and_a_copy_of_the_cookie_is_worth_nothing() {
     let (cookie, tokens) = asked(&gateway, &client, &mut app);
     let access = tokens["access"].as_str().unwrap().to_owned();
 
-    // A program, a browser's page, a form of this site and of another.
+    // A program, a browser's page, and forms of this site and of another.
     let refused = client.get("/app").bearer(&access).send();
     let code = refused.code();
     assert_eq!((refused.status, code.as_str()), (401, "insufficient_user_authentication"));
@@ -68,7 +68,7 @@ fn the_code_alone_leads_on_and_a_copy_of_the_cookie_is_worth_nothing() {
     }
     assert_eq!(upstream.seen().len(), before);
 
-    // Neither a password nor a wrong code lifts it.
+    // Neither a password nor a wrong code lifts the demand.
     let prove =
         |body: &Value| client.post("/login/second-factor").bearer(&access).json(body).send();
     assert_eq!(prove(&json!({"password": super::PASSWORD})).code(), "second_factor_required");
@@ -92,7 +92,7 @@ fn the_code_alone_leads_on_and_a_copy_of_the_cookie_is_worth_nothing() {
     audited(&gateway, "second_factor_refused", "wrong_code");
 }
 
-/// A passkey is a second factor like any other: whoever has nothing else goes on with it.
+/// A passkey is a second factor like any other, and may be the only one.
 #[test]
 fn a_passkey_alone_leads_on_too() {
     let upstream = Upstream::start();
@@ -133,7 +133,7 @@ fn a_passkey_alone_leads_on_too() {
     assert_eq!(app().status, 200, "the session goes on");
 }
 
-/// The last hop in a real browser: the form goes on from the gateway's page, once, however often it is clicked.
+/// The last step in a real browser: the gateway's page sends the form on once, however often it is clicked.
 #[test]
 fn a_browser_sends_a_kept_form_on_once() {
     let upstream = Upstream::start();

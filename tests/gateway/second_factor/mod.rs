@@ -1,4 +1,4 @@
-//! Second factors against the running gateway.
+//! Tests second factors with the running gateway.
 
 mod abuse;
 pub(crate) mod authenticator;
@@ -25,15 +25,15 @@ use crate::support::upstream::Upstream;
 const PASSWORD: &str = "correct horse battery";
 const COOKIE: &str = "__Host-doorwarden";
 
-/// With this mode, behind a proxy, so that a test can come from any address.
+/// Starts a gateway in this mode, behind a proxy, so that a test can use any client address.
 fn gateway(upstream: &Upstream, more: &str) -> Gateway {
     Setup::new(upstream.address).behind_a_proxy().with(&format!("[second_factor]\n{more}")).start()
 }
 
-/// An authenticator app: written here once more, by RFC 6238, from the secret that the gateway shows.
+/// An authenticator app, written here independently by RFC 6238, with the secret that the gateway shows.
 pub(crate) struct App {
     secret: Vec<u8>,
-    /// The next step whose code was not used yet.
+    /// The next step whose code has not been used yet.
     next: u64,
 }
 
@@ -60,11 +60,10 @@ impl App {
         format!("{:06}", number % 1_000_000)
     }
 
-    /// A code that was not used, of the earliest step that is right: so three are at hand at once, and a fourth waits for its
-    /// time.
+    /// Returns an unused code of the earliest accepted step: three are available at once, and a fourth needs time to pass.
     pub(crate) fn code(&mut self) -> String {
         let used = eventually("a step that was not used", || {
-            // The step before this one is right as long as this one lasts.
+            // The previous step is accepted as long as the present one lasts.
             let before = if now() % 30 < 20 { step() - 1 } else { step() };
             let earliest = self.next.max(before);
             (earliest <= step() + 1).then_some(earliest)
@@ -87,7 +86,7 @@ fn with(mut body: Value, name: &str, value: &str) -> Value {
     body
 }
 
-/// Kim sets one up where it is optional: signed in, with a password a moment ago.
+/// Sets up an app for kim, who has just signed in with a password, where that is optional.
 fn enrol(client: &Client) -> (App, Vec<String>) {
     let access = login(client, &kim()).json()["access"].as_str().unwrap().to_owned();
     let begun = client

@@ -1,4 +1,4 @@
-//! What operators see and do about people's second factors and tokens: the API, the command and the page in a browser.
+//! Tests what operators see and do about users' second factors and tokens: by API, by command and in the browser.
 
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ fn a_reset_ends_the_sessions_and_forces_another_factor_by_the_operators_code() {
     for way in ["api", "command", "offline"] {
         let client = gateway.client();
         let first = login(&client, &kim());
-        // The second and third time round kim's factor of before is gone as well.
+        // The factor of the previous round has been removed.
         let signed_in = match first.status {
             200 => first,
             _ => panic!("{way}: {}", first.text()),
@@ -83,7 +83,7 @@ fn a_reset_ends_the_sessions_and_forces_another_factor_by_the_operators_code() {
             audited(&gateway, "second_factor_changed", "reset");
             audited(&gateway, "session_ended", "operator");
         }
-        // Whoever has the password alone gets no further.
+        // A user with only the password gets no further.
         let asked = enrolment_is_due(&client).json();
         let begin = json!({"ticket": asked["ticket"], "enrol": true});
         let begun = client.post("/login/second-factor").json(&begin).send().json();
@@ -97,12 +97,12 @@ fn a_reset_ends_the_sessions_and_forces_another_factor_by_the_operators_code() {
         confirm["otp"] = json!(app.code());
         let done = client.post("/login/second-factor").json(&confirm).send();
         assert_eq!(done.status, 200, "{way}: {}", done.text());
-        // For the next way kim has none again, and may sign in with the password.
+        // For the next round kim has no factor again, and may sign in with the password.
         remove_all(&client, done.json()["access"].as_str().unwrap());
     }
 }
 
-/// Takes kim's factors away as kim does.
+/// Removes kim's factors as kim would.
 fn remove_all(client: &Client, access: &str) {
     let listed = client.get("/account/second-factors").bearer(access).send().json();
     for factor in listed["factors"].as_array().unwrap() {
@@ -159,7 +159,7 @@ fn an_operator_sees_to_a_users_factors_and_tokens_on_the_page() {
     agree(&browser);
     shown(&browser, "#person-invitation", "not shown again");
     press(&browser, "#person-shown button", "Reset");
-    // Asked first, and nothing is done without an answer.
+    // The page asks for confirmation, and does nothing without it.
     press(&browser, "#ask button", "Cancel");
     assert_eq!(client.get("/app").bearer(&access).send().status, 200);
     press(&browser, "#person-shown button", "Reset");

@@ -1,4 +1,4 @@
-//! The pages in a real browser: without scripts, in two languages, light and dark, on a narrow screen.
+//! Tests the pages in a real browser: without scripts, in two languages, light and dark, on a narrow screen.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ fn pictures() -> PathBuf {
     folder
 }
 
-/// Looks at a page in each scheme, language and width that matter, and keeps a picture of each.
+/// Checks a page in each color scheme, language and width that matters, and takes a screenshot of each.
 fn look(browser: &Browser, name: &str) {
     for width in [390, 800] {
         browser.width(width);
@@ -26,7 +26,7 @@ fn look(browser: &Browser, name: &str) {
             .unwrap();
         let overflow = "return document.documentElement.scrollWidth - innerWidth";
         assert!(browser.run(overflow).as_f64().unwrap() <= 0.0, "{name} at {width}");
-        // The page with recovery codes has a script of ours, which works within its policy.
+        // The page with recovery codes has a script of the gateway's, which the page's policy allows.
         let scripts = usize::from(name.starts_with("recovery"));
         for (css, count) in [("h1", 1), ("main", 1), ("script", scripts)] {
             assert_eq!(browser.count(css), count, "{css}: {name}");
@@ -86,7 +86,7 @@ fn a_person_sets_one_up_signs_in_with_it_and_removes_it() {
     browser.follow("a.button");
     assert_eq!(browser.url(), at(&gateway, "/account/second-factors"));
 
-    // Their session had a password alone: what they change now takes a code first.
+    // Their session has only proved a password, so a change demands a code first.
     look(&browser, "factors-light-en");
     browser.follow(".factor > form button");
     assert!(
@@ -99,7 +99,7 @@ fn a_person_sets_one_up_signs_in_with_it_and_removes_it() {
     browser.follow("main > form button");
     assert_eq!(browser.url(), at(&gateway, "/account/second-factors"));
 
-    // A new sign-in asks for one; a recovery code does as well.
+    // A new sign-in demands a code; a recovery code is accepted as well.
     let other = Browser::without_scripts();
     other.prefer("dark", "ko-KR,ko");
     other.open(&at(&gateway, "/app?page=2"));

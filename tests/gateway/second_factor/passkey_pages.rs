@@ -1,4 +1,4 @@
-//! The pages that use passkeys, in a real browser with a virtual key.
+//! Tests the pages that use passkeys, in a real browser with a virtual authenticator.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ fn gateway(upstream: &Upstream, mode: &str) -> Gateway {
         .start()
 }
 
-/// Looks at a page at each width that matters, and keeps a picture of each.
+/// Checks a page at each width that matters, and takes a screenshot of each.
 fn look(browser: &Browser, name: &str) {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("passkey-pages");
     std::fs::create_dir_all(&folder).unwrap();
@@ -56,7 +56,7 @@ fn sign_out(browser: &Browser) {
     browser.devtools("Storage.clearCookies", &json!({}));
 }
 
-/// The button that the script shows.
+/// Waits for the button that the script shows.
 fn button(browser: &Browser, css: &str) {
     let shown = format!("return !document.querySelector('{css}').closest('form').hidden");
     eventually("the script to show it", || (browser.run(&shown) == true).then_some(()));
@@ -92,7 +92,7 @@ fn a_passkey_is_set_up_used_as_a_second_step_and_by_itself() {
     browser.open(&at(&gateway, "/account/second-factors"));
     look(&browser, "factors-dark-ko");
 
-    // What the session changes now takes the passkey first.
+    // A change by this session now demands the passkey first.
     browser.follow(".factor > form button");
     assert!(browser.url().starts_with(&at(&gateway, "/login/second-factor?next=")));
     button(&browser, "form.passkey button");
@@ -101,7 +101,7 @@ fn a_passkey_is_set_up_used_as_a_second_step_and_by_itself() {
     assert_eq!(browser.url(), at(&gateway, "/account/second-factors"));
     browser.prefer("light", "en-US");
 
-    // After the password. Nobody touches the key at first: the browser offers it by itself else.
+    // After the password. At first nobody touches the key, because otherwise the browser would use it by itself.
     key.is_touched(false);
     sign_out(&browser);
     browser.open(&at(&gateway, "/app?page=2"));
@@ -113,7 +113,7 @@ fn a_passkey_is_set_up_used_as_a_second_step_and_by_itself() {
     browser.follow("form.passkey button");
     assert_eq!(browser.url(), at(&gateway, "/app?page=2"));
 
-    // Without one: the browser offers the passkey where the name is typed, or the button asks for it.
+    // Without a password: the browser offers the passkey in the name field, or the button asks for it.
     sign_out(&browser);
     key.verifies(false);
     browser.open(&at(&gateway, "/app?page=3"));
@@ -160,7 +160,7 @@ fn where_one_is_required_it_is_set_up_before_the_session_begins() {
     browser.follow("a.button");
     assert_eq!(browser.url(), at(&gateway, "/app?page=2"));
 
-    // Without scripts everything else works, and the page says what does not.
+    // Without scripts everything else works, and the page says that passkeys do not.
     let plain = Browser::without_scripts();
     plain.open(&at(&gateway, "/app?page=2"));
     assert_eq!(plain.attribute("form.passkey", "hidden"), "true");

@@ -1,4 +1,4 @@
-//! Passkeys in JSON, with the keys of a real browser. Programs post what its scripts would.
+//! Tests passkeys in JSON, with a real browser's authenticator. The tests post what the pages' scripts would.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn gateway(upstream: &Upstream, mode: &str, more: &str) -> Gateway {
         .start()
 }
 
-/// A browser on a page of the gateway's host.
+/// Returns a browser on a page of the gateway's host.
 fn browser(gateway: &Gateway) -> Browser {
     let browser = Browser::start();
     browser.open(&format!("http://localhost:{}/public/", gateway.http.port()));
@@ -51,12 +51,12 @@ fn access_of(client: &Client, body: &Value) -> String {
     ok(login(client, body))["access"].as_str().unwrap().to_owned()
 }
 
-/// A passkey of whoever has this access token: the list after it, and what was posted for it.
+/// Creates a passkey for the holder of this access token; returns the list after it, and what was posted for it.
 fn enrol(client: &Client, key: &Authenticator<'_>, access: &str, name: &str) -> (Value, Value) {
     enrol_otherwise(client, key, access, name, |_| {})
 }
 
-/// The same with other options than the gateway's.
+/// Does the same with changed options.
 fn enrol_otherwise(
     client: &Client,
     key: &Authenticator<'_>,
@@ -74,7 +74,7 @@ fn enrol_otherwise(
     (ok(post_as(client, access, FACTORS, &confirm)), confirm)
 }
 
-/// The answer to a challenge that this body asks for.
+/// Returns the answer to a challenge that this body asks for.
 fn answer(client: &Client, key: &Authenticator<'_>, path: &str, ask: &Value) -> Value {
     let begun = ok(post(client, path, ask));
     let mut body = ask.clone();
@@ -116,7 +116,7 @@ fn a_passkey_is_a_second_factor_and_signs_in_by_itself() {
     assert_eq!(listed["recovery_codes"].as_array().unwrap().len(), 10);
     let mut again = confirm;
     again["name"] = json!("again");
-    // The session proved less than what there is now.
+    // The session has proved less than the account now has.
     refused(
         &post_as(&client, &access, FACTORS, &again),
         401,
@@ -131,12 +131,12 @@ fn a_passkey_is_a_second_factor_and_signs_in_by_itself() {
     assert_eq!(amr(&client, &signed_in), json!([["pwd", "hwk", "user", "mfa"], "aal2"]));
     refused(&post(&client, SECOND, &used), 401, "ticket_not_valid", "the same sign-in again");
 
-    // The same answer in another sign-in: its challenge is that of the first.
+    // The same answer in another sign-in: its challenge belongs to the first.
     let mut replayed = used;
     replayed["ticket"] = json!(ticket(&client));
     refused(&post(&client, SECOND, &replayed), 401, "ticket_not_valid", "another sign-in");
 
-    // What confirms that it is them raises a session, and lets it change something.
+    // A confirmation raises the session's assurance, and allows changes.
     let begun = ok(post_as(&client, &access, SECOND, &json!({"passkey": true})));
     let mut body =
         json!({"ceremony": begun["ceremony"], "credential": key.get(&begun["publicKey"])});
@@ -144,13 +144,13 @@ fn a_passkey_is_a_second_factor_and_signs_in_by_itself() {
     assert_eq!(raised["amr"], json!(["pwd", "hwk", "user", "mfa"]));
     refused(&post_as(&client, &access, SECOND, &body), 401, "bad_passkey", "a challenge twice");
     audited(&gateway, "second_factor_refused", "used_challenge");
-    // A challenge of one session is good in no other.
+    // A challenge of one session is not valid in another.
     let begun = ok(post_as(&client, &access, SECOND, &json!({"passkey": true})));
     body = json!({"ceremony": begun["ceremony"], "credential": key.get(&begun["publicKey"])});
     let other = signed_in["access"].as_str().unwrap();
     refused(&post_as(&client, other, SECOND, &body), 401, "ticket_not_valid", "another session's");
 
-    // Without a password: the key says who it is.
+    // Without a password: the passkey identifies the user.
     let alone = answer(&client, &key, PASSKEY, &json!({}));
     let signed_in = client.post(PASSKEY).json(&alone).send();
     assert!(signed_in.set_cookie(COOKIE).is_some(), "{}", signed_in.text());
@@ -161,7 +161,7 @@ fn a_passkey_is_a_second_factor_and_signs_in_by_itself() {
     let moved = client.post(PASSKEY).from(from).json(&elsewhere).send();
     refused(&moved, 401, "ticket_not_valid", "a challenge of another network");
 
-    // Rename, remove: as any other.
+    // Renaming and removing, as with any other factor.
     let change = |body: Value| post_as(&client, &access, FACTORS, &body);
     let renamed = ok(change(json!({"action": "rename", "id": factor["id"], "name": "new"})));
     assert_eq!(renamed["factors"][0]["name"], "new");
@@ -178,7 +178,7 @@ fn a_copied_key_another_users_and_one_without_a_pin_are_refused() {
     let gateway = gateway(&upstream, "optional", "");
     let (client, browser) = (gateway.client(), browser(&gateway));
     let key = Authenticator::new(&browser, PLATFORM);
-    // A key that would be used without a PIN, if it were asked to.
+    // A credential that the authenticator uses without a PIN if asked to.
     enrol_otherwise(&client, &key, &access_of(&client, &kim()), "kim's", |options| {
         let extensions = options["extensions"].as_object_mut().unwrap();
         assert!(extensions.remove("credentialProtectionPolicy").is_some());
@@ -213,14 +213,14 @@ fn a_copied_key_another_users_and_one_without_a_pin_are_refused() {
     refused(&post(&client, SECOND, &body), 401, "bad_passkey", "another's key");
     audited(&gateway, "second_factor_refused", "bad_passkey");
 
-    // Who says that it is another: the handle is not in what is signed, the key's owner is.
+    // With another user handle: the handle is not signed, so the credential's owner decides.
     let mut alone = answer(&client, &key, PASSKEY, &json!({}));
     alone["credential"]["response"]["userHandle"] = json!("AAAAAAAAAAAAAAAAAAAAAA");
     refused(&post(&client, PASSKEY, &alone), 401, "bad_passkey", "another handle");
     alone["credential"]["response"].as_object_mut().unwrap().remove("userHandle");
     refused(&post(&client, PASSKEY, &alone), 401, "bad_passkey", "no handle");
 
-    // Touched, and no PIN: the page asks for none, which is not up to it.
+    // Touched, but without a PIN: the page demands no PIN, which is not for the page to decide.
     key.verifies(false);
     let kims = ticket(&client);
     let begun = ok(post(&client, SECOND, &json!({"ticket": kims, "passkey": true})));
@@ -231,7 +231,7 @@ fn a_copied_key_another_users_and_one_without_a_pin_are_refused() {
     assert!(said["response"]["signature"].is_string(), "{said}");
     let body = json!({"ticket": kims, "ceremony": begun["ceremony"], "credential": said});
     refused(&post(&client, SECOND, &body), 401, "bad_passkey", "nobody was verified");
-    // A body that is none of a key's.
+    // Bodies that no authenticator makes.
     for credential in [
         json!({}),
         json!("x"),
@@ -250,7 +250,7 @@ fn a_copied_key_another_users_and_one_without_a_pin_are_refused() {
 #[test]
 fn an_origin_that_is_not_ours_sets_up_and_proves_nothing() {
     let upstream = Upstream::start();
-    // The page is of the same RP ID, on a port of its own.
+    // The page has the same RP ID, but another port.
     let gateway = gateway(&upstream, "optional", "origins = [\"http://localhost:1\"]");
     let (client, browser) = (gateway.client(), browser(&gateway));
     let key = Authenticator::new(&browser, PLATFORM);
@@ -295,7 +295,7 @@ fn a_key_that_keeps_nothing_is_a_second_factor_and_is_told_as_one_in_software() 
     assert_eq!(signed_in["recovery_codes"].as_array().unwrap().len(), 10);
     assert_eq!(amr(&client, &signed_in), json!([["pwd", "swk", "user", "mfa"], "aal2"]));
     ok(post(&client, SECOND, &second_step(&client, &key)));
-    // It is off, so that the path is the service's, for whoever is signed in.
+    // Sign-in by passkey alone is off, so the path belongs to the service, behind a protected route.
     assert_eq!(post(&client, PASSKEY, &json!({})).status, 401);
 
     let listed = gateway.command(&["user", "second-factor", "list", "file/kim", "--json"]);
@@ -340,7 +340,7 @@ fn whoever_was_switched_off_or_is_gone_does_not_come_in_by_a_passkey() {
     ready = answer(&client, &key, PASSKEY, &json!({}));
     ok(post(&client, PASSKEY, &ready));
 
-    // Whoever is blocked is blocked here too.
+    // A block applies to passkeys too.
     let blocked = gateway.command(&["block", "add", "--user", "file/kim", "--for", "10m"]);
     assert!(blocked.status.success(), "{}", String::from_utf8_lossy(&blocked.stderr));
     ready = answer(&client, &key, PASSKEY, &json!({}));
@@ -354,7 +354,7 @@ fn a_kill_within_a_ceremony_leaves_nothing_half_there_and_keeps_nobody_out() {
     let (client, browser) = (gateway.client(), browser(&gateway));
     let key = Authenticator::new(&browser, PLATFORM);
     let access = access_of(&client, &kim());
-    // Between the challenge and its answer: nothing is stored, and nobody is asked for it.
+    // Killed between the challenge and its answer: nothing is stored, and no factor is demanded.
     let begin = json!({"action": "begin", "kind": "passkey"});
     let begun = ok(post_as(&client, &access, FACTORS, &begin));
     let credential = key.create(&begun["publicKey"]);
@@ -366,7 +366,7 @@ fn a_kill_within_a_ceremony_leaves_nothing_half_there_and_keeps_nobody_out() {
         "action": "confirm", "enrolment": begun["enrolment"], "name": "kim's", "credential": credential,
     });
     ok(post_as(&client, &access, FACTORS, &confirm));
-    // Between the challenge of a sign-in and its answer.
+    // Killed between the challenge of a sign-in and its answer.
     let step = second_step(&client, &key);
     gateway.kill();
     gateway.spawn();

@@ -1,4 +1,4 @@
-//! Signing in with one: JSON, aliases, HTTP Basic, a restart and a kill.
+//! Tests signing in with a second factor: JSON, aliases, HTTP Basic, a restart and a kill.
 
 use serde_json::json;
 
@@ -31,13 +31,13 @@ fn a_code_ends_a_sign_in_and_the_session_says_so() {
     assert_eq!(session["acr"], "aal2");
     assert_eq!(client.get("/app").bearer(access).send().status, 200);
 
-    // A refresh says the same, at the time of then.
+    // After a refresh the methods and the time of the proof stay the same.
     let refreshed = client.post("/refresh").json(&json!({"refresh": tokens["refresh"]})).send();
     let access = refreshed.json()["access"].as_str().unwrap().to_owned();
     let later = client.get("/session").bearer(&access).send().json();
     assert_eq!((&later["amr"], &later["auth_time"]), (&session["amr"], &session["auth_time"]));
 
-    // With the password at once; and a recovery code, which is gone then.
+    // With the code and the password in one request; a recovery code can be used only once.
     let spaced = format!("{} {}", &codes[0][..4], &codes[0][5..]);
     assert_eq!(login(&client, &with(kim(), "otp", &spaced)).status, 200);
     audited(&gateway, "second_factor_changed", "recovery_used");
@@ -49,12 +49,13 @@ fn a_code_ends_a_sign_in_and_the_session_says_so() {
     assert_eq!(listed["recovery_codes_left"], 9);
     assert_eq!(listed["factors"].as_array().unwrap().len(), 1);
 
-    // Who has none is asked for nothing.
+    // A user without a factor is asked for none.
     let lee = json!({"username": "lee", "password": "staple 한글 암호"});
     assert_eq!(login(&client, &lee).status, 200);
 }
 
-/// What `oathtool` shows for this secret, from the step before this moment on: another hand's RFC 6238 than the gateway's and ours.
+/// Returns `oathtool`'s codes for this secret, from the previous step on: an implementation that is independent of this
+/// project.
 fn oathtool(secret: &str) -> Vec<String> {
     let start = format!("--now=@{}", super::now() - 30);
     let shown = std::process::Command::new("oathtool")
@@ -95,18 +96,18 @@ fn a_ticket_survives_a_kill_and_nothing_is_half_there() {
     let begin = json!({"action": "begin"});
     let begun = client.post("/account/second-factors").bearer(&access).json(&begin).send().json();
 
-    // Between the secret and its code: nothing is stored, and nobody is asked for it.
+    // Killed between the secret and its code: nothing is stored, and no factor is demanded.
     gateway.kill();
     gateway.spawn();
     let client = gateway.client();
     assert_eq!(login(&client, &kim()).status, 200);
-    // The page that shows it goes on all the same.
+    // The page that shows the secret can be completed all the same.
     let mut app = App::new(begun["secret"].as_str().unwrap());
     let confirm = json!({"action": "confirm", "enrolment": begun["enrolment"], "otp": app.code()});
     let confirmed = client.post("/account/second-factors").bearer(&access).json(&confirm).send();
     assert_eq!(confirmed.status, 200, "{}", confirmed.text());
 
-    // Between the password and the code.
+    // Killed between the password and the code.
     let ticket = ticket(&client);
     gateway.kill();
     gateway.spawn();

@@ -1,4 +1,4 @@
-//! Routes that ask for a second factor, or for a fresh proof.
+//! Tests routes that demand a second factor, or a fresh proof.
 
 use std::thread;
 
@@ -42,7 +42,7 @@ fn a_program_is_told_what_it_takes_and_a_browser_is_led_there_and_back() {
     let page = client.get("/admin/x?a=1").navigation().cookie(COOKIE, &cookie).send();
     assert_eq!(page.status, 303);
     assert_eq!(page.header("location"), Some("/login/second-factor?next=/admin/x%3Fa%3D1"));
-    // A password is all that they have, and does not lead there.
+    // A password is all that they have, and it does not give access to this route.
     let confirm = json!({"password": PASSWORD});
     let confirmed = client.post("/login/second-factor").bearer(&access).json(&confirm).send();
     assert_eq!(confirmed.status, 200, "{}", confirmed.text());
@@ -71,7 +71,7 @@ fn a_program_is_told_what_it_takes_and_a_browser_is_led_there_and_back() {
     assert_eq!(client.get("/admin/x").bearer(&access).send().status, 200, "the same session");
     let session = client.get("/session").bearer(&access).send().json();
     assert_eq!((&session["acr"], &session["amr"]), (&json!("aal2"), &json!(["pwd", "otp", "mfa"])));
-    // Nobody's: to the login page.
+    // Anonymous callers are redirected to the login page.
     let nobody = client.get("/login/second-factor?next=/admin/x").navigation().send();
     assert_eq!(
         nobody.header("location"),
@@ -108,7 +108,7 @@ fn a_browsers_form_is_kept_and_carried_out_once_after_the_proof() {
     let page = asked.text();
     let held = page.split("name=\"held\" value=\"").nth(1).unwrap().split('"').next().unwrap();
 
-    // Another session's proof does not carry it out.
+    // A proof of another session does not release the form.
     let lee = json!({"username": "lee", "password": "staple 한글 암호"});
     let other = login(&client, &lee).set_cookie(COOKIE).unwrap();
     let confirm = |cookie: &str, field: (&str, &str)| {
@@ -135,7 +135,7 @@ fn a_browsers_form_is_kept_and_carried_out_once_after_the_proof() {
         assert!(page.contains(field), "{field} is not in\n{page}");
     }
     assert_eq!(upstream.seen().len(), before);
-    // Of two clicks at once one goes on, without the ticket; and none after them.
+    // Of two clicks at once one is forwarded, without the ticket, and no later one is.
     let click = |client: Client, cookie: String, ticket: String| {
         client
             .post(&format!("/admin/pay?a=1&doorwarden-held={ticket}"))
@@ -145,7 +145,7 @@ fn a_browsers_form_is_kept_and_carried_out_once_after_the_proof() {
             .form(&[("to", "kim")])
             .send()
     };
-    // Nor with another session.
+    // Nor is it forwarded with another session.
     let taken = click(gateway.client(), other, ticket.to_owned());
     assert_eq!((taken.status, upstream.seen().len()), (303, before), "led to set one up");
     let both = [(); 2].map(|()| {
@@ -161,7 +161,7 @@ fn a_browsers_form_is_kept_and_carried_out_once_after_the_proof() {
     let arrived = upstream.seen();
     assert_eq!(arrived.len(), before + 1);
     assert_eq!(arrived.last().unwrap().target, "/admin/pay?a=1");
-    // Its ticket is spent.
+    // The form's ticket is spent.
     let again = confirm(&cookie, ("otp", &app.code()));
     assert_eq!((again.status, again.header("location")), (303, Some("/")));
 }

@@ -1,4 +1,4 @@
-//! Personal access tokens of people who have a second factor.
+//! Tests personal access tokens of users with a second factor.
 
 use serde_json::json;
 
@@ -14,7 +14,7 @@ fn making_or_ending_a_token_takes_a_fresh_proof_of_all_that_they_have() {
         .with("[second_factor]\nmode = \"optional\"")
         .start();
     let client = gateway.client();
-    // From before the factor: a password alone proved it.
+    // This session is from before the factor, and has only proved a password.
     let cookie = login(&client, &kim()).set_cookie(COOKIE).unwrap();
     let create = json!({"action": "create", "name": "CI"});
     let post = |body: &serde_json::Value| {
@@ -42,7 +42,7 @@ fn making_or_ending_a_token_takes_a_fresh_proof_of_all_that_they_have() {
         .send();
     let leads_to = Some("/login/second-factor?next=/account/tokens");
     assert_eq!((page.status, page.header("location")), (303, leads_to));
-    // The token that there is stays good, and may be looked at.
+    // The existing token stays valid, and may be listed.
     let token = made["token"].as_str().unwrap();
     assert_eq!(client.get("/api/x").bearer(token).send().status, 200);
     let listed = client.get("/account/tokens").cookie(COOKIE, &cookie).send();

@@ -1,4 +1,4 @@
-//! Browsers that are trusted for a time.
+//! Tests browsers that are trusted for a time.
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ fn page(client: &Client, path: &str, device: &str, fields: &[(&str, &str)]) -> R
     request.cookie(DEVICE, device).form(fields).send()
 }
 
-/// Signs in with the page, whose code is the app's; the box is ticked or not. The device cookie.
+/// Signs in on the page with this code, with or without the box ticked, and returns the device cookie.
 fn by_page(client: &Client, otp: &str, trusts: bool) -> String {
     let asked = page(client, "/login", "", &[("username", "kim"), ("password", super::PASSWORD)]);
     let text = asked.text();
@@ -71,17 +71,17 @@ fn a_trusted_browser_is_not_asked_at_a_sign_in_and_everywhere_else_it_is() {
     let factors = client.post("/account/second-factors").bearer(&access);
     assert_eq!(factors.json(&begin).send().code(), "insufficient_user_authentication");
 
-    // Without its cookie, with a copy of half of it, and for somebody else it says nothing.
+    // Without its cookie, with half of it, and for another user, there is no trust.
     assert_eq!(login(&client, &kim()).code(), "second_factor_required");
     let half = device.split('.').next().unwrap();
     assert_eq!(again(&client, half).code(), "second_factor_required");
-    // A recovery code makes none trusted.
+    // A recovery code does not make a browser trusted.
     let ticket = login(&client, &kim()).json()["ticket"].clone();
     let body = json!({"ticket": ticket, "otp": codes[0], "trust_device": "on"});
     let written = client.post("/login/second-factor").json(&body).send();
     assert_eq!(again(&client, &written.set_cookie(DEVICE).unwrap()).status, 401);
 
-    // Another factor voids it; and so does asking for that.
+    // Another factor ends the trust, and so does the user's request.
     let proved = login(&client, &with(kim(), "otp", &codes[1])).json();
     let access = proved["access"].as_str().unwrap().to_owned();
     let distrusted = client.post("/account/second-factors").bearer(&access);
@@ -96,7 +96,7 @@ fn another_set_of_factors_or_another_password_voids_it() {
     let upstream = Upstream::start();
     let gateway = gateway(&upstream);
     let client = gateway.client();
-    // Where one is required it is set up with the code of an operator.
+    // Where a factor is required, it is set up with an operator's code.
     let invited = gateway.command(&["user", "second-factor", "invite", "file/kim"]);
     let said = String::from_utf8_lossy(&invited.stdout).into_owned();
     let invitation = said.trim().rsplit(' ').next().unwrap();

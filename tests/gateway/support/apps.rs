@@ -1,4 +1,4 @@
-//! Applications with a login form, as processes: one in PHP, and one that does what tests ask of it.
+//! Runs applications with a login form as processes: one in PHP, and one whose behavior tests control.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -38,24 +38,24 @@ impl FormLogin {
         Self { child, address }
     }
 
-    /// Chooses how it answers from now on.
+    /// Sets how it answers from now on.
     pub(crate) fn control(&self, control: &Value) {
         assert_eq!(Client::new(self.address).post("/control").json(control).send().status, 204);
     }
 
-    /// The requests so far.
+    /// Returns the requests so far.
     pub(crate) fn seen(&self) -> Vec<Value> {
         self.state()["seen"].as_array().unwrap().clone()
     }
 
-    /// Its sessions: id and user.
+    /// Returns its sessions: id and user.
     pub(crate) fn sessions(&self) -> Vec<(String, String)> {
         let state = self.state();
         let all = state["sessions"].as_object().unwrap().iter();
         all.map(|(id, user)| (id.clone(), user.as_str().unwrap().into())).collect()
     }
 
-    /// Forgets a session, as its own timeout would.
+    /// Ends a session, as its own timeout would.
     pub(crate) fn ends(&self, id: &str) {
         let out = Client::new(self.address).post("/logout").cookie("sid", id).form(&[]).send();
         assert_eq!(out.status, 302);
@@ -70,7 +70,7 @@ impl FormLogin {
         Client::new(self.address).get("/seen").send().json()
     }
 
-    /// As it is at the beginning.
+    /// Restores the initial behavior.
     pub(crate) fn well(&self) {
         self.control(&json!({"status": 0, "delay": 0, "huge": false}));
     }
@@ -86,7 +86,8 @@ impl Drop for FormLogin {
 impl Php {
     pub(crate) fn start() -> Self {
         let sessions = tempfile::tempdir().unwrap();
-        // PHP's server takes no port 0. Another process may be faster to take the one that was free: then it ends.
+        // PHP's server does not support port 0. If another process takes the free port first, PHP ends and is started
+        // again.
         let (child, address) = eventually("PHP to serve", || {
             let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
             let mut child = Command::new("php")

@@ -1,7 +1,7 @@
-//! Headless Chromium, driven by the WebDriver protocol: JSON over HTTP to a chromedriver on a port of its own.
+//! Controls headless Chromium by the WebDriver protocol: JSON over HTTP to a chromedriver on a port of its own.
 //!
-//! Each browser has its own driver and profile and keeps to this machine; both end with it. `scripts/setup-test` installs
-//! the two programs, and runs here when one is missing.
+//! Each browser has its own driver and profile, which end with it, and connects only to this machine. `scripts/setup-test`
+//! installs the two programs, and is run here if one is missing.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -21,10 +21,10 @@ use super::django::root;
 use super::eventually;
 use super::gateway::signal;
 
-/// A browser takes longer than anything else here to start.
+/// A browser takes longer to start than anything else here.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How WebDriver writes that something is an element.
+/// The key that marks an element in WebDriver's JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 const FLAGS: &[&str] = &[
@@ -54,7 +54,7 @@ impl Browser {
         Self::with_preferences(&json!({}))
     }
 
-    /// One that runs no script of a page.
+    /// Starts a browser that does not run scripts of pages.
     pub(crate) fn without_scripts() -> Self {
         Self::with_preferences(&json!({"profile.managed_default_content_settings.javascript": 2}))
     }
@@ -63,7 +63,7 @@ impl Browser {
         Self::with(preferences, false)
     }
 
-    /// One that takes the certificate of a test for good, and puts downloads into this folder.
+    /// Starts a browser that accepts test certificates, and saves downloads to this folder.
     pub(crate) fn of_a_test(downloads: &Path) -> Self {
         let preferences = json!({
             "download.default_directory": downloads,
@@ -96,38 +96,38 @@ impl Browser {
         self.command("url", &json!({"url": url}));
     }
 
-    /// The address that it shows.
+    /// Returns the address of the page.
     pub(crate) fn url(&self) -> String {
         text(&self.read("url"))
     }
 
-    /// The page's title.
+    /// Returns the page's title.
     pub(crate) fn title(&self) -> String {
         text(&self.read("title"))
     }
 
-    /// The visible text of the first element that a CSS selector finds.
+    /// Returns the visible text of the first element that a CSS selector finds.
     pub(crate) fn text(&self, css: &str) -> String {
         text(&self.of(css, "text"))
     }
 
-    /// How many elements a CSS selector finds.
+    /// Returns how many elements a CSS selector finds.
     pub(crate) fn count(&self, css: &str) -> usize {
         let found = self.command("elements", &json!({"using": "css selector", "value": css}));
         found.as_array().unwrap().len()
     }
 
-    /// What the first field that a CSS selector finds holds now.
+    /// Returns the present value of the first field that a CSS selector finds.
     pub(crate) fn value(&self, css: &str) -> String {
         text(&self.of(css, "property/value"))
     }
 
-    /// An attribute of the first element that a CSS selector finds.
+    /// Returns an attribute of the first element that a CSS selector finds.
     pub(crate) fn attribute(&self, css: &str, name: &str) -> Value {
         self.of(css, &format!("attribute/{name}"))
     }
 
-    /// Waits until the element that has the focus is the one with this `id`: `autofocus` comes after a page is loaded.
+    /// Waits until the element with this `id` has the focus: `autofocus` happens after a page is loaded.
     pub(crate) fn has_focus(&self, id: &str) {
         let script = "return document.activeElement && document.activeElement.id";
         let what = format!("#{id} to have the focus");
@@ -140,7 +140,7 @@ impl Browser {
         self.command(&format!("element/{element}/value"), &json!({"text": keys}));
     }
 
-    /// Clicks what leads to another page, and waits until the one that is shown is gone.
+    /// Clicks an element that leads to another page, and waits until the present one is gone.
     pub(crate) fn follow(&self, css: &str) {
         let (page, element) = (self.find("html"), self.find(css));
         self.command(&format!("element/{element}/click"), &json!({}));
@@ -148,23 +148,24 @@ impl Browser {
         eventually("another page", || (self.send("GET", &path, "").status == 404).then_some(()));
     }
 
-    /// Clicks what leads nowhere.
+    /// Clicks an element that stays on the page.
     pub(crate) fn click(&self, css: &str) {
         let element = self.find(css);
         self.command(&format!("element/{element}/click"), &json!({}));
     }
 
-    /// Runs a script in the page; what it returns.
+    /// Runs a script in the page, and returns its result.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.command("execute/sync", &json!({"script": script, "args": []}))
     }
 
-    /// Runs a script in the page that calls its last argument when it is done, with what it found.
+    /// Runs a script in the page that passes its result to its last argument when it is done.
     pub(crate) fn run_until_done(&self, script: &str) -> Value {
         self.command("execute/async", &json!({"script": script, "args": []}))
     }
 
-    /// Runs the body of an async function in the page with these arguments; what it returns, or the text of what it threw.
+    /// Runs the body of an async function in the page with these arguments; returns its result, or the text of its
+    /// exception.
     pub(crate) fn run_async(&self, body: &str, arguments: &Value) -> Value {
         let script = format!(
             "const done = arguments[arguments.length - 1];\
@@ -173,12 +174,12 @@ impl Browser {
         self.command("execute/async", &json!({"script": script, "args": arguments}))
     }
 
-    /// All cookies for the page, `HttpOnly` ones too.
+    /// Returns all cookies for the page, `HttpOnly` ones too.
     pub(crate) fn cookies(&self) -> Vec<Value> {
         self.read("cookie").as_array().unwrap().clone()
     }
 
-    /// The names of the cookies that the browser has, in order.
+    /// Returns the names of the cookies for the page, in order.
     pub(crate) fn cookie_names(&self) -> Vec<String> {
         let name = |cookie: &Value| cookie["name"].as_str().unwrap_or_default().to_owned();
         let mut names: Vec<String> = self.cookies().iter().map(name).collect();
@@ -186,30 +187,30 @@ impl Browser {
         names
     }
 
-    /// All cookies of the browser, of every site, as its own tools tell them.
+    /// Returns all cookies of the browser, of every site, from its developer tools.
     pub(crate) fn all_cookies(&self) -> Vec<Value> {
         let parameters = json!({"cmd": "Storage.getCookies", "params": {}});
         let found = self.command("goog/cdp/execute", &parameters);
         found["cookies"].as_array().unwrap().clone()
     }
 
-    /// What was written to the console since it was last asked.
+    /// Returns what was written to the console since the previous call.
     pub(crate) fn console(&self) -> Vec<String> {
         let entries = self.command("se/log", &json!({"type": "browser"}));
         entries.as_array().unwrap().iter().map(|entry| text(&entry["message"])).collect()
     }
 
-    /// The window as a PNG file.
+    /// Returns the window as a PNG file.
     pub(crate) fn screenshot(&self) -> Vec<u8> {
         STANDARD.decode(text(&self.read("screenshot"))).unwrap()
     }
 
-    /// Shows pages on a screen that is this wide, as a phone's is.
+    /// Sets the width of the screen, for example to a phone's.
     pub(crate) fn width(&self, pixels: u32) {
         self.size(pixels, 800);
     }
 
-    /// The same, so high that all of a page is seen.
+    /// Sets the size of the screen, so that a whole page can be seen.
     pub(crate) fn size(&self, width: u32, height: u32) {
         self.devtools(
             "Emulation.setDeviceMetricsOverride",
@@ -217,7 +218,7 @@ impl Browser {
         );
     }
 
-    /// What a person has set: `light` or `dark`, and a language.
+    /// Sets a person's preferences: `light` or `dark`, and a language.
     pub(crate) fn prefer(&self, scheme: &str, language: &str) {
         let feature = json!({"name": "prefers-color-scheme", "value": scheme});
         self.devtools("Emulation.setEmulatedMedia", &json!({"features": [feature]}));
@@ -228,12 +229,12 @@ impl Browser {
         );
     }
 
-    /// Runs a command of the browser's own tools; what it says.
+    /// Runs a command of the browser's developer tools, and returns its result.
     pub(crate) fn devtools(&self, command: &str, parameters: &Value) -> Value {
         self.command("goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
     }
 
-    /// The first element that a CSS selector finds, once it is there: the page may be loading.
+    /// Returns the first element that a CSS selector finds, once it is there: the page may still be loading.
     fn find(&self, css: &str) -> String {
         eventually(css, || self.find_now(css))
     }
@@ -244,7 +245,7 @@ impl Browser {
         Some(text(&found[ELEMENT]))
     }
 
-    /// What is read of such an element. Another page may come between the two questions.
+    /// Reads something of such an element. Another page may come between the two requests, so they are repeated.
     fn of(&self, css: &str, what: &str) -> Value {
         eventually(css, || {
             let element = self.find_now(css)?;
@@ -266,7 +267,7 @@ impl Browser {
         value(&self.send("POST", path, &parameters.to_string()))
     }
 
-    /// Asks what changes nothing. None: the page was just being replaced.
+    /// Sends a request that changes nothing. `None` if the page was just being replaced.
     fn ask(&self, method: &str, path: &str, body: &Value) -> Option<Value> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let response = self.send(method, path, &body);
@@ -294,8 +295,8 @@ impl Browser {
         Response::read(&mut stream, false)
     }
 
-    /// Ends the browser, and waits for that: until then it writes into its profile. It goes on running when only
-    /// the driver is ended. Panics never, as a test may be failing.
+    /// Ends the browser, and waits, since it writes into its profile until then. Ending only the driver would leave the
+    /// browser running. This never panics, as a test may be failing.
     fn quit(&self) -> std::io::Result<()> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -304,7 +305,7 @@ impl Browser {
             self.session, self.address
         );
         stream.write_all(request.as_bytes())?;
-        // An answer, whatever it is; the driver need not close after it.
+        // Any answer will do; the driver need not close the connection after it.
         stream.read(&mut [0; 64]).map(drop)
     }
 }
@@ -326,9 +327,9 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
-/// Everything that driver and browser write goes into the folder.
+/// Starts chromedriver; everything that driver and browser write goes into the folder.
 ///
-/// It takes a free port of IPv4 and asks for the same one of IPv6: where another program has that, it ends.
+/// It takes a free IPv4 port and then the same one of IPv6; if another program has that, it ends and is started again.
 fn start_driver(folder: &Path) -> (Child, SocketAddr) {
     eventually("chromedriver to say its port", || try_driver(folder))
 }
@@ -350,12 +351,12 @@ fn try_driver(folder: &Path) -> Option<(Child, SocketAddr)> {
         driver.wait().unwrap();
         return None;
     };
-    // A pipe that nobody reads would stop it.
+    // The driver would block on a pipe that nobody reads.
     thread::spawn(move || lines.for_each(drop));
     Some((driver, SocketAddr::from(([127, 0, 0, 1], port))))
 }
 
-/// Sees to it, once, that the two programs are there.
+/// Installs the two programs if they are missing, once.
 fn install() {
     static THERE: OnceLock<()> = OnceLock::new();
     THERE.get_or_init(|| {

@@ -1,12 +1,12 @@
-//! A strict HTTP/1.1 client that writes exactly the bytes that a test wants, and checks on every answer what nobody asked:
-//! that no identity header and no server name of ours leaks, and that our own refusals have their shape.
+//! A strict HTTP/1.1 client that writes exactly the bytes that a test wants. It checks on every answer that no identity
+//! header and no server name leaks, and that the gateway's own refusals have their format.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use super::DEADLINE;
 
-/// Header names that may come back, besides those that a test's upstream sets on purpose.
+/// Header names that may occur in answers, besides those that a test's upstream sets on purpose.
 const ALLOWED: &[&str] = &[
     "access-control-allow-credentials",
     "access-control-allow-headers",
@@ -26,7 +26,7 @@ const ALLOWED: &[&str] = &[
     "date",
     "etag",
     "expires",
-    // PHP's own server says which host it was asked for.
+    // PHP's own server reports the host of the request.
     "host",
     "last-modified",
     "location",
@@ -55,7 +55,7 @@ pub(crate) struct Client {
     pub(crate) address: SocketAddr,
 }
 
-/// A request in the making.
+/// A request under construction.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     client: Client,
@@ -98,7 +98,7 @@ impl Client {
         }
     }
 
-    /// A connection that gives up at the deadline.
+    /// Opens a connection whose reads time out at the deadline.
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("the gateway listens");
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -107,7 +107,7 @@ impl Client {
         stream
     }
 
-    /// Sends bytes as they are, and reads one answer.
+    /// Sends these bytes unchanged, and reads one answer.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Response {
         let mut stream = self.connect();
         // The gateway may answer and close before it has read everything.
@@ -115,7 +115,7 @@ impl Client {
         Response::read(&mut stream, false)
     }
 
-    /// Signs in by JSON; the answer's body.
+    /// Signs in with JSON, and returns the answer's body.
     pub(crate) fn sign_in(&self, name: &str, password: &str) -> serde_json::Value {
         let response = self
             .post("/login")
@@ -145,12 +145,12 @@ impl Request {
         self.header("Cookie", &format!("{name}={value}"))
     }
 
-    /// Behind a trusted proxy: comes from this address.
+    /// Sets the client address, behind a trusted proxy.
     pub(crate) fn from(self, address: IpAddr) -> Self {
         self.header("X-Forwarded-For", &address.to_string())
     }
 
-    /// As a browser that opens a page.
+    /// Adds the headers of a browser that opens a page.
     pub(crate) fn navigation(self) -> Self {
         self.header("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
             .header("Sec-Fetch-Mode", "navigate")
@@ -176,7 +176,7 @@ impl Request {
         self
     }
 
-    /// The bytes that go out, with `Connection: close`.
+    /// Returns the bytes to be sent, with `Connection: close`.
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         if let Some(host) = &self.host {
@@ -205,7 +205,7 @@ impl Request {
 }
 
 impl Request {
-    /// The answer if a whole one came: for a gateway that may be killed at any moment.
+    /// Returns the answer if a whole one came: for a gateway that may be killed at any moment.
     pub(crate) fn try_send(&self) -> Option<Response> {
         let mut stream = TcpStream::connect(self.client.address).ok()?;
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -263,12 +263,12 @@ impl Response {
         }
     }
 
-    /// The first value of a header.
+    /// Returns the first value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 
-    /// All values of a header.
+    /// Returns all values of a header.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.headers
             .iter()
@@ -277,14 +277,14 @@ impl Response {
             .collect()
     }
 
-    /// Each `Set-Cookie`, but for the one by which a browser is known.
+    /// Returns each `Set-Cookie`, except for the device cookie.
     pub(crate) fn sets(&self) -> Vec<&str> {
         let is_device =
             |line: &&str| line.split_once('=').is_some_and(|(name, _)| name.ends_with("-device"));
         self.all("set-cookie").into_iter().filter(|line| !is_device(line)).collect()
     }
 
-    /// The value that `Set-Cookie` gives a cookie.
+    /// Returns the value that `Set-Cookie` gives a cookie.
     pub(crate) fn set_cookie(&self, name: &str) -> Option<String> {
         self.all("set-cookie").iter().find_map(|line| {
             let (n, rest) = line.split_once('=')?;
@@ -301,7 +301,7 @@ impl Response {
             .unwrap_or_else(|error| panic!("no JSON ({error}), {}: {}", self.status, self.text()))
     }
 
-    /// The stable code of a refusal.
+    /// Returns the stable code of a refusal.
     pub(crate) fn code(&self) -> String {
         self.json()["code"].as_str().unwrap_or_default().to_owned()
     }

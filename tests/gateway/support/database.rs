@@ -1,6 +1,6 @@
-//! A database server as a process: a folder of its own, the legacy service's tables and users in it.
+//! Runs a database server as a process, in a folder of its own, with the legacy service's tables and users.
 //!
-//! `scripts/setup-test` installs the servers. They refuse to run as root, so that root starts them as `nobody`.
+//! `scripts/setup-test` installs the servers. They refuse to run as root, so root starts them as `nobody`.
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -16,7 +16,7 @@ use super::gateway::{signal, write_private};
 
 const NOBODY: u32 = 65534;
 
-/// What `docs/databases.md` calls the gateway's password.
+/// The gateway's password in `docs/databases.md`.
 const PASSWORD: &str = "change-me";
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,7 +54,7 @@ impl Database {
         database
     }
 
-    /// The directory's keys.
+    /// Returns the settings of a directory.
     pub(crate) fn directory(&self) -> String {
         let folder = self.folder.path().display();
         let database = match self.kind {
@@ -72,7 +72,7 @@ impl Database {
         )
     }
 
-    /// The keys of a form that writes sessions there.
+    /// Returns the settings of a form that writes sessions there.
     pub(crate) fn sessions(&self) -> String {
         let keys = self.directory().replace("//doorwarden@", "//doorwarden_sessions@");
         let of_a_form = ["database =", "tls =", "ca_file =", "password_file ="];
@@ -84,17 +84,17 @@ impl Database {
         self.folder.path().join("password")
     }
 
-    /// The same, reached under a name for which its certificate is not (PostgreSQL only).
+    /// Returns the same with a host name that the certificate does not cover (PostgreSQL only).
     pub(crate) fn directory_with_another_name(&self) -> String {
         self.directory().replace("@localhost:", "@127.0.0.1:")
     }
 
-    /// Runs Python code in the service; does it end well?
+    /// Runs Python code in the service; returns whether it succeeds.
     pub(crate) fn try_django(&self, code: &str) -> bool {
         try_manage(&self.admin_url(), &["shell", "-v", "0", "-c", code]).status.success()
     }
 
-    /// Runs Python code in the service, where `User` and `Group` are known.
+    /// Runs Python code in the service, where `User` and `Group` are imported.
     pub(crate) fn django(&self, code: &str) {
         let code = format!("from django.contrib.auth.models import Group, User\n{code}");
         manage(&self.admin_url(), &["shell", "-v", "0", "-c", &code]);
@@ -109,7 +109,7 @@ impl Database {
         ));
     }
 
-    /// Starts the server (again), and waits until it takes connections.
+    /// Starts the server (again), and waits until it accepts connections.
     pub(crate) fn run(&mut self) {
         let folder = self.folder.path();
         let data = folder.join("data");
@@ -171,7 +171,7 @@ impl Database {
     pub(crate) fn kill(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         match self.kind {
-            // Its processes would outlive a SIGKILL; this is what takes them along without a shutdown.
+            // Its processes would outlive a SIGKILL; this signal ends them too, without an orderly shutdown.
             Kind::Postgres => signal("QUIT", child.id()),
             Kind::MariaDb => child.kill().unwrap(),
         }
@@ -199,7 +199,7 @@ impl Database {
         assert!(output.status.success(), "{command:?}: {output:?}");
     }
 
-    /// A certificate for `localhost`; the key is the server's alone, as it asks.
+    /// Writes a certificate for `localhost`; only the server may read the key, as it demands.
     fn certify(&self) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let key = self.folder.path().join("tls.key");
@@ -210,7 +210,7 @@ impl Database {
         }
     }
 
-    /// Its address for Django, as its administrator.
+    /// Returns its URL for Django, as its administrator.
     pub(crate) fn admin_url(&self) -> String {
         match self.kind {
             Kind::Postgres => {
@@ -239,12 +239,12 @@ impl Drop for Database {
     }
 }
 
-/// Which pair of statements in the documentation: the directory's, and those of the form `django-session`; issuers have their
-/// own between them.
+/// The number of the pair of statements in the documentation: the directory's, or that of the form `django-session`. The
+/// issuers' pair is between them.
 const GRANT: usize = 0;
 const SESSIONS_GRANT: usize = 2;
 
-/// The statements that the documentation tells an operator to run.
+/// Returns the statements that the documentation tells an operator to run.
 fn documented(kind: Kind, grant: usize) -> String {
     let text = include_str!("../../../docs/databases.md");
     let nth = match kind {
@@ -255,9 +255,9 @@ fn documented(kind: Kind, grant: usize) -> String {
     block.split("```").next().unwrap().to_owned()
 }
 
-/// A server's program. When it is missing, it is installed.
+/// Returns the path of a server's program, which is installed if it is missing.
 fn installed(program: &str) -> PathBuf {
-    // MariaDB's installer needs a tool of the client's package.
+    // MariaDB's installer needs a tool from the client's package.
     let find = || {
         if program == "mariadb-install-db" && !Path::new("/usr/bin/my_print_defaults").exists() {
             return None;

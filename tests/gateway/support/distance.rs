@@ -1,4 +1,4 @@
-//! A way to the gateway that takes its time: bytes of both directions arrive later, and none is held back for the next.
+//! Simulates a distance to the gateway: bytes of both directions arrive later, and do not wait for each other.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Listens for what is to reach `address`, each way in this time; where.
+/// Starts a listener that forwards to `address` with this delay each way, and returns its address.
 pub(crate) fn far_from(address: SocketAddr, one_way: Duration) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let near = listener.local_addr().unwrap();
@@ -33,7 +33,7 @@ fn carry(mut from: TcpStream, mut to: TcpStream, one_way: Duration) {
     });
     thread::spawn(move || {
         for (due, bytes) in under_way {
-            // The distance itself.
+            // This is the delay.
             thread::sleep(due.saturating_duration_since(Instant::now()));
             if to.write_all(&bytes).is_err() {
                 return;

@@ -1,6 +1,6 @@
-//! The legacy service of `tests/django` as a process: gunicorn on a port of its own, a database of its own.
+//! Runs the legacy service of `tests/django` as a process: gunicorn on a port of its own, with a database of its own.
 //!
-//! Migrating and seeding take seconds, so that is done once in a run, and every service gets a copy of the file. Its users
+//! Migrating and seeding take seconds, so they are done once per run, and every service gets a copy of the file. The users
 //! and their passwords are listed in `tests/django/probe/management/commands/seed_users.py`.
 
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use super::{DEADLINE, eventually};
 pub(crate) struct Django {
     child: Child,
     folder: TempDir,
-    /// Its database: a file, or the address of a server.
+    /// Its database: a file, or the URL of a server.
     told: String,
     pub(crate) address: SocketAddr,
 }
@@ -28,17 +28,17 @@ pub(crate) struct Django {
 /// Installs SimpleJWT's blacklist in the service.
 pub(crate) const TOKEN_BLACKLIST: (&str, &str) = ("DJANGO_TOKEN_BLACKLIST", "1");
 
-/// Lets a sign-in at the service cost as little as any request, of a user whose hash is cheap, and leaves that hash.
+/// Makes a sign-in at the service as cheap as any request for users with a cheap hash, and does not upgrade that hash.
 pub(crate) const CHEAP_PASSWORDS: (&str, &str) =
     ("DJANGO_PASSWORD_HASHERS", "probe.hashers.CheapPBKDF2");
 
 impl Django {
-    /// Starts one for this test alone, which may change its database.
+    /// Starts a service for this test alone, which may change its database.
     pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
-    /// The same, with these variables for its settings.
+    /// Does the same, with these variables for its settings.
     pub(crate) fn start_with(variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(database_in(folder.path()), seeded()).unwrap();
@@ -51,12 +51,12 @@ impl Django {
         Self::launch(folder, told, variables)
     }
 
-    /// One on a database server that has the service's tables and users.
+    /// Starts a service on a database server that has its tables and users.
     pub(crate) fn start_on(database: &Database, variables: &[(&str, &str)]) -> Self {
         Self::launch(tempfile::tempdir().unwrap(), database.admin_url(), variables)
     }
 
-    /// Starts a project that a test has written: `manage.py` and `PACKAGE/wsgi.py` in this folder. Its tables are made.
+    /// Starts a project that a test has written: `manage.py` and `PACKAGE/wsgi.py` in this folder. Creates its tables.
     pub(crate) fn project(folder: TempDir, package: &str) -> Self {
         let mut migrate = python("unused");
         migrate.current_dir(folder.path()).args(["manage.py", "migrate", "-v", "0"]);
@@ -98,7 +98,7 @@ impl Django {
         django
     }
 
-    /// The one that all tests share which leave its users as they are. It ends with the last test that holds it.
+    /// Returns the service that all tests share which do not change its users. It ends with the last test that holds it.
     pub(crate) fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Django>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,12 +109,12 @@ impl Django {
         })
     }
 
-    /// A gateway in front of it, whose users are the service's: `/public/` for everybody, the rest signed in.
+    /// Returns a gateway in front of it, with the service's users: `/public/` is public, the rest requires a sign-in.
     pub(crate) fn setup(&self) -> Setup {
         self.setup_with("")
     }
 
-    /// The same, with further keys for the directory.
+    /// Does the same, with further keys for the directory.
     pub(crate) fn setup_with(&self, directory: &str) -> Setup {
         Setup::new(self.address).directories(&format!(
             "[[directory]]\nkind = \"django\"\ndatabase = \"sqlite://{}\"\n{directory}\n",
@@ -122,22 +122,22 @@ impl Django {
         ))
     }
 
-    /// The database file.
+    /// Returns the path of the database file.
     pub(crate) fn database(&self) -> PathBuf {
         database_in(self.folder.path())
     }
 
-    /// The folder of a project that a test has written.
+    /// Returns the folder of a project that a test has written.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Runs Python code in the service, where `User` and `Group` are known, as its own admin would.
+    /// Runs Python code in the service, where `User` and `Group` are imported, as its own admin would.
     pub(crate) fn run(&self, code: &str) {
         self.run_with(&[], code);
     }
 
-    /// The same, with these settings in its environment.
+    /// Does the same, with these settings in its environment.
     pub(crate) fn run_with(&self, environment: &[(&str, &str)], code: &str) {
         let code = format!("from django.contrib.auth.models import Group, User\n{code}");
         manage_with(&self.told, environment, &["shell", "-v", "0", "-c", &code]);
@@ -153,11 +153,11 @@ impl Drop for Django {
         if thread::panicking() {
             eprintln!("--- gunicorn's log\n{}", self.log());
         }
-        // One that has ended by itself cannot be told, and a panic here would end the tests of everybody.
+        // A process that has ended cannot be signalled, and a panic here would end all tests.
         if !matches!(self.child.try_wait(), Ok(None)) {
             return;
         }
-        // SIGQUIT: it ends its worker too, at once. Killed, it could not.
+        // SIGQUIT makes it end its worker at once, too; after a SIGKILL it could not.
         signal("QUIT", self.child.id());
         let told = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) {
@@ -175,12 +175,12 @@ fn database_in(folder: &Path) -> PathBuf {
     folder.join("legacy.sqlite3")
 }
 
-/// How the service is told of an SQLite file.
+/// Returns the setting that tells the service an SQLite file.
 fn sqlite(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// The service's Python, in its folder, with this database: a file, or the address of a server.
+/// Returns the service's Python, in its folder, with this database: a file, or the URL of a server.
 fn python(database: &str) -> Command {
     let key = if database.contains("://") { "DJANGO_DATABASE_URL" } else { "DJANGO_DB" };
     let mut command = Command::new(interpreter());
@@ -217,7 +217,7 @@ fn try_manage_with(database: &str, environment: &[(&str, &str)], arguments: &[&s
     command.output().unwrap()
 }
 
-/// The database with all tables and users, made once.
+/// Returns the database with all tables and users, which is created once.
 fn seeded() -> &'static [u8] {
     static DATABASE: OnceLock<Vec<u8>> = OnceLock::new();
     DATABASE.get_or_init(|| {
@@ -229,19 +229,19 @@ fn seeded() -> &'static [u8] {
     })
 }
 
-/// The environment in which the service is run with this database: for whoever runs its `manage.py`.
+/// Returns the environment of the service with this database, for running its `manage.py`.
 pub(crate) fn environment(database: &str) -> [(&'static str, String); 2] {
     let key = if database.contains("://") { "DJANGO_DATABASE_URL" } else { "DJANGO_DB" };
     let venv = interpreter().ancestors().nth(2).unwrap();
     [(key, database.to_owned()), ("VIRTUAL_ENV", venv.display().to_string())]
 }
 
-/// Python with Django, which `scripts/setup` makes. It runs here when that was not done.
+/// Returns Python with Django, which `scripts/setup` installs. The script is run here if that was not done.
 pub(crate) fn interpreter() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| {
         let python = root().join(".tools/venv/bin/python");
-        // The stamp is written last: without it the environment is half made.
+        // The stamp is written last: without it the environment is incomplete.
         if !root().join(".tools/venv/.requirements").exists() {
             let status = Command::new(root().join("scripts/setup")).status();
             assert!(
@@ -253,7 +253,7 @@ pub(crate) fn interpreter() -> &'static Path {
     })
 }
 
-/// The top of the repository.
+/// Returns the root of the repository.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -1,4 +1,4 @@
-//! The gateway as a process: its own folder, its own ports, its log kept.
+//! Runs the gateway as a process, with its own folder and ports, and stores its log.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -21,9 +21,9 @@ pub(crate) const USERS: &[(&str, &str, &[&str])] = &[
     ("root", "toor toor toor", &["admins", "editors"]),
 ];
 
-/// How a gateway is to be configured.
+/// The configuration of a gateway.
 pub(crate) struct Setup {
-    /// As written in `servers`.
+    /// The setting `servers`, as it is written.
     servers: String,
     upstream_extra: String,
     routes: String,
@@ -46,7 +46,8 @@ pub(crate) struct Gateway {
 }
 
 impl Setup {
-    /// In front of this upstream: `/public/` for everybody, `/optional/` for everybody with a check, the rest signed in.
+    /// Creates a setup for this upstream: `/public/` is public, `/optional/` has optional access, the rest requires a
+    /// sign-in.
     pub(crate) fn new(upstream: SocketAddr) -> Self {
         Self {
             servers: format!("\"{upstream}\""),
@@ -80,70 +81,70 @@ websocket = true
         }
     }
 
-    /// With further tables.
+    /// Adds tables.
     pub(crate) fn with(mut self, toml: &str) -> Self {
         self.extra.push_str(toml);
         self.extra.push('\n');
         self
     }
 
-    /// With further keys in `[listen]`.
+    /// Adds keys to `[listen]`.
     pub(crate) fn listen(mut self, toml: &str) -> Self {
         self.listen.push_str(toml);
         self.listen.push('\n');
         self
     }
 
-    /// With these keys in `[store]` instead of the path of an embedded one.
+    /// Sets these keys in `[store]` instead of the path of an embedded store.
     pub(crate) fn store(mut self, toml: &str) -> Self {
         self.store = toml.into();
         self
     }
 
-    /// With these keys in `[log]` instead of the level; it is JSON.
+    /// Sets these keys in `[log]` instead of the level; the format is JSON.
     pub(crate) fn log(mut self, toml: &str) -> Self {
         self.log = toml.into();
         self
     }
 
-    /// With a private file in its folder.
+    /// Adds a private file to the folder.
     pub(crate) fn file(mut self, name: &str, content: &[u8]) -> Self {
         self.files.push((name.into(), content.into()));
         self
     }
 
-    /// With these routes instead of the three; the upstream is called `app`.
+    /// Sets these routes instead of the three; the upstream's name is `app`.
     pub(crate) fn routes(mut self, toml: &str) -> Self {
         self.routes = toml.into();
         self
     }
 
-    /// With one more route before the others.
+    /// Adds a route before the others.
     pub(crate) fn route(mut self, toml: &str) -> Self {
         self.routes = format!("[[route]]\nupstream = \"app\"\n{toml}\n{}", self.routes);
         self
     }
 
-    /// With these directories instead of the file.
+    /// Sets these directories instead of the file.
     pub(crate) fn directories(mut self, toml: &str) -> Self {
         self.directories = toml.into();
         self
     }
 
-    /// With these servers, as they are written, in place of the one.
+    /// Sets these servers, as they are written, instead of the one.
     pub(crate) fn servers(mut self, written: &str) -> Self {
         self.servers = written.into();
         self
     }
 
-    /// With further keys for the upstream.
+    /// Adds keys to the upstream.
     pub(crate) fn upstream(mut self, toml: &str) -> Self {
         self.upstream_extra.push_str(toml);
         self.upstream_extra.push('\n');
         self
     }
 
-    /// The loopback network as a trusted proxy, so that a test can come from any address.
+    /// Makes the loopback network a trusted proxy, so that a test can use any client address.
     pub(crate) fn behind_a_proxy(self) -> Self {
         self.with("[trusted_proxies]\nnetworks = [\"127.0.0.0/8\"]")
     }
@@ -181,7 +182,7 @@ format = "json"
         )
     }
 
-    /// Writes its folder and starts nothing.
+    /// Writes the folder and starts nothing.
     pub(crate) fn prepare(self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         write_private(&folder.path().join("gateway.toml"), self.toml());
@@ -192,14 +193,14 @@ format = "json"
         folder
     }
 
-    /// Starts it and waits until it is ready.
+    /// Starts the gateway and waits until it is ready.
     pub(crate) fn start(self) -> Gateway {
         Gateway::launch(self.prepare())
     }
 }
 
 impl Gateway {
-    /// With the `gateway.toml` of this folder, whoever wrote it.
+    /// Starts a gateway with the `gateway.toml` of this folder.
     pub(crate) fn launch(folder: TempDir) -> Self {
         let mut gateway = Self {
             child: None,
@@ -213,7 +214,7 @@ impl Gateway {
         gateway
     }
 
-    /// The same, with a listening socket that is handed over, and a socket on which it tells its state.
+    /// Does the same, with a listening socket that is handed over, and a socket on which the gateway reports its state.
     pub(crate) fn launch_under(folder: TempDir, socket: &TcpListener, notify: &Path) -> Self {
         let mut gateway = Self {
             child: None,
@@ -267,7 +268,7 @@ impl Gateway {
             }
             self.log().iter().find_map(|line| listening(line))
         });
-        // Of several, the first.
+        // The first one if there are several.
         let address = |field: &str| listening[field].as_str()?.split(',').next()?.parse().ok();
         self.http = address("http").expect("an http address");
         self.https = address("https");
@@ -278,22 +279,22 @@ impl Gateway {
         });
     }
 
-    /// A client of it.
+    /// Returns a client of the gateway.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.http)
     }
 
-    /// Its folder, with `gateway.toml`, `users.toml` and `state/`.
+    /// Returns its folder, with `gateway.toml`, `users.toml` and `state/`.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// What it has logged.
+    /// Returns the log so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
     }
 
-    /// Waits for a log line that is JSON and fits.
+    /// Waits for a JSON log line that satisfies the condition.
     pub(crate) fn logged(
         &self,
         what: &str,
@@ -307,7 +308,7 @@ impl Gateway {
         })
     }
 
-    /// One number of `/metrics`, by its full name with labels.
+    /// Returns a value from `/metrics`, by its full name with labels.
     pub(crate) fn metric(&self, name: &str) -> Option<f64> {
         let text = Client::new(self.admin).get("/metrics").host("localhost").send().text();
         text.lines().find_map(|line| {
@@ -316,7 +317,7 @@ impl Gateway {
         })
     }
 
-    /// Waits until that number is this one: a request is counted when its answer has been sent.
+    /// Waits until a metric has this value: a request is counted when its answer has been sent.
     pub(crate) fn counts(&self, name: &str, value: f64) {
         let started = Instant::now();
         while self.metric(name) != Some(value) {
@@ -326,7 +327,7 @@ impl Gateway {
         }
     }
 
-    /// What its admin listener answers to an operator who has the token.
+    /// Returns a request to the admin listener, with the operator's token.
     pub(crate) fn operator(&self, method: &str, target: &str) -> Request {
         let token = std::fs::read_to_string(self.folder().join("state/operator-token")).unwrap();
         Client::new(self.admin).request(method, target).host("localhost").bearer(token.trim())
@@ -337,7 +338,7 @@ impl Gateway {
         run_in(self.folder.path(), arguments, "")
     }
 
-    /// Ends it at once, as a power cut would.
+    /// Kills the gateway, as a power cut would.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
@@ -345,12 +346,12 @@ impl Gateway {
         }
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("it runs").id()
     }
 
-    /// Waits for its end; the exit code.
+    /// Waits for its end, and returns the exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         let mut child = self.child.take().expect("it runs");
         eventually("the gateway to end", || child.try_wait().unwrap()).code()
@@ -371,7 +372,7 @@ impl Drop for Gateway {
     }
 }
 
-/// What the line says that tells where it listens, in either format of the log.
+/// Returns the fields of the line that reports the listeners, in either format of the log.
 fn listening(line: &str) -> Option<serde_json::Value> {
     if let Ok(json) = serde_json::from_str::<serde_json::Value>(line) {
         return (json["message"] == "listening").then_some(json);
@@ -410,7 +411,7 @@ pub(crate) fn run_in(folder: &Path, arguments: &[&str], input: &str) -> Output {
     })
 }
 
-/// Starts a gateway that must not start: exit code 1, at once, and its last words.
+/// Runs a gateway that must not start (exit code 1, at once), and returns its last message.
 pub(crate) fn does_not_start(folder: &Path) -> String {
     let started = Instant::now();
     let output = run_in(folder, &["run"], "");
@@ -436,7 +437,7 @@ pub(crate) fn write_private(path: &Path, content: impl AsRef<[u8]>) {
     file.write_all(content.as_ref()).unwrap();
 }
 
-/// The users' file, made once by the binary's own command.
+/// Returns the users' file, which the binary's own command creates once.
 pub(crate) fn users_file() -> &'static str {
     static FILE: OnceLock<String> = OnceLock::new();
     FILE.get_or_init(|| {

@@ -1,7 +1,8 @@
-//! Load: clients that post at a pace which they keep, whatever happens to what they post to, and that know what they lost.
+//! Generates load: clients that post at a constant rate, whatever happens to the server, and record which requests are
+//! lost.
 //!
-//! A request is lost if any of it was sent and no whole answer came. Who finds nobody listening has lost nothing, and tries
-//! again. Of HTTP/2, what a GOAWAY says was not looked at is not lost either (RFC 9113 section 6.8).
+//! A request is lost if any of it was sent and no whole answer came. If the connection is refused, nothing is lost, and the
+//! client tries again. HTTP/2 requests that a GOAWAY declares unprocessed are not lost either (RFC 9113 section 6.8).
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -19,17 +20,17 @@ use super::DEADLINE;
 /// How a client posts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
-    /// On a connection that it keeps.
+    /// On a kept connection.
     Kept,
     /// On a new connection each time.
     Short,
-    /// On a TLS connection that it keeps.
+    /// On a kept TLS connection.
     Tls,
-    /// On an HTTP/2 connection that it keeps.
+    /// On a kept HTTP/2 connection.
     Http2,
 }
 
-/// Where clients post to.
+/// The addresses that clients post to.
 #[derive(Clone)]
 pub(crate) struct Target {
     pub(crate) http: SocketAddr,
@@ -38,16 +39,16 @@ pub(crate) struct Target {
     pub(crate) http2: Arc<ClientConfig>,
 }
 
-/// Clients at work.
+/// Running clients.
 pub(crate) struct Load {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<Vec<Duration>>>,
 }
 
-/// What came of it.
+/// The result of a load.
 pub(crate) struct Outcome {
     pub(crate) answered: usize,
-    /// Why each that was lost was.
+    /// The reason for each lost request.
     pub(crate) lost: Vec<String>,
     times: Vec<Duration>,
 }
@@ -65,7 +66,7 @@ const BODY: &str = "hello";
 const TARGET: &str = "/public/x";
 
 impl Load {
-    /// So many requests a second by clients of these kinds, each of which takes its turn.
+    /// Starts `per_second` requests a second by clients of these kinds, which take turns.
     pub(crate) fn start(target: Target, per_second: u32, kinds: &[Kind]) -> Self {
         let clients = u32::try_from(kinds.len()).unwrap();
         let shared = Arc::new(Shared {
@@ -87,7 +88,7 @@ impl Load {
                     let name = ServerName::try_from("app.test").unwrap();
                     let tls = ClientConnection::new(Arc::clone(&target.tls), name).unwrap();
                     let mut stream = StreamOwned::new(tls, connect(target.https)?);
-                    // What ends during the handshake has carried no request.
+                    // A connection that ends during the handshake has carried no request.
                     stream.flush().ok()?;
                     Some(stream)
                 }),
@@ -98,12 +99,12 @@ impl Load {
         Self { shared, threads }
     }
 
-    /// How many were answered so far.
+    /// Returns how many requests were answered so far.
     pub(crate) fn answered(&self) -> usize {
         self.shared.answered.load(Ordering::SeqCst)
     }
 
-    /// How many are answered in a second, measured for this long.
+    /// Returns how many requests are answered per second, measured for this long.
     pub(crate) fn rate(&self, within: Duration) -> f64 {
         let (before, begun) = (self.answered(), Instant::now());
         thread::sleep(within);
@@ -111,7 +112,7 @@ impl Load {
         f64::from(answered) / begun.elapsed().as_secs_f64()
     }
 
-    /// Lets each client finish its last request.
+    /// Stops after each client's last request.
     pub(crate) fn stop(self) -> Outcome {
         self.shared.stop.store(true, Ordering::SeqCst);
         let mut times: Vec<_> =
@@ -123,7 +124,7 @@ impl Load {
 }
 
 impl Outcome {
-    /// The time within which so many of a hundred were answered.
+    /// Returns the time within which this percentage of requests was answered.
     pub(crate) fn percentile(&self, percent: usize) -> Duration {
         self.times.get(self.times.len() * percent / 100).copied().unwrap_or_default()
     }
@@ -132,7 +133,7 @@ impl Outcome {
 impl Shared {
     fn goes_on(&self, due: &mut Instant) -> bool {
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        // What could not be sent in time is caught up with, but not all that a restart took.
+        // Delayed requests are caught up with, but not all that a restart has delayed.
         *due = (*due + self.pause).max(Instant::now() - CATCHES_UP);
         !self.stop.load(Ordering::SeqCst)
     }
@@ -188,7 +189,7 @@ impl Shared {
                         self.was_answered(&mut times, begun);
                         kept = Some(send);
                     }
-                    // Nobody has looked at it.
+                    // The server has not processed the request.
                     Err(error)
                         if error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR) => {}
                     Err(error) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => {}
@@ -202,7 +203,7 @@ impl Shared {
 
 fn connect(address: SocketAddr) -> Option<TcpStream> {
     let stream = TcpStream::connect(address).ok()?;
-    // A port on which nobody listens may be given to the very socket that connects to it.
+    // A port without a listener may be assigned to the very socket that connects to it.
     if stream.local_addr().ok()? == address {
         return None;
     }
@@ -211,7 +212,7 @@ fn connect(address: SocketAddr) -> Option<TcpStream> {
     Some(stream)
 }
 
-/// Whether the answer says that it is the connection's last.
+/// Returns whether the answer says that it is the connection's last.
 fn exchange(stream: &mut (impl Read + Write), request: &[u8]) -> Result<bool, String> {
     stream.write_all(request).and_then(|()| stream.flush()).map_err(|e| format!("sending: {e}"))?;
     let (mut answer, mut chunk) = (Vec::new(), [0; 4096]);

@@ -1,8 +1,8 @@
 //! Writes small databases in MaxMind's format (version 2.0): networks, and the country or the place of each.
 //!
-//! A search tree of 32-bit records over IPv6 addresses, in which IPv4 lies at `::/96`; 16 zero bytes; one map for each
-//! network; a marker and the metadata. A field begins with its type in three bits (0: in the next byte, less 7) and its
-//! length in five; the texts here are all shorter than 29 bytes, from where lengths would go on in the next byte.
+//! A database is a search tree of 32-bit records over IPv6 addresses, with IPv4 at `::/96`; 16 zero bytes; one map for each
+//! network; a marker and the metadata. A field begins with its type in three bits (0: in the next byte, minus 7) and its
+//! length in five; all texts here are shorter than 29 bytes, from where lengths would continue in the next byte.
 
 use std::net::IpAddr;
 
@@ -15,13 +15,13 @@ enum Record {
     Row(usize),
 }
 
-/// A database of these networks, which must not overlap.
+/// Returns a database of these networks, which must not overlap.
 pub(crate) fn country_database(networks: &[(&str, &str)]) -> Vec<u8> {
     let row = |country: &str| map(&[("country", map(&[("iso_code", text(country))]))]);
     database(networks.iter().map(|(network, country)| (*network, row(country))))
 }
 
-/// A database of networks with latitude and longitude, known to within 20 km.
+/// Returns a database of networks with latitude and longitude, accurate to 20 km.
 pub(crate) fn city_database(networks: &[(&str, f64, f64)]) -> Vec<u8> {
     let row = |latitude, longitude| {
         let point = map(&[

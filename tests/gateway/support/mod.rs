@@ -1,5 +1,5 @@
-//! What a test starts and speaks to: the gateway's process, a recording upstream, Django, its databases and cache, a
-//! strict client, a browser.
+//! Provides what tests start and connect to: the gateway's process, a recording upstream, Django, its databases and cache,
+//! a strict client, a browser.
 
 pub(crate) mod apps;
 pub(crate) mod browser;
@@ -20,14 +20,14 @@ pub(crate) mod upstream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The cookie by which a browser is known in which somebody has signed in. It outlives a session.
+/// The cookie that identifies a browser that somebody has signed in with. It outlives a session.
 pub(crate) const DEVICE_COOKIE: &str = "__Host-doorwarden-device";
 
-/// How long anything may take before a test gives up. Generous: it is only ever waited for when something is wrong.
+/// The time after which a test gives up. It is generous, since it only passes when something is wrong.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Tells threads that it is over when it is dropped, also where an assertion failed meanwhile: threads of a scope that wait
-/// for that would hold the whole run up.
+/// Sets the flag when it is dropped, even if an assertion has failed: scoped threads that wait for the flag would otherwise
+/// block the whole run.
 pub(crate) struct Over<'a>(pub(crate) &'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -36,7 +36,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Asks again and again until there is an answer.
+/// Asks repeatedly until there is an answer.
 pub(crate) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! A mail server and a receiver of webhooks, which a test stops and starts again on the same port
+//! Runs a mail server and a webhook receiver, which a test can stop and start again on the same port
 //! (`tests/peers/receivers.py`).
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::eventually;
 
-/// One that runs, or was stopped.
+/// A receiver, running or stopped.
 pub(crate) struct Receiver {
     child: Option<Child>,
     kind: &'static str,
@@ -21,12 +21,12 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// A mail server, with these arguments of the program.
+    /// Starts a mail server, with these arguments of the program.
     pub(crate) fn smtp(arguments: &[&str]) -> Self {
         Self::start("smtp", arguments)
     }
 
-    /// A receiver of webhooks that verifies with this secret, and of whatever else is posted.
+    /// Starts a receiver of webhooks, which it verifies with this secret, and of any other posts.
     pub(crate) fn http(secret: &str) -> Self {
         Self::start("http", &["--secret", secret])
     }
@@ -37,14 +37,14 @@ impl Receiver {
         let folder = tempfile::tempdir().unwrap();
         let address = free();
         let mut receiver = Self { child: None, kind, arguments, address, folder };
-        // Another process may be faster to take the port.
+        // Another process may take the port first.
         while !receiver.run() {
             receiver.address = free();
         }
         receiver
     }
 
-    /// Starts it again, on its port.
+    /// Starts the receiver again, on its port.
     pub(crate) fn start_again(&mut self) {
         eventually("the receiver's port", || self.run().then_some(()));
     }
@@ -66,7 +66,7 @@ impl Receiver {
         listens
     }
 
-    /// Stops it: whoever comes finds nobody.
+    /// Stops the receiver: connections are refused.
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
@@ -74,7 +74,7 @@ impl Receiver {
         }
     }
 
-    /// What it received, in order.
+    /// Returns what it has received, in order.
     pub(crate) fn received(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.file()).unwrap_or_default();
         let whole = |line: &&str| line.ends_with('\n');
@@ -84,7 +84,7 @@ impl Receiver {
             .collect()
     }
 
-    /// Waits until it has received so much.
+    /// Waits until it has received this many.
     pub(crate) fn wait_for(&self, count: usize) -> Vec<Value> {
         let what = format!("{count} messages at the {} receiver", self.kind);
         eventually(&what, || Some(self.received()).filter(|all| all.len() >= count))
@@ -114,7 +114,7 @@ fn venv() -> PathBuf {
         .map_or_else(|| root().join(".tools/peers-venv"), PathBuf::from)
 }
 
-/// Sees to it, once, that the packages are there.
+/// Installs the packages if they are missing, once.
 fn install() {
     static THERE: OnceLock<()> = OnceLock::new();
     THERE.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! A Redis server as a process, on a port of its own and with nothing kept on disk.
+//! Runs a Redis server as a process, on a port of its own, without persistence.
 //!
 //! `scripts/setup-test` installs it.
 
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use super::django::root;
 use super::eventually;
 
-/// A running server, without a password unless it is given one.
+/// A running server, with an optional password.
 pub(crate) struct Redis {
     child: Option<Child>,
     address: SocketAddr,
@@ -20,7 +20,7 @@ impl Redis {
         Self::with(None)
     }
 
-    /// One that asks for a password.
+    /// Starts a server that demands a password.
     pub(crate) fn with_password(password: &str) -> Self {
         Self::with(Some(password.to_owned()))
     }
@@ -33,12 +33,12 @@ impl Redis {
         redis
     }
 
-    /// Where it is, without the password: as the gateway is told.
+    /// Returns its URL without the password, as the gateway's settings have it.
     pub(crate) fn url(&self) -> String {
         format!("redis://{}/0", self.address)
     }
 
-    /// Where it is, with the password: as Django is told (`DJANGO_CACHE_URL`).
+    /// Returns its URL with the password, as Django's settings have it (`DJANGO_CACHE_URL`).
     pub(crate) fn url_for_django(&self) -> String {
         match &self.password {
             Some(password) => format!("redis://:{password}@{}/0", self.address),
@@ -46,7 +46,7 @@ impl Redis {
         }
     }
 
-    /// Starts it (again), empty, and waits until it takes connections.
+    /// Starts it (again), empty, and waits until it accepts connections.
     pub(crate) fn run(&mut self) {
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &self.address.port().to_string()]);
@@ -69,7 +69,7 @@ impl Redis {
         });
     }
 
-    /// Ends it at once, with everything in it.
+    /// Kills it; its contents are lost.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -77,7 +77,7 @@ impl Redis {
         }
     }
 
-    /// Runs a command; its answer.
+    /// Runs a command, and returns its answer.
     pub(crate) fn ask<T: redis::FromRedisValue>(&self, arguments: &[&str]) -> T {
         let client = redis::Client::open(self.url_for_django()).unwrap();
         let mut command = redis::Cmd::new();

@@ -1,4 +1,4 @@
-//! An upstream of which a test writes every byte: what it answers, when, and how it ends.
+//! An upstream that a test controls byte by byte: what it answers, when, and how it ends.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -8,14 +8,14 @@ use std::thread;
 
 use super::DEADLINE;
 
-/// A running one.
+/// A running upstream.
 pub(crate) struct Scripted {
     pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
     received: Arc<Mutex<Vec<u8>>>,
 }
 
-/// One connection to it, which notes what it reads.
+/// A connection to the upstream, which records what it reads.
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     received: Arc<Mutex<Vec<u8>>>,
@@ -23,7 +23,7 @@ pub(crate) struct Connection {
 }
 
 impl Scripted {
-    /// Serves each connection with this, in a thread of its own.
+    /// Serves each connection with this function, in a thread of its own.
     pub(crate) fn start(serve: impl Fn(&mut Connection) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -44,7 +44,7 @@ impl Scripted {
         Self { address, connections, received }
     }
 
-    /// Answers each head with these bytes, and closes if they say so.
+    /// Answers each head with these bytes, and closes the connection if they say so.
     pub(crate) fn answering(answer: &'static str) -> Self {
         Self::start(move |connection| {
             while connection.until("\r\n\r\n").is_some() {
@@ -56,19 +56,19 @@ impl Scripted {
         })
     }
 
-    /// How many connections were made to it.
+    /// Returns how many connections were opened to it.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 
-    /// Every byte that came, of all connections in order.
+    /// Returns every received byte, of all connections in order.
     pub(crate) fn received(&self) -> String {
         String::from_utf8_lossy(&self.received.lock().unwrap()).into_owned()
     }
 }
 
 impl Connection {
-    /// Reads up to the next occurrence of this; none if the connection ends before it.
+    /// Reads up to the next occurrence of this text; `None` if the connection ends before it.
     pub(crate) fn until(&mut self, end: &str) -> Option<String> {
         loop {
             let found = self.unread.windows(end.len()).position(|w| w == end.as_bytes());
@@ -80,7 +80,7 @@ impl Connection {
         }
     }
 
-    /// Reads exactly so many bytes; none if the connection ends before.
+    /// Reads exactly this many bytes; `None` if the connection ends before.
     pub(crate) fn exactly(&mut self, length: usize) -> Option<Vec<u8>> {
         while self.unread.len() < length {
             self.more()?;
@@ -88,7 +88,7 @@ impl Connection {
         Some(self.unread.drain(..length).collect())
     }
 
-    /// Whatever has come, or comes next.
+    /// Returns what has been received, or is received next.
     pub(crate) fn some(&mut self) -> Option<Vec<u8>> {
         if self.unread.is_empty() {
             self.more()?;
@@ -109,7 +109,7 @@ impl Connection {
     }
 
     pub(crate) fn write(&mut self, bytes: &str) {
-        // The gateway may have given the connection up.
+        // The gateway may have closed the connection.
         let _ = self.stream.write_all(bytes.as_bytes());
     }
 

@@ -1,16 +1,16 @@
-//! Tests that repeat themselves: shortly in `make test`, long in `make soak`.
+//! Supports tests that repeat themselves: few times in `make test`, many times in `make soak`.
 
-/// How often, or how long.
+/// Returns how often, or how long, to repeat.
 pub(crate) fn times<T>(short: T, long: T) -> T {
     if is_long() { long } else { short }
 }
 
-/// Is this the long run?
+/// Whether this is the long run.
 pub(crate) fn is_long() -> bool {
     std::env::var_os("DOORWARDEN_SOAK").is_some()
 }
 
-/// What a long run prints.
+/// Prints a line in a long run.
 pub(crate) fn report(line: &str) {
     if is_long() {
         eprintln!("soak: {line}");

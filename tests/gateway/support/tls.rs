@@ -1,5 +1,5 @@
-//! TLS for tests: a certificate made on the spot, clients that trust it alone, and HTTP/2 in two ways: through a real
-//! client, and as frames written by hand for what no client would send.
+//! TLS for tests: self-signed certificates, clients that trust only these, and HTTP/2 in two ways: through a real client,
+//! and as frames written by hand that no client would send.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -26,7 +26,7 @@ impl Certificate {
         Self::of("app.test")
     }
 
-    /// For another name.
+    /// Creates a certificate for another name.
     pub(crate) fn of(name: &str) -> Self {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         Self {
@@ -36,12 +36,12 @@ impl Certificate {
         }
     }
 
-    /// A client that trusts this certificate and offers these protocols.
+    /// Returns a client configuration that trusts this certificate and offers these protocols.
     pub(crate) fn client(&self, alpn: &[&str]) -> ClientConfig {
         self.client_of(alpn, rustls::ALL_VERSIONS)
     }
 
-    /// The same, with these versions of TLS.
+    /// Does the same, with these versions of TLS.
     pub(crate) fn client_of(
         &self,
         alpn: &[&str],
@@ -68,7 +68,7 @@ pub(crate) fn connect(address: SocketAddr, config: &Arc<ClientConfig>) -> Stream
     connect_to("app.test", address, config)
 }
 
-/// The same, to this name.
+/// Does the same, to this server name.
 pub(crate) fn connect_to(name: &str, address: SocketAddr, config: &Arc<ClientConfig>) -> Stream {
     let socket = TcpStream::connect(address).unwrap();
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -83,7 +83,7 @@ pub(crate) struct H2 {
     send: h2::client::SendRequest<Bytes>,
 }
 
-/// What HTTP/2 answered.
+/// The answer to an HTTP/2 request.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -96,9 +96,9 @@ pub(crate) struct Answer {
 pub(crate) struct Body {
     pub(crate) data: Option<&'static [u8]>,
     pub(crate) trailers: HeaderMap,
-    /// An empty DATA frame ends it.
+    /// Whether an empty DATA frame ends it.
     pub(crate) empty_end: bool,
-    /// It is never finished.
+    /// Whether it is never completed.
     pub(crate) stalls: bool,
 }
 
@@ -118,7 +118,7 @@ impl H2 {
         Self { runtime, send }
     }
 
-    /// Sends one request, and reads its answer whole; an error is what the gateway did to the stream.
+    /// Sends one request, and reads the whole answer; an error is what the gateway did to the stream.
     pub(crate) fn send(&mut self, request: Request<()>, body: &Body) -> Result<Answer, h2::Error> {
         let work = async {
             let mut send = self.send.clone().ready().await?;
@@ -153,18 +153,18 @@ impl Answer {
     }
 }
 
-/// What became of a stream that was opened with frames written by hand.
+/// The result of a stream that was opened with frames written by hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
     /// Response headers came.
     Answered,
     /// The stream was reset, with this error code.
     Reset(u32),
-    /// The connection was given up.
+    /// The connection was closed.
     Closed,
 }
 
-/// Opens stream 1 with these fields as they are, and says what became of it.
+/// Opens stream 1 with exactly these fields, and returns the result.
 pub(crate) fn send_fields(mut stream: Stream, fields: &[(&str, &str)]) -> Outcome {
     const HEADERS: u8 = 1;
     const RESET: u8 = 3;
@@ -197,7 +197,7 @@ pub(crate) fn send_fields(mut stream: Stream, fields: &[(&str, &str)]) -> Outcom
     }
 }
 
-/// Fields as a header block: literals without indexing, names and values without Huffman coding (RFC 7541 section 6.2.2).
+/// Returns a header block: literals without indexing, names and values without Huffman coding (RFC 7541 section 6.2.2).
 pub(crate) fn header_block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {
@@ -212,7 +212,7 @@ pub(crate) fn header_block(fields: &[(&str, &str)]) -> Vec<u8> {
     block
 }
 
-/// The next frame: its type, its stream and what is in it. None at the end of the connection.
+/// Reads the next frame: its type, its stream and its payload. `None` at the end of the connection.
 pub(crate) fn next_frame(stream: &mut impl Read) -> Option<(u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).ok()?;
@@ -222,7 +222,7 @@ pub(crate) fn next_frame(stream: &mut impl Read) -> Option<(u8, u32, Vec<u8>)> {
     Some((head[3], u32::from_be_bytes(head[5..].try_into().unwrap()), payload))
 }
 
-/// One frame of HTTP/2.
+/// Returns one HTTP/2 frame.
 pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut bytes = vec![length[1], length[2], length[3], kind, flags];

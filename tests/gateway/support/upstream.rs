@@ -1,8 +1,8 @@
-//! A recording upstream: keeps every request head as the bytes that came, and answers what a test asks for.
+//! A recording upstream: stores every request head as the received bytes, and answers as a test chooses.
 //!
-//! By default it answers with JSON of what it saw. The path chooses otherwise: `/status/404`, `/hang` (reads and never
-//! answers), `/break` (closes without an answer), `/cookies` (tries to set our cookie and identity headers),
-//! `/sets?COOKIE` (sets that one), `/drip` (a chunked answer whose second half waits until the test says [`Upstream::release`]).
+//! By default it answers with JSON about the request. Other paths: `/status/404`, `/hang` (reads and never answers),
+//! `/break` (closes without an answer), `/cookies` (tries to set the gateway's cookie and identity headers), `/sets?COOKIE`
+//! (sets this cookie), `/drip` (a chunked answer whose second half waits until the test calls [`Upstream::release`]).
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -56,22 +56,22 @@ impl Upstream {
         Self { address, state }
     }
 
-    /// All requests so far.
+    /// Returns all requests so far.
     pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.seen.lock().unwrap().clone()
     }
 
-    /// The last request.
+    /// Returns the last request.
     pub(crate) fn last(&self) -> Seen {
         self.seen().pop().expect("the upstream has seen a request")
     }
 
-    /// How many connections were made to it.
+    /// Returns how many connections were opened to it.
     pub(crate) fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
 
-    /// Lets `/drip` go on.
+    /// Lets `/drip` continue.
     pub(crate) fn release(&self) {
         *self.state.released.lock().unwrap() = true;
         self.state.release.notify_all();
@@ -87,12 +87,12 @@ impl Drop for Upstream {
 }
 
 impl Seen {
-    /// The first value of a header.
+    /// Returns the first value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.as_str())
     }
 
-    /// All values of a header.
+    /// Returns all values of a header.
     pub(crate) fn all(&self, name: &str) -> Vec<&str> {
         self.headers
             .iter()
@@ -101,7 +101,7 @@ impl Seen {
             .collect()
     }
 
-    /// Every header whose name is this one once case and all that is no letter or digit are folded.
+    /// Returns every header with this name when case and all characters but letters and digits are ignored.
     pub(crate) fn folded(&self, name: &str) -> Vec<(&str, &str)> {
         let fold = |text: &str| -> String {
             text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase()
@@ -156,7 +156,7 @@ fn serve(mut stream: TcpStream, state: &State) {
                     b"{}",
                 ),
                 "/drip" => drip(&mut stream, state),
-                // A body after HEAD would be taken for the next answer.
+                // A body after HEAD would be read as the next answer.
                 _ if seen.method == "HEAD" => answer(&mut stream, "200", &[], b""),
                 _ => answer(&mut stream, "200", &[], report(&seen).as_bytes()),
             }
@@ -210,7 +210,7 @@ fn drip(stream: &mut TcpStream, state: &State) -> std::io::Result<()> {
     stream.write_all(b"6\r\nsecond\r\n0\r\n\r\n")
 }
 
-/// Accepts at once, and then sends every byte back.
+/// Accepts at once, and then echoes every byte.
 fn websocket(stream: &mut TcpStream, early: &[u8]) {
     let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     let _ = stream.write_all(head.as_bytes());

@@ -1,4 +1,4 @@
-//! The servers behind the gateway: what they are reached by, and what becomes of requests when some of them fail.
+//! Tests the servers behind the gateway: how they are reached, and what happens to requests when some of them fail.
 
 mod pool;
 mod proxied;

@@ -1,4 +1,4 @@
-//! A pool of three, one of which is killed, hangs, flaps, is slow or out of order; retries and their budget; limits; drains.
+//! Tests a pool of three, one of which is killed, hangs, flaps, is slow or fails; retries and their budget; limits; drains.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ fn behind(servers: &[Switched], more: &str) -> Setup {
     Setup::new(servers[0].address).servers(&written.join(", ")).upstream(more)
 }
 
-/// The state of an address, as operators see it.
+/// Returns the state of a server's address, as operators see it.
 fn state(gateway: &Gateway, server: &Switched) -> String {
     let listed = gateway.operator("GET", "/upstreams").send().json();
     let servers = listed["upstreams"][0]["servers"].as_array().unwrap().clone();
@@ -33,7 +33,7 @@ fn state(gateway: &Gateway, server: &Switched) -> String {
     found["addresses"][0]["state"].as_str().unwrap().to_owned()
 }
 
-/// Clients that get a page again and again.
+/// Clients that request a page again and again.
 struct Load {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicUsize>,
@@ -68,13 +68,13 @@ impl Load {
         Self { stop, sent, failed, last_failure, threads }
     }
 
-    /// How many requests were sent, and the statuses of those that failed, since the last time.
+    /// Returns how many requests were sent, and the statuses of failed ones, since the previous call.
     fn so_far(&self) -> (usize, Vec<u16>) {
         let sent = self.sent.swap(0, Ordering::SeqCst);
         (sent, std::mem::take(&mut *self.failed.lock().unwrap()))
     }
 
-    /// When a request failed last.
+    /// Returns when a request last failed.
     fn last_failure(&self) -> Option<Instant> {
         *self.last_failure.lock().unwrap()
     }
@@ -88,7 +88,7 @@ impl Load {
     }
 }
 
-/// Waits until more requests were answered, so that a state was tried.
+/// Waits for `count` more requests, so that a state has been tried.
 fn more_requests(load: &Load, count: usize) {
     let before = load.sent.load(Ordering::SeqCst);
     eventually("requests", || (load.sent.load(Ordering::SeqCst) >= before + count).then_some(()));
@@ -128,7 +128,7 @@ fn a_pool_of_three_under_load() {
     servers[0].revive();
     let returned = returns("the killed one to be back", 0, &servers);
     let failed = tell(&mut report, "one killed", [ejected, returned]);
-    // What was on a connection when the server died was sent, and may have been done: it is not sent again.
+    // A request that was sent before the server died may have been carried out, so it is not repeated.
     assert!(failed.len() <= 8, "{failed:?}");
 
     servers[1].switch(Mode::Hung);
@@ -157,7 +157,7 @@ fn a_pool_of_three_under_load() {
     let failed = tell(&mut report, "one flapping", [Duration::ZERO, returned]);
     assert!(failed.iter().all(|status| *status == 503), "{failed:?}");
 
-    // A reload that changes the pool, with one killed.
+    // A reload that changes the pool while one server is killed.
     servers[1].kill();
     ejects("the killed one to be left out", 1, &servers);
     let path = gateway.folder().join("gateway.toml");
@@ -239,7 +239,7 @@ fn a_get_is_asked_again_elsewhere_where_that_is_asked_for() {
         let get = |_| gateway.client().get("/public/x").send().status;
         let failed = (0..9).map(get).filter(|status| *status == 503).count();
         assert_eq!(failed > 0, failures, "{retry}: {failed}");
-        // Another status is nobody's to hide.
+        // Other statuses are not retried.
         servers[0].switch(Mode::Status(500));
         assert!((0..9).map(get).any(|status| status == 500));
         for server in &servers {
@@ -265,7 +265,7 @@ fn when_everything_fails_retries_keep_to_their_budget() {
         assert_eq!(gateway.client().get("/public/x").send().status, 503);
     }
     let came: usize = servers.iter().map(Switched::count).sum();
-    // A tenth of each try, those of retries included.
+    // A tenth of all tries, retries included.
     assert!((215..=223).contains(&came), "{came}");
     let denied = gateway.metric("doorwarden_upstream_retries_denied_total{upstream=\"app\"}");
     assert!(denied.is_some_and(|count| count > 100.0), "{denied:?}");
@@ -400,7 +400,8 @@ fn a_user_stays_with_a_server() {
     assert!(["a", "b", "c"].iter().all(|one| strangers.contains(&(*one).to_owned())));
 }
 
-/// HAProxy in front of the same pool: the same times, the same number of failures, and its own checks twice a second.
+/// Starts HAProxy in front of the same pool: with the same times and the same number of failures, and its own checks twice
+/// a second.
 fn haproxy(folder: &std::path::Path, servers: &[Switched]) -> Server {
     let lines: String = servers
         .iter()
@@ -425,7 +426,7 @@ fn haproxy(folder: &std::path::Path, servers: &[Switched]) -> Server {
     })
 }
 
-/// One after the other, what may become of one of three servers, or of all: the same for the gateway and HAProxy.
+/// What happens to one of three servers, or to all, one after the other: the same for the gateway and HAProxy.
 const EVENTS: [&str; 6] =
     ["one killed", "one hung", "one flapping", "one slow", "a reload with one killed", "all down"];
 
@@ -459,7 +460,7 @@ fn a_pool_of_three_beside_haproxy() {
                 "all down" => servers.iter_mut().for_each(Switched::kill),
                 _ => servers[0].kill(),
             }
-            // HAProxy reloads by a new process, which its master starts; here, by the gateway alone.
+            // HAProxy would reload by a new process of its master; here only the gateway reloads.
             if event == "a reload with one killed" && is_ours {
                 let path = gateway.folder().join("gateway.toml");
                 let text = std::fs::read_to_string(&path).unwrap();
@@ -497,7 +498,7 @@ fn a_pool_of_three_beside_haproxy() {
                 "one killed" | "a reload with one killed" => 8,
                 "one hung" => 40,
                 "one slow" => 0,
-                // Each 503 is the service's own answer, and three of them leave it out.
+                // Each 503 is the service's own answer, and three of them eject the server.
                 "one flapping" => 60,
                 _ => sent,
             };

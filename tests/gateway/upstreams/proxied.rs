@@ -1,4 +1,5 @@
-//! The PROXY protocol with real proxies on both sides of the gateway: HAProxy (v1, v2) and nginx (v1), as senders and readers.
+//! Tests the PROXY protocol with real proxies on both sides of the gateway: HAProxy (v1, v2) and nginx (v1), as senders and
+//! readers.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -15,12 +16,12 @@ use crate::support::upstream::Upstream;
 
 const STREAM: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 
-/// A port that is free now: the configuration names the listener, so that port 0 would not do.
+/// Returns a free port: the configuration names the listener's port, so port 0 cannot be used.
 fn free() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A gateway whose HTTP and HTTPS listeners require a header from these networks, beside a plain one.
+/// Starts a gateway whose HTTP and HTTPS listeners require a header from these networks, and which also has a plain one.
 fn proxied(
     upstream: SocketAddr,
     networks: &str,
@@ -42,7 +43,7 @@ fn proxied(
     (Gateway::launch(folder), SocketAddr::from((Ipv4Addr::LOCALHOST, http)))
 }
 
-/// The first address is the plain one.
+/// Returns a client of the plain listener, whose address is the first.
 fn plain(gateway: &Gateway) -> Client {
     Client::new(gateway.http)
 }
@@ -78,7 +79,7 @@ fn nginx_stream(folder: &Path, to: SocketAddr) -> Server {
     })
 }
 
-/// Asks from this address of the loopback network.
+/// Sends a request from this address of the loopback network.
 fn ask_from(from: [u8; 4], to: SocketAddr, request: &[u8]) -> Response {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut stream = runtime.block_on(async {
@@ -112,14 +113,14 @@ fn haproxy_and_nginx_say_where_clients_come_from() {
         let seen = upstream.last();
         assert_eq!(seen.header("x-forwarded-for"), Some("127.0.0.9"), "{name}");
         assert_eq!(seen.header("x-real-ip"), Some("127.0.0.9"), "{name}");
-        // What a client writes itself says nothing.
+        // A header that the client itself writes is ignored.
         let forged = plain(&gateway).get("/public/x").header("X-Forwarded-For", "8.8.8.8").bytes();
         ask_from([127, 0, 0, 8], proxy.address, &forged);
         assert_eq!(upstream.last().header("x-forwarded-for"), Some("127.0.0.8"), "{name}");
         eprintln!("{name}: the client is {}", seen.header("x-real-ip").unwrap());
     }
     gateway.logged("the access line", |line| line["client"] == "127.0.0.9");
-    // Over TLS, which begins behind the header.
+    // Over TLS, which begins after the PROXY header.
     let https = gateway.https.unwrap();
     let tls = haproxy(folder.path(), https, "send-proxy-v2", "tls");
     let mut client = H2::connect(tls.address, certificate.client(&["h2"]));
@@ -130,7 +131,7 @@ fn haproxy_and_nginx_say_where_clients_come_from() {
         (seen.header("x-real-ip"), seen.header("x-forwarded-proto")),
         (Some("127.0.0.1"), Some("https"))
     );
-    // A listener without it is as ever, and takes none.
+    // A listener without this setting works as usual, and accepts no PROXY header.
     assert_eq!(plain(&gateway).get("/public/x").send().status, 200);
     let mut stream = TcpStream::connect(gateway.http).unwrap();
     stream
@@ -229,7 +230,7 @@ fn the_address_of_the_header_is_limited_and_forwarded_like_any() {
     assert_eq!(ask("192.0.2.4"), 200);
 }
 
-/// A server that requires a header itself, and says in `X-Real-Ip` whom it knows as the client.
+/// Starts a server that requires a header itself, and reports in `X-Real-Ip` the client that it sees.
 fn reader(folder: &Path, upstream: SocketAddr, kind: &str) -> Server {
     let name = format!("reads-{kind}");
     match kind {
@@ -287,9 +288,9 @@ fn servers_that_want_a_header_are_told_who_the_client_is() {
                 assert_eq!(ip, std::net::Ipv4Addr::from(from).to_string(), "{kind} {version}");
                 assert_ne!(port, "0", "{kind} {version}");
             }
-            // Behind a proxy that says who it is, whose port nobody knows.
+            // Behind a proxy that names the client, but not the client's port.
             eprintln!("{kind} reads {version}: {}", upstream.last().header("x-of-header").unwrap());
-            // Checks go on without a client.
+            // Health checks, which have no client, still work.
             eventually("checks", || {
                 let checks = upstream.seen().iter().filter(|one| one.target == "/up").count();
                 (checks > 2).then_some(())

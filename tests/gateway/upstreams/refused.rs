@@ -1,4 +1,4 @@
-//! A server of HTTP/2 that says it has not looked at a request: by resetting its stream, and by going away.
+//! Tests an HTTP/2 server that declares a request unprocessed: by resetting its stream, and by going away.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,15 +14,15 @@ use crate::support::gateway::Setup;
 /// What a server does with its first requests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum First {
-    /// `REFUSED_STREAM`, so many times.
+    /// Sends `REFUSED_STREAM` this many times.
     Refuses(usize),
-    /// `GOAWAY` that counts the first request among those that it took.
+    /// Sends a `GOAWAY` that counts the first request as processed.
     GoesAway,
-    /// Another reset, which says nothing.
+    /// Sends another reset, which does not say whether the request was processed.
     Resets,
 }
 
-/// A server of h2c, which notes the method of each request that it does look at.
+/// An h2c server, which records the method of each request that it processes.
 struct Refusing {
     address: SocketAddr,
     came: Arc<AtomicUsize>,
@@ -112,7 +112,7 @@ fn what_a_server_may_have_looked_at_before_it_goes_away_is_not_sent_again() {
     let gateway = behind(&server).upstream("[upstream.retry]\ntries = 2").start();
     let answer = gateway.client().get("/public/x").send();
     assert_eq!((answer.status, server.came.load(Ordering::SeqCst)), (502, 1));
-    // The next one has a connection of its own.
+    // The next request uses a new connection.
     assert_eq!(gateway.client().get("/public/x").send().status, 200);
     assert_eq!(server.seen(), ["GET"]);
 }
@@ -123,7 +123,7 @@ fn a_server_that_refuses_everything_is_asked_as_often_as_may() {
     let gateway = behind(&server).upstream("[upstream.retry]\ntries = 3").start();
     assert_eq!(gateway.client().get("/public/x").send().status, 502);
     assert_eq!(server.came.load(Ordering::SeqCst), 3);
-    // Of a body a part was sent, so it is not sent again.
+    // Part of the body has been sent, so the request is not repeated.
     let before = server.came.load(Ordering::SeqCst);
     assert_eq!(gateway.client().post("/public/x").body(b"pay").send().status, 502);
     assert_eq!(server.came.load(Ordering::SeqCst), before + 1, "a POST comes once");

@@ -1,4 +1,4 @@
-//! Real servers at the other end of a socket, of TLS with certificates on both sides, and of HTTP/2.
+//! Tests real servers behind Unix sockets, TLS with certificates on both sides, and HTTP/2.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
@@ -15,7 +15,7 @@ use crate::support::gateway::{Setup, signal};
 use crate::support::tls::{Body, Certificate, H2};
 use crate::support::upstream::Upstream;
 
-/// A process at a socket.
+/// A process that listens on a Unix socket.
 struct AtSocket(Child);
 
 impl AtSocket {
@@ -36,7 +36,7 @@ impl Drop for AtSocket {
     }
 }
 
-/// The upstream's address is not asked: `servers` is written anew.
+/// Returns a setup with these `servers`; the upstream's own address is not used.
 fn behind(servers: &str, more: &str) -> Setup {
     Setup::new(SocketAddr::from(([127, 0, 0, 1], 1))).servers(servers).upstream(more)
 }
@@ -76,7 +76,7 @@ fn a_socket_that_is_not_there_is_a_server_that_cannot_be_reached() {
     assert_eq!((answer.status, answer.code().as_str()), (502, "upstream_unavailable"));
 }
 
-/// A certificate authority, a server's certificate by it and a client's.
+/// A certificate authority, and certificates of a server and a client that it has signed.
 struct Authority {
     pem: String,
     server: (String, String),
@@ -87,7 +87,7 @@ impl Authority {
     fn make(server_name: &str) -> Self {
         let mut params = CertificateParams::new([]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Of equal names, OpenSSL takes every certificate for one that signed itself.
+        // With equal names, OpenSSL would take every certificate for a self-signed one.
         params.distinguished_name.push(DnType::CommonName, "an authority");
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let signed = |name: &str| {
@@ -100,7 +100,7 @@ impl Authority {
     }
 }
 
-/// nginx with TLS, which asks for a client's certificate, in front of a recording upstream.
+/// Starts nginx with TLS, which demands a client certificate, in front of a recording upstream.
 fn nginx_with_tls(folder: &Path, authority: &Authority, upstream: &Upstream) -> Server {
     for (name, content) in [
         ("ca.pem", &authority.pem),
@@ -160,7 +160,7 @@ fn nginx_sees_the_gateways_certificate_and_is_seen_by_its_own() {
         assert_eq!(seen.header("x-version"), Some(version));
         assert_eq!(seen.header("x-sni"), Some("app.internal"));
         assert_eq!(seen.header("host").map(str::to_owned), Some(upstream.address.to_string()));
-        // A client has no say in the name.
+        // A client cannot influence the name.
         let host = gateway.client().get("/public/x").host("evil.test").send();
         assert_eq!(host.status, 200);
         assert_eq!(upstream.last().header("x-sni"), Some("app.internal"));
@@ -210,7 +210,7 @@ fn nginx_sees_the_gateways_certificate_and_is_seen_by_its_own() {
     assert_eq!(gateway.client().get("/public/x").send().status, 200, "whoever it is");
 }
 
-/// Node's server for HTTP/2 without TLS.
+/// Starts Node's server for HTTP/2 without TLS.
 fn node_h2c() -> Server {
     install();
     Server::start("node", |address| {

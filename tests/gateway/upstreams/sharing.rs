@@ -1,4 +1,4 @@
-//! Who gets a request in a running gateway: slow start, hashing by session, limits on connections, one kind of address first.
+//! Tests which server gets a request: slow start, hashing by session, limits on connections, one address family first.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ fn behind(servers: &[Switched], more: &str) -> Setup {
     Setup::new(servers[0].address).servers(&written.join(", ")).upstream(more)
 }
 
-/// Of so many requests, how many a server of this name answers.
+/// Returns how many of `requests` requests the server of this name answers.
 fn share(gateway: &Gateway, requests: usize, name: &str) -> usize {
     (0..requests).filter(|_| gateway.client().get("/public/x").send().text() == name).count()
 }
@@ -54,7 +54,7 @@ fn a_session_stays_with_a_server_and_comes_back_with_it() {
     )
     .start();
     let at = |token: &str| gateway.client().get("/x").bearer(token).send().text();
-    // So many sessions that each server is home to one.
+    // Enough sessions for each server to be the home of one.
     let (mut tokens, mut homes) = (Vec::new(), Vec::new());
     while !["a", "b", "c"].iter().all(|name| homes.contains(&(*name).to_owned())) {
         let signed_in = gateway.client().sign_in("kim", "correct horse battery");

@@ -1,4 +1,4 @@
-//! A server that can be switched: it answers with its name, or is dead, hung, slow or out of order. It counts what came.
+//! A server that tests can switch: it answers with its name, or is dead, hung, slow or failing. It counts requests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,13 +12,13 @@ use crate::support::eventually;
 pub(super) enum Mode {
     /// It answers 200.
     Well,
-    /// It answers this late.
+    /// It answers after this time.
     Slow(Duration),
-    /// It takes requests and answers nothing.
+    /// It accepts requests and answers nothing.
     Hung,
     /// It answers this status.
     Status(u16),
-    /// It closes the connection with the request on it.
+    /// It closes the connection after the request.
     Breaks,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Switched {
 struct State {
     mode: Mode,
     is_open: bool,
-    /// The heads of all requests, first line and `X-Nth`.
+    /// The heads of all requests: first line and `X-Nth`.
     seen: Vec<String>,
     open: Vec<TcpStream>,
 }
@@ -70,7 +70,7 @@ impl Switched {
         self.state.lock().unwrap().mode = mode;
     }
 
-    /// Ends as a killed process does: nobody listens, and what was open is reset.
+    /// Ends as a killed process does: nothing listens, and open connections are reset.
     pub(super) fn kill(&mut self) {
         let open = {
             let mut state = self.state.lock().unwrap();
@@ -88,7 +88,7 @@ impl Switched {
         });
     }
 
-    /// Comes back at the same address.
+    /// Starts again at the same address.
     pub(super) fn revive(&mut self) {
         self.state.lock().unwrap().is_open = true;
         let listener = eventually("the port again", || TcpListener::bind(self.address).ok());
