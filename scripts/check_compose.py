@@ -1,6 +1,6 @@
-"""Holds the files of docker/ to one another: what one of them names must be what another defines.
+"""Checks that the files of docker/ agree with one another: what one of them names, another must define.
 
-No container engine is needed. Each check is a function whose docstring is the claim; a failed one prints the claim and
+No container engine is needed. Each check is a function whose docstring is the claim. A failed check prints the claim and
 what contradicts it, and the exit code is 1.
 """
 

@@ -6,7 +6,7 @@
 //! | process | description |
 //! |---|---|
 //! | upstream | this program as [`upstream`]: fixed answers, one thread for each connection |
-//! | bare | this program as [`pass_through`]: the framework with nothing of ours |
+//! | bare | this program as [`pass_through`]: only the framework, without the gateway's code |
 //! | control | a second bare pass-through: how far its ratio is from 1 is how far off every ratio may be |
 //! | gateway | the `doorwarden` binary of the same build profile: without an access log, with it, and with [`forms`] |
 //! | load | this process: [`load`] over kept connections |

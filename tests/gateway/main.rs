@@ -82,7 +82,7 @@ mod operator_page;
 mod outage;
 // Which personal data is deleted, and when.
 mod privacy;
-// Real clients before the gateway, real servers behind it, nginx beside it.
+// Real clients in front of the gateway, real servers behind it, nginx beside it.
 mod peers;
 // Projects with real packages, with the gateway and without.
 mod projects;

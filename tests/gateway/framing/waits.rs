@@ -38,7 +38,7 @@ fn a_body_that_drips_has_a_time_for_each_part() {
         let mut stream = gateway.client().connect();
         stream.write_all(head.as_bytes()).unwrap();
         for part in parts {
-            // Slower than the limit as a whole, and faster in each part.
+            // The whole body takes longer than the limit, and each part less.
             thread::sleep(PAUSE);
             stream.write_all(part.as_bytes()).unwrap();
         }

@@ -288,7 +288,6 @@ fn servers_that_want_a_header_are_told_who_the_client_is() {
                 assert_eq!(ip, std::net::Ipv4Addr::from(from).to_string(), "{kind} {version}");
                 assert_ne!(port, "0", "{kind} {version}");
             }
-            // Behind a proxy that names the client, but not the client's port.
             eprintln!("{kind} reads {version}: {}", upstream.last().header("x-of-header").unwrap());
             // Health checks, which have no client, still work.
             eventually("checks", || {
