@@ -77,7 +77,7 @@ async fn what_was_acknowledged_is_there_after_reopening() {
     assert_eq!((found.password_mark, found.cookie), (made.password_mark, made.cookie));
     assert_eq!((found.signed_in_at, found.last_used()), (T0, T0));
     assert_eq!((found.expires_at, found.idle_timeout), (T0.plus(ABSOLUTE), IDLE));
-    assert_eq!((found.client, &found.agent), (made.client, &made.agent));
+    assert_eq!((found.client, &*found.agent), (made.client, &*made.agent));
     assert_eq!(found.assurance, made.assurance);
     assert!(find(&store, "bare", at(6)).await.unwrap().cookie.is_none());
     assert!(find(&store, "ended", at(6)).await.is_none());
