@@ -6,52 +6,56 @@ use super::template::members;
 use super::{DirectorySettings, IssuerSettings, Members, RotationPolicy, Shape, alias, values};
 use crate::wire::path::{PathMatch, PathPattern};
 
-/// A path that the gateway answers itself.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
-pub enum OwnPath {
-    /// `POST /login`, and `GET /login`, the page.
-    Login,
-    /// `POST /refresh`
-    Refresh,
-    /// `POST /verify`
-    Verify,
-    /// `POST /logout`
-    Logout,
-    /// `POST /logout/all`
-    LogoutAll,
-    /// `POST` where it is turned on: SimpleJWT's sign-out.
-    Blacklist,
-    /// `GET /session`
-    Session,
-    /// `GET /.well-known/jwks.json`
-    Jwks,
-    /// `GET /incident`, the page that a letter leads to, and `POST`, its answer.
-    Incident,
-    /// `GET /account`, the page on which users manage their account.
-    Account,
-    /// `GET /account/sessions`, and `POST`, which ends some.
-    AccountSessions,
-    /// `GET /account/activity`
-    AccountActivity,
-    /// `GET /account/devices`, and `POST`, which removes some.
-    AccountDevices,
-    /// `GET /account/password`, the form, and `POST`, which changes it.
-    AccountPassword,
-    /// `POST /login/second-factor`: the second step of a sign-in, or of a confirmation of identity; `GET`, the page for the
-    /// latter.
-    SecondFactor,
-    /// `GET /account/second-factors`, the page on which users manage theirs, and `POST`, its forms.
-    Factors,
-    /// `GET /account/second-factors.js`, the script of the page with recovery codes.
-    FactorsScript,
-    /// `GET /account/tokens`, the page on which users manage their personal access tokens, and `POST`, its forms.
-    PersonalTokens,
-    /// `POST /login/passkey`: signing in with a passkey and nothing else.
-    Passkey,
-    /// `GET /login/passkey.js`, the script of the pages that use passkeys.
-    PasskeyScript,
-    /// `POST /login/mailed-link`, which requests a sign-in link and opens one; `GET`, the page to which it leads.
-    MailedLink,
+macro_rules! own_paths {
+    ($($own:ident $name:ident $doc:literal)+) => {
+        /// A path that the gateway answers itself.
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+        pub enum OwnPath {
+            $(#[doc = $doc] $own,)+
+        }
+
+        impl OwnPath {
+            /// All own paths, in the order of their declaration.
+            pub const ALL: [Self; [$(stringify!($own),)+].len()] = [$(Self::$own,)+];
+
+            /// Returns the path's key in `[paths]`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$own => stringify!($name),)+ }
+            }
+
+            /// Returns the path's name in metrics and logs; its colon distinguishes it from any route.
+            pub const fn label(self) -> &'static str {
+                match self { $(Self::$own => concat!("own:", stringify!($name)),)+ }
+            }
+        }
+    };
+}
+
+own_paths! {
+    Login login "`POST /login`, and `GET /login`, the page."
+    Refresh refresh "`POST /refresh`"
+    Verify verify "`POST /verify`"
+    Logout logout "`POST /logout`"
+    LogoutAll logout_all "`POST /logout/all`"
+    Blacklist blacklist "`POST` where it is turned on: SimpleJWT's sign-out."
+    Session session "`GET /session`"
+    Jwks jwks "`GET /.well-known/jwks.json`"
+    Incident incident "`GET /incident`, the page that a letter leads to, and `POST`, its answer."
+    Account account "`GET /account`, the page on which users manage their account."
+    AccountSessions account_sessions "`GET /account/sessions`, and `POST`, which ends some."
+    AccountActivity account_activity "`GET /account/activity`"
+    AccountDevices account_devices "`GET /account/devices`, and `POST`, which removes some."
+    AccountPassword account_password "`GET /account/password`, the form, and `POST`, which changes it."
+    SecondFactor second_factor "`POST /login/second-factor`: the second step of a sign-in, or of a confirmation of \
+        identity; `GET`, the page for the latter."
+    Factors factors "`GET /account/second-factors`, the page on which users manage theirs, and `POST`, its forms."
+    FactorsScript factors_script "`GET /account/second-factors.js`, the script of the page with recovery codes."
+    PersonalTokens personal_tokens "`GET /account/tokens`, the page on which users manage their personal access \
+        tokens, and `POST`, its forms."
+    Passkey passkey "`POST /login/passkey`: signing in with a passkey and nothing else."
+    PasskeyScript passkey_script "`GET /login/passkey.js`, the script of the pages that use passkeys."
+    MailedLink mailed_link "`POST /login/mailed-link`, which requests a sign-in link and opens one; `GET`, the page \
+        to which it leads."
 }
 
 /// The enabled features to which some own paths belong.
@@ -74,58 +78,6 @@ pub(super) struct EnabledFeatures {
 }
 
 impl OwnPath {
-    /// All own paths.
-    pub const ALL: [Self; 21] = [
-        Self::Login,
-        Self::Refresh,
-        Self::Verify,
-        Self::Logout,
-        Self::LogoutAll,
-        Self::Blacklist,
-        Self::Session,
-        Self::Jwks,
-        Self::Incident,
-        Self::Account,
-        Self::AccountSessions,
-        Self::AccountActivity,
-        Self::AccountDevices,
-        Self::AccountPassword,
-        Self::SecondFactor,
-        Self::Factors,
-        Self::FactorsScript,
-        Self::PersonalTokens,
-        Self::Passkey,
-        Self::PasskeyScript,
-        Self::MailedLink,
-    ];
-
-    /// Returns the path's key in `[paths]`, which is also its name in metrics and logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Login => "login",
-            Self::Refresh => "refresh",
-            Self::Verify => "verify",
-            Self::Logout => "logout",
-            Self::LogoutAll => "logout_all",
-            Self::Blacklist => "blacklist",
-            Self::Session => "session",
-            Self::Jwks => "jwks",
-            Self::Incident => "incident",
-            Self::SecondFactor => "second_factor",
-            Self::Factors => "factors",
-            Self::FactorsScript => "factors_script",
-            Self::Account => "account",
-            Self::AccountSessions => "account_sessions",
-            Self::AccountActivity => "account_activity",
-            Self::AccountDevices => "account_devices",
-            Self::AccountPassword => "account_password",
-            Self::PersonalTokens => "personal_tokens",
-            Self::Passkey => "passkey",
-            Self::PasskeyScript => "passkey_script",
-            Self::MailedLink => "mailed_link",
-        }
-    }
-
     /// Returns where the path is answered unless `[paths]` moves it; `None` if it is off by default.
     pub const fn default_path(self) -> Option<&'static str> {
         match self {

@@ -6,7 +6,7 @@
 use http::Version;
 
 use super::metrics::Names;
-use super::record::{Destination, Record, own_name};
+use super::record::{Destination, Record};
 use crate::caller::{IssuerName, SessionId};
 use crate::wire::client_ip::ip_text;
 
@@ -49,7 +49,7 @@ pub(super) fn write(record: &Record<'_>, names: &Names) {
 fn place(place: Destination, names: &Names) -> Option<&str> {
     match place {
         Destination::Route(route) => names.routes.get(route).map(String::as_str),
-        Destination::Own(own) => Some(own_name(own)),
+        Destination::Own(own) => Some(own.label()),
         Destination::Nowhere => None,
     }
 }

@@ -111,7 +111,7 @@ impl Explainer {
                 let text = format!("the gateway's own path {}: it answers itself", own.path);
                 story.step("route", StoryMark::Yes, text);
                 // This is the name in the access log.
-                story.member("route", json!(format!("own:{}", own.own.name())));
+                story.member("route", json!(own.own.label()));
                 story.end(StoryEnd::Serve)
             }
             Decision::Preflight(methods) => {

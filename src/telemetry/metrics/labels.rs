@@ -18,9 +18,7 @@ use crate::event::{
 };
 use crate::gate::shadow::ShadowVerdict;
 use crate::refusal::Refusal;
-use crate::telemetry::record::{
-    ConnectionFailure, Decided, OWN_PATHS, Retried, UpstreamFailure, own_name,
-};
+use crate::telemetry::record::{ConnectionFailure, Decided, Retried, UpstreamFailure};
 
 /// A closed set of label values.
 pub(super) trait Label: Copy + 'static {
@@ -74,7 +72,7 @@ labels! {
     MailedCodeEvent by MailedCodeEvent::name, MailedCodeEvent::ALL;
     MailedLinkEvent by MailedLinkEvent::name, MailedLinkEvent::ALL;
     TokenRefusal by TokenRefusal::name, TokenRefusal::ALL;
-    OwnPath by own_name, OWN_PATHS;
+    OwnPath by OwnPath::label, &OwnPath::ALL;
     Refresh by Refresh::name, Refresh::ALL;
     IssuedRefusal by IssuedRefusal::name, IssuedRefusal::ALL;
     RefreshRefusal by RefreshRefusal::name, RefreshRefusal::ALL;
