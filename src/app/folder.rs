@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, StoreKind};
+use crate::config::Config;
 use crate::private_file;
 use crate::secret::Secret;
 
@@ -102,7 +102,7 @@ impl StateFolder {
 
 /// Locks the store for this process alone, until the returned file is dropped.
 pub(super) fn claim_store(config: &Config) -> Result<Option<File>, String> {
-    if config.store.kind == StoreKind::Memory {
+    if !config.store.kind.survives_restarts() {
         return Ok(None);
     }
     let mut path = config.store.path.clone().into_os_string();

@@ -11,7 +11,7 @@ use super::service_factors::at_services;
 use super::state::State;
 use super::{StartError, notices, start_error};
 use crate::clock::Timestamp;
-use crate::config::{Config, DirectoryKind, DirectorySettings, StoreKind};
+use crate::config::{Config, DirectoryKind, DirectorySettings};
 use crate::directory::Directory;
 use crate::directory::django::DjangoDirectory;
 use crate::directory::file::FileDirectory;
@@ -143,12 +143,11 @@ fn factors(config: &Config, state: &State) -> Result<Factors, StartError> {
     let settings = config.second_factor.clone();
     let at_services = at_services(config, &state.databases);
     let is_on = settings.is_on() || !at_services.is_empty();
-    let key = match (config.store.kind, is_on) {
-        (StoreKind::Embedded, true) => {
-            let secret = private_file::own_secret(&settings.key_file).map_err(start_error)?;
-            FactorKey::new(&secret)
-        }
-        (StoreKind::Embedded | StoreKind::Memory, _) => FactorKey::new(&state.secret),
+    let key = if is_on && config.store.kind.survives_restarts() {
+        let secret = private_file::own_secret(&settings.key_file).map_err(start_error)?;
+        FactorKey::new(&secret)
+    } else {
+        FactorKey::new(&state.secret)
     };
     let passkeys = settings.passkeys.as_ref();
     let passkeys = passkeys.map(|one| Passkeys::new(one, &config.login.title));

@@ -41,7 +41,7 @@ use crate::admin::rates::Rates;
 use crate::admin::reload::Reload;
 use crate::admin::{Operator, OperatorParts};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, PasskeySettings, StoreKind};
+use crate::config::{Config, PasskeySettings};
 use crate::detect::history::History;
 use crate::detect::recent::Recent;
 use crate::detect::silence::Silences;
@@ -73,7 +73,7 @@ pub fn run(config: Config, source: PathBuf) -> Result<(), StartError> {
     folder.make().map_err(start_error)?;
     let _store_is_ours = claim_store(&config).map_err(start_error)?;
     let operator_token = folder.operator_token().map_err(start_error)?;
-    let kept = (config.store.kind == StoreKind::Embedded).then(|| folder.silences());
+    let kept = config.store.kind.survives_restarts().then(|| folder.silences());
     let silences = Arc::new(Silences::open(kept).map_err(start_error)?);
     let state = Arc::new(State::open(&config, folder)?);
     let supervisor = Arc::new(Supervisor::new().map_err(start_error)?);

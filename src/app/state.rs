@@ -169,10 +169,9 @@ pub(super) fn open_store(config: &Config) -> Result<Store, StartError> {
 
 /// Returns the secret that seals and signs the gateway's own data. It is stored only where the store outlives a restart.
 fn own_secret(config: &Config, folder: &StateFolder) -> Result<Zeroizing<Vec<u8>>, String> {
-    match config.store.kind {
-        StoreKind::Embedded => private_file::own_secret(&folder.forms_secret()),
-        StoreKind::Memory => {
-            Ok(random_bytes::<32>().map_err(|error| error.to_string())?.to_vec().into())
-        }
+    if config.store.kind.survives_restarts() {
+        private_file::own_secret(&folder.forms_secret())
+    } else {
+        Ok(random_bytes::<32>().map_err(|error| error.to_string())?.to_vec().into())
     }
 }

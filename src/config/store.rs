@@ -23,6 +23,16 @@ pub enum StoreKind {
     Memory,
 }
 
+impl StoreKind {
+    /// Does it keep anything beyond a restart? Where it does not, nothing that would be kept beside it is kept either.
+    pub const fn survives_restarts(self) -> bool {
+        match self {
+            Self::Embedded => true,
+            Self::Memory => false,
+        }
+    }
+}
+
 impl Default for StoreSettings {
     fn default() -> Self {
         Self { kind: StoreKind::Embedded, path: PathBuf::from("doorwarden/store.db") }
