@@ -101,6 +101,12 @@ macro_rules! detectors {
                 match self { $(Self::$name => &detect.$module,)+ }
             }
 
+            /// Returns the detector's settings, mutably.
+            #[cfg(test)]
+            const fn settings_mut(self, detect: &mut config::Detect) -> &mut config::DetectorSettings {
+                match self { $(Self::$name => &mut detect.$module,)+ }
+            }
+
             /// Returns the detector with this name.
             pub fn named(name: &str) -> Option<Self> {
                 Self::ALL.iter().find(|one| one.name() == name).copied()

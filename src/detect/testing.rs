@@ -29,25 +29,13 @@ pub(crate) fn at(secs: u64) -> Timestamp {
 
 /// Returns settings in which every detector has this threshold, a window of [`WINDOW`] and the action `observe`.
 pub(crate) fn settings(threshold: u32) -> config::Detect {
-    let one = detector(threshold);
-    config::Detect {
-        refresh_reuse: one.clone(),
-        refresh_burst: one.clone(),
-        password_guessing: one.clone(),
-        password_spraying: one.clone(),
-        token_countries: one.clone(),
-        revoked_use: one.clone(),
-        scanning: one.clone(),
-        distributed_guessing: one.clone(),
-        outside_binding: one.clone(),
-        client_change: one.clone(),
-        impossible_travel: config::DetectorSettings { speed: 900, ..one.clone() },
-        new_country: one.clone(),
-        new_device: one.clone(),
-        session_count: one,
-        queue: 16,
-        actions_per_hour: 1000,
+    let default = config::Detect::default();
+    let mut all = config::Detect { queue: 16, actions_per_hour: 1000, ..default };
+    for name in DetectorName::ALL {
+        let one = name.settings_mut(&mut all);
+        *one = config::DetectorSettings { speed: one.speed, ..detector(threshold) };
     }
+    all
 }
 
 /// Returns the settings of one detector.
