@@ -1,5 +1,6 @@
 //! The contract of every store, written once and mounted for each adapter with `mount!(fresh)`, where `fresh()` returns an
-//! empty store and whatever must outlive it. A case that is not listed in `mount!` is dead code, and a warning says so.
+//! empty store and whatever must outlive it. An adapter of some ports alone mounts their parts: `mount!(fresh: counters)`. A
+//! case that is not listed in `mount!` is dead code, and a warning says so.
 
 pub(super) mod adopt;
 pub(super) mod blocks;
@@ -101,6 +102,14 @@ pub(super) fn rotate(session: &str, presented: &str, successor: &str, at: Timest
 
 macro_rules! mount {
     ($fresh:ident) => {
+        $crate::store::contract::mount! { $fresh:
+            sessions tokens refresh kept once adopt outbox places stamps blocks factors records passkeys
+        }
+    };
+    ($fresh:ident: $($part:ident)+) => {
+        $($crate::store::contract::mount! { @part $fresh $part })+
+    };
+    (@part $fresh:ident sessions) => {
         $crate::store::contract::mount! { @cases $fresh sessions:
             a_session_is_found_by_id_and_by_cookie_as_it_was_made
             an_unknown_session_is_absent
@@ -118,11 +127,15 @@ macro_rules! mount {
             a_removed_session_does_not_come_back
             a_changed_identity_is_seen_and_stays
         }
+    };
+    (@part $fresh:ident tokens) => {
         $crate::store::contract::mount! { @cases $fresh tokens:
             a_token_is_found_by_its_digest_with_what_it_is_for
             no_more_tokens_than_there_is_room_for
             what_ends_sign_ins_leaves_tokens_and_what_ends_a_user_does_not
         }
+    };
+    (@part $fresh:ident refresh) => {
         $crate::store::contract::mount! { @cases $fresh refresh:
             a_rotation_spends_the_token_and_remembers_its_successor
             looking_spends_nothing
@@ -140,11 +153,15 @@ macro_rules! mount {
             upkeep_keeps_what_reuse_is_noticed_by
             upkeep_forgets_expired_tokens
         }
+    };
+    (@part $fresh:ident kept) => {
         $crate::store::contract::mount! { @cases $fresh kept:
             what_is_kept_is_in_the_record_from_the_beginning
             the_last_that_was_kept_is_there
             nothing_is_kept_for_a_session_that_has_ended
         }
+    };
+    (@part $fresh:ident once) => {
         $crate::store::contract::mount! { @cases $fresh once:
             a_marked_session_begins_once
             who_sees_the_mark_finds_the_session
@@ -154,6 +171,8 @@ macro_rules! mount {
             what_could_not_begin_leaves_no_mark
             a_session_may_begin_once_its_mark_is_forgotten
         }
+    };
+    (@part $fresh:ident adopt) => {
         $crate::store::contract::mount! { @cases $fresh adopt:
             a_credential_is_adopted_once_while_its_session_lives
             the_end_of_an_adopted_session_is_that_of_its_credential
@@ -165,6 +184,8 @@ macro_rules! mount {
             of_fifty_parallel_adoptions_one_begins
             upkeep_leaves_a_renewed_session
         }
+    };
+    (@part $fresh:ident outbox) => {
         $crate::store::contract::mount! { @cases $fresh outbox:
             a_message_is_claimed_as_it_was_put_in
             a_claimed_message_is_nobody_elses_for_its_time
@@ -179,15 +200,21 @@ macro_rules! mount {
             an_answer_answers_all_that_is_about_the_same
             a_question_expires
         }
+    };
+    (@part $fresh:ident places) => {
         $crate::store::contract::mount! { @cases $fresh places:
             places_are_forgotten_and_sessions_live
         }
+    };
+    (@part $fresh:ident stamps) => {
         $crate::store::contract::mount! { @cases $fresh stamps:
             a_key_without_a_stamp_has_none
             the_first_stamp_stays
             the_latest_stamp_counts
             upkeep_forgets_a_stamp_that_need_not_be_kept
         }
+    };
+    (@part $fresh:ident blocks) => {
         $crate::store::contract::mount! { @cases $fresh blocks:
             a_block_holds_until_its_end
             a_network_holds_all_its_addresses
@@ -197,6 +224,8 @@ macro_rules! mount {
             however_many_are_added_the_list_stays_bounded
             upkeep_forgets_blocks_that_are_over
         }
+    };
+    (@part $fresh:ident factors) => {
         $crate::store::contract::mount! { @cases $fresh factors:
             a_factor_is_kept_as_it_was_set_up
             one_secret_is_one_factor_and_there_is_a_most
@@ -209,6 +238,8 @@ macro_rules! mount {
             attempts_are_slowed_until_one_is_right
             of_parallel_attempts_no_more_pass_than_may
         }
+    };
+    (@part $fresh:ident records) => {
         $crate::store::contract::mount! { @cases $fresh records:
             what_happened_is_told_newest_first_and_in_pages
             what_happens_again_within_its_time_is_one_entry
@@ -216,12 +247,26 @@ macro_rules! mount {
             a_device_is_one_however_often_it_is_used
             what_is_shown_is_forgotten_when_its_time_is_over
         }
+    };
+    (@part $fresh:ident passkeys) => {
         $crate::store::contract::mount! { @cases $fresh passkeys:
             a_passkey_is_kept_and_found_by_its_id
             a_counter_goes_on_and_a_challenge_is_answered_once
             of_parallel_answers_one_succeeds
             a_challenge_is_spent_once_and_forgotten_after_its_time
             passkeys_of_another_rp_id_are_counted
+        }
+    };
+    (@part $fresh:ident counters) => {
+        $crate::store::contract::mount! { @cases $fresh counters:
+            what_is_left_is_kept_until_its_time
+            scopes_are_counted_apart
+            what_is_only_looked_at_stays_as_it_was
+            of_parallel_changes_each_sees_those_before
+            several_keys_change_in_one_step
+            what_was_not_changed_for_longest_gives_way
+            what_is_just_being_changed_stays_however_large
+            however_many_keys_are_invented_a_scope_stays_within_its_bound
         }
     };
     (@cases $fresh:ident $module:ident: $($case:ident)*) => {

@@ -130,16 +130,7 @@ mod tests {
         (CountersInMemory::new(), ())
     }
 
-    crate::store::contract::mount! { @cases fresh counters:
-        what_is_left_is_kept_until_its_time
-        scopes_are_counted_apart
-        what_is_only_looked_at_stays_as_it_was
-        of_parallel_changes_each_sees_those_before
-        several_keys_change_in_one_step
-        what_was_not_changed_for_longest_gives_way
-        what_is_just_being_changed_stays_however_large
-        however_many_keys_are_invented_a_scope_stays_within_its_bound
-    }
+    crate::store::contract::mount!(fresh: counters);
 
     #[tokio::test]
     async fn what_an_entry_takes_is_what_is_said() {
