@@ -23,7 +23,7 @@ use super::state::State;
 use super::supervisor::Supervisor;
 use crate::admin::reload::{Reload, Reloaded};
 use crate::clock::Clock;
-use crate::config::{Config, DirectoryKind, DirectorySettings, LoadError};
+use crate::config::{Config, DirectorySettings, LoadError};
 use crate::detect::watch::DetectorRules;
 use crate::proxy::{Current, Listening};
 use crate::telemetry::{Filter, Telemetry};
@@ -196,7 +196,8 @@ async fn state_of(path: &Path) -> ConfigurationFileState {
 fn other_users(now: &[DirectorySettings], next: &[DirectorySettings]) -> Vec<String> {
     let other = |next: &&DirectorySettings| {
         let before = now.iter().find(|now| now.name == next.name);
-        before.is_some_and(|before| users_of(before) != users_of(next)) && !next.danger_same_users
+        before.is_some_and(|before| before.place_of_users() != next.place_of_users())
+            && !next.danger_same_users
     };
     let text = |next: &DirectorySettings| {
         format!(
@@ -207,17 +208,6 @@ fn other_users(now: &[DirectorySettings], next: &[DirectorySettings]) -> Vec<Str
         )
     };
     next.iter().filter(other).map(text).collect()
-}
-
-/// Returns where a directory's users are.
-fn users_of(settings: &DirectorySettings) -> String {
-    match &settings.kind {
-        DirectoryKind::File { path } => format!("{}", path.display()),
-        DirectoryKind::Http(http) => http.url.to_string(),
-        DirectoryKind::Django(django) => {
-            format!("{:?} {} {:?}", django.database, django.user_table, django.columns.id)
-        }
-    }
 }
 
 /// Takes over from the served configuration what only a restart can change, and names what differs.

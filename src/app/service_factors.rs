@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, Database, DatabaseServer, DirectoryKind, TakenOver};
+use crate::config::{Config, Database, DatabaseServer, TakenOver};
 use crate::directory::django::allauth::Allauth;
 use crate::directory::django::otp::DjangoOtp;
 use crate::directory::second_factors::FactorsAtService;
@@ -15,7 +15,7 @@ pub(super) fn at_services(
 ) -> Vec<Arc<dyn FactorsAtService>> {
     let mut all: Vec<Arc<dyn FactorsAtService>> = Vec::new();
     for directory in &config.directories {
-        let DirectoryKind::Django(django) = &directory.kind else { continue };
+        let Some(django) = directory.django() else { continue };
         for taken_over in &django.taken_over {
             let read = databases.open(&django.database, DatabaseAccess::Read);
             let write = databases.open(&few_connections(&django.database), DatabaseAccess::Write);

@@ -7,7 +7,7 @@
 use super::config_file::ConfigFile;
 use crate::app::examine::{self, DirectoryReply};
 use crate::command::{CommandFailure, load, say};
-use crate::config::{Config, DirectoryKind, DirectorySettings, OwnPath};
+use crate::config::{Config, DirectorySettings, OwnPath};
 
 /// `doorwarden check`
 #[derive(Debug, clap::Args)]
@@ -48,7 +48,6 @@ pub(super) fn run(check: &CheckArguments) -> Result<(), CommandFailure> {
 /// Warns if a user in a new browser can only wait while others guess at their account.
 fn about_strangers(config: &Config) -> Option<&'static str> {
     let has = |own| config.paths.iter().any(|entry| entry.own == own);
-    let knows_addresses = |one: &DirectorySettings| !matches!(one.kind, DirectoryKind::Http(_));
     if !has(OwnPath::Login) {
         return None;
     }
@@ -58,7 +57,7 @@ fn about_strangers(config: &Config) -> Option<&'static str> {
              mailed where there are [notify.mail] and paths.mailed_link (docs/detection.md)",
         );
     }
-    (!config.directories.iter().any(knows_addresses)).then_some(
+    (!config.directories.iter().any(DirectorySettings::finds_users)).then_some(
         "while somebody guesses at an account, its owner can only wait in a new browser: no directory \
          knows an address to which a link could be mailed (docs/detection.md)",
     )

@@ -9,7 +9,7 @@ use super::config_file::ConfigFile;
 use super::list::{self, Format, ListColumn};
 use super::second_factors;
 use crate::command::{CommandFailure, load, password_from_stdin, say};
-use crate::config::DirectoryKind;
+use crate::config::DirectorySettings;
 use crate::directory::password;
 use crate::directory::users_file::UsersFile as Users;
 
@@ -82,12 +82,9 @@ impl UsersFileArgument {
             return Ok(file.clone());
         }
         let config = load(&self.config.path()?)?;
-        let paths = config.directories.iter().filter_map(|directory| match &directory.kind {
-            DirectoryKind::File { path } => Some(path),
-            DirectoryKind::Django(_) | DirectoryKind::Http(_) => None,
-        });
+        let paths = config.directories.iter().filter_map(DirectorySettings::users_file);
         match paths.collect::<Vec<_>>()[..] {
-            [path] => Ok(path.clone()),
+            [path] => Ok(path.to_owned()),
             [] => Err(CommandFailure::Usage(
                 "doorwarden: the configuration has no [[directory]] of kind = \"file\"; name a users' file with --file"
                     .into(),

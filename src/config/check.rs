@@ -4,9 +4,7 @@
 //! report alone decides whether there is a configuration in the end.
 
 use super::raw::{RawItem, RawTable, Wrong};
-use super::{
-    Config, DirectoryKind, DirectorySettings, Listen, OwnPath, OwnPathEntry, Route, SignInMode,
-};
+use super::{Config, DirectorySettings, Listen, OwnPath, OwnPathEntry, Route, SignInMode};
 use super::{
     account, cors, detect, directory, error_page, forms, geo, identity, issuer, listen, log, login,
     notify, paths, personal_tokens, privacy, reload, route, second_factor, session, shadow,
@@ -40,10 +38,9 @@ pub(super) fn check(root: &RawTable<'_>) -> Config {
     let tokens = root.table("tokens", |table| tokens::tokens(table, &store, &session, &geo));
     let notify = root.table("notify", |table| notify::notify(table, &tokens));
     let second_factor = root.table("second_factor", |table| {
-        let knows_addresses = |one: &DirectorySettings| !matches!(one.kind, DirectoryKind::Http(_));
         let needs = second_factor::MailedCodeNeeds {
             sends_mail: notify.mail.is_some(),
-            knows_addresses: directories.iter().any(knows_addresses),
+            knows_addresses: directories.iter().any(DirectorySettings::finds_users),
             is_asked: routes.iter().any(|route| route.value.asks.several_factors),
         };
         second_factor::second_factor(table, &store, needs)

@@ -1,6 +1,6 @@
 //! Reads `[[directory]]`: where the users are; each kind has its own keys.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::condition::conditions;
@@ -114,12 +114,46 @@ pub enum UsernameCase {
 pub(super) const RECHECK: Duration = secs(60);
 
 impl DirectorySettings {
+    /// Returns the file of users, if the directory is of `kind = "file"`.
+    pub fn users_file(&self) -> Option<&Path> {
+        let DirectoryKind::File { path } = &self.kind else { return None };
+        Some(path)
+    }
+
+    /// Returns the settings of `kind = "django"`.
+    pub fn django(&self) -> Option<&DjangoDirectorySettings> {
+        let DirectoryKind::Django(django) = &self.kind else { return None };
+        Some(django)
+    }
+
+    /// Returns the settings of `kind = "http"`.
+    pub fn http(&self) -> Option<&HttpDirectorySettings> {
+        let DirectoryKind::Http(http) = &self.kind else { return None };
+        Some(http)
+    }
+
+    /// Whether users can be looked up. A directory that a service answers for learns of a user, and of an address, at a sign-in.
+    pub const fn finds_users(&self) -> bool {
+        match &self.kind {
+            DirectoryKind::File { .. } | DirectoryKind::Django(_) => true,
+            DirectoryKind::Http(_) => false,
+        }
+    }
+
+    /// Returns where the users are; two directories with the same place have the same users.
+    pub fn place_of_users(&self) -> String {
+        match &self.kind {
+            DirectoryKind::File { path } => format!("{}", path.display()),
+            DirectoryKind::Http(http) => http.url.to_string(),
+            DirectoryKind::Django(django) => {
+                format!("{:?} {} {:?}", django.database, django.user_table, django.columns.id)
+            }
+        }
+    }
+
     /// Whether the gateway checks second factors that the service stores for these users.
     pub fn takes_over_factors(&self) -> bool {
-        match &self.kind {
-            DirectoryKind::Django(django) => !django.taken_over.is_empty(),
-            DirectoryKind::File { .. } | DirectoryKind::Http(_) => false,
-        }
+        self.django().is_some_and(|django| !django.taken_over.is_empty())
     }
 }
 

@@ -7,10 +7,7 @@ use super::database::{SERVER_KEYS, database_if_any};
 use super::issuer_session::cache;
 use super::raw::{RawTable, Wrong};
 use super::units::{DAY, HOUR, MINUTE};
-use super::{
-    Database, DirectoryKind, DirectorySettings, DjangoDirectorySettings, ServiceCacheSettings,
-    values,
-};
+use super::{Database, DirectorySettings, ServiceCacheSettings, values};
 
 /// `kind = "django-session"`: a session that the service's own middleware reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +159,7 @@ pub(super) fn django_session(
     if engine != FormSessionEngine::SignedCookies {
         table.refuse(&["max_age"], "the cookie is not the session", "it is for \"signed_cookies\"");
     }
-    let users = directory.and_then(django);
+    let users = directory.and_then(DirectorySettings::django);
     let database = if has_rows || last_login {
         database_if_any(table).or_else(|| users.map(|users| users.database.clone()))
     } else {
@@ -245,7 +242,7 @@ fn no_cache(table: &RawTable<'_>) {
 }
 
 pub(super) fn drf_token(table: &RawTable<'_>, directory: Option<&DirectorySettings>) -> DrfToken {
-    let users = directory.and_then(django);
+    let users = directory.and_then(DirectorySettings::django);
     if directory.is_some() && users.is_none() {
         table.error(
             "directory",
@@ -262,12 +259,5 @@ pub(super) fn drf_token(table: &RawTable<'_>, directory: Option<&DirectorySettin
         cache_for: table.duration("cache_for", MINUTE / 60..=HOUR).unwrap_or(default.cache_for),
         missing: table.choice("missing", &MISSING).unwrap_or(default.missing),
         database: default.database,
-    }
-}
-
-fn django(directory: &DirectorySettings) -> Option<&DjangoDirectorySettings> {
-    match &directory.kind {
-        DirectoryKind::Django(django) => Some(django),
-        _ => None,
     }
 }

@@ -6,7 +6,7 @@ use super::form_jwt::{hand_made, simplejwt};
 use super::form_session::{django_session, drf_token};
 use super::raw::{RawItem, RawTable, Wrong, nearest};
 use super::{
-    DirectoryKind, DirectorySettings, DjangoSession, DrfToken, HandMadeJwt, IdentityHeaderNames,
+    DirectorySettings, DjangoSession, DrfToken, HandMadeJwt, IdentityHeaderNames,
     SimpleJwtFormSettings, values,
 };
 use crate::caller::Proof;
@@ -269,10 +269,8 @@ fn cookies(table: &RawTable<'_>, directories: &[DirectorySettings]) -> CookiesFo
     let cookies = table.values("cookies", values::cookie).unwrap_or_default();
     let named = table.text("directory", |name| Ok(name.to_owned()));
     let ours = directories.iter().find(|one| named.as_ref().is_none_or(|name| one.name == *name));
-    let set_at_sign_in = ours.and_then(|directory| match &directory.kind {
-        DirectoryKind::Http(http) => http.success.cookie.clone(),
-        DirectoryKind::File { .. } | DirectoryKind::Django(_) => None,
-    });
+    let ours = ours.and_then(DirectorySettings::http);
+    let set_at_sign_in = ours.and_then(|http| http.success.cookie.clone());
     let session_cookie = match (set_at_sign_in, cookies.first()) {
         (Some(set), None) => set,
         (Some(set), Some(_)) if cookies.contains(&set) => set,
@@ -337,7 +335,7 @@ fn directory(
 /// Refuses a form that does not fit the directory: only an `http` directory gets cookies, and it has no password hashes.
 fn refuse_unfit(table: &RawTable<'_>, kind: &FormKind, directory: Option<&DirectorySettings>) {
     let Some(directory) = directory else { return };
-    let is_http = matches!(directory.kind, DirectoryKind::Http(_));
+    let is_http = directory.http().is_some();
     let key = if table.has("directory") { "directory" } else { "kind" };
     match kind {
         FormKind::Cookies(_) if !is_http => table.error(

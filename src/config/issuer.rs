@@ -8,8 +8,8 @@ use super::issuer_session::{django_session, service_database};
 use super::raw::{RawItem, RawTable, Wrong, nearest};
 use super::units::{DAY, MINUTE, secs};
 use super::{
-    Config, Database, DirectoryKind, DirectorySettings, DjangoSessionIssuer, IdentityHeaderNames,
-    IssuerSignature, SignInMode, SimpleJwtIssuer, Upstream, values,
+    Config, Database, DirectorySettings, DjangoSessionIssuer, IdentityHeaderNames, IssuerSignature,
+    SignInMode, SimpleJwtIssuer, Upstream, values,
 };
 use crate::clock::Timestamp;
 use crate::wire::forward::fold;
@@ -244,7 +244,7 @@ pub(super) fn issuers(
             }
         }
         let users = directories.iter().find(|directory| directory.name == issuer.directory);
-        if users.is_some_and(|users| matches!(users.kind, DirectoryKind::Http(_))) {
+        if users.is_some_and(|users| !users.finds_users()) {
             let key = if table.has("directory") { "directory" } else { "kind" };
             table.error(
                 key,

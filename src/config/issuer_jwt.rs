@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::raw::{RawTable, Wrong};
 use super::units::{MINUTE, secs};
-use super::{Database, DirectoryKind, DirectorySettings, values};
+use super::{Database, DirectorySettings, values};
 use crate::django::simplejwt::TokenType;
 use crate::jose::Algorithm;
 
@@ -119,7 +119,7 @@ pub(super) fn blacklist(
     if !table.flag("blacklist").unwrap_or(false) {
         return None;
     }
-    let DirectoryKind::Django(django) = &directory?.kind else {
+    let Some(django) = directory?.django() else {
         table.error(
             "blacklist",
             Wrong::new("the issuer's directory has no database")

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::database::{SERVER_KEYS, database};
 use super::raw::{RawTable, Wrong};
 use super::units::{DAY, MINUTE};
-use super::{Database, DirectoryKind, DirectorySettings, values};
+use super::{Database, DirectorySettings, values};
 
 /// `[[issuer]] kind = "django-session"`: the service's session settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,10 +141,8 @@ pub(super) fn service_database(
     table: &RawTable<'_>,
     directory: Option<&DirectorySettings>,
 ) -> Database {
-    let theirs = match directory.map(|directory| &directory.kind) {
-        Some(DirectoryKind::Django(django)) => Some(django.database.clone()),
-        Some(_) | None => None,
-    };
+    let theirs = directory.and_then(DirectorySettings::django);
+    let theirs = theirs.map(|django| django.database.clone());
     match theirs {
         Some(theirs) if !table.has("database") => {
             table.refuse(&SERVER_KEYS, "the issuer uses the directory's database", "set it there");

@@ -24,7 +24,7 @@ pub enum StoreKind {
 }
 
 impl StoreKind {
-    /// Does it keep anything beyond a restart? Where it does not, nothing that would be kept beside it is kept either.
+    /// Whether the store survives a restart. If it does not, neither do the files that would be written beside it.
     pub const fn survives_restarts(self) -> bool {
         match self {
             Self::Embedded => true,

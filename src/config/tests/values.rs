@@ -519,10 +519,7 @@ fn two_methods_or_two_hosts_of_one_path_are_no_conflict() {
 
 fn database(text: &str) -> Database {
     let text = format!("[[directory]]\nkind = \"django\"\ndatabase = {text}\n");
-    match config(&text).directories.into_iter().next().unwrap().kind {
-        DirectoryKind::Django(django) => django.database,
-        other @ (DirectoryKind::File { .. } | DirectoryKind::Http(_)) => panic!("{other:?}"),
-    }
+    config(&text).directories[0].django().unwrap().database.clone()
 }
 
 #[test]
