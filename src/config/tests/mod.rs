@@ -118,10 +118,13 @@ fn follow_needs_a_way_in_and_refuses_what_it_cannot_keep() {
         (good.replace(LOGIN, ""), "behind the route \"rest\""),
         (
             good.replace("django-session", "drf-token").replace("key_file = \"key\"\n", ""),
-            "sign_in.mode: nothing says",
+            "sign_in.mode: the gateway cannot read",
         ),
         (good.replace("login_path = \"/in/\"\n", ""), "sign_in.login_path: is missing"),
-        (good.replace("kind = \"sign-in\"", "kind = \"sign-up\""), "sign_in.mode: no sign-in"),
+        (
+            good.replace("kind = \"sign-in\"", "kind = \"sign-up\""),
+            "sign_in.mode: the service's sign-in is not observed",
+        ),
         (
             good.replace("path = \"/in/\"\nupstream", "path = \"/x/\"\nupstream"),
             "access = \"public\"",
@@ -131,7 +134,7 @@ fn follow_needs_a_way_in_and_refuses_what_it_cannot_keep() {
             "session.idle_timeout: the service's",
         ),
         (format!("{good}[paths]\nlogin = \"/in/\"\n"), "that the gateway answers"),
-        (format!("{good}methods = []\n"), "sign_in.observe.methods: nothing is watched"),
+        (format!("{good}methods = []\n"), "sign_in.observe.methods: without a method"),
         (
             good.replace(
                 "kind = \"sign-in\"\npath = \"/in/\"",
@@ -150,7 +153,7 @@ fn follow_needs_a_way_in_and_refuses_what_it_cannot_keep() {
             format!(
                 "{good}[[sign_in.observe]]\nkind = \"sign-out\"\npath = \"/r/\"\ntokens = \"x\"\n"
             ),
-            "sign_in.observe.tokens: whoever signs out",
+            "sign_in.observe.tokens: a sign-out",
         ),
         (
             good.replace(
