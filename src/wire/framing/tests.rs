@@ -61,6 +61,8 @@ fn what_two_servers_could_frame_differently_is_refused() {
         ("no colon\r\n", BadHeaderLine),
         (": empty\r\n", BadHeaderLine),
         ("X: a\0b\r\n", BadHeaderLine),
+        // A NUL is a problem of its own line, and not of one before it.
+        ("Content-Length: 5 5\r\nX: a\0b\r\n", BadLength),
         ("X: a\n", BareLineEnd),
         ("X: a\rY: b\r\n", BareLineEnd),
         ("X: a\r\r\n", BareLineEnd),
@@ -190,21 +192,33 @@ fn what_is_too_much_is_refused() {
         check("GET / HTTP/1.1\r\nHost: a\r\nA:\r\nB:\r\nC:\r\n\r\n"),
         Err(Problem::TooManyHeaders)
     );
-    let long = format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", "a".repeat(80));
-    assert_eq!(check(&long), Err(Problem::HeadTooLarge));
+    let of_length =
+        |length: usize| format!("GET / HTTP/1.1\r\nHost: {}\r\n\r\n", "a".repeat(length - 26));
+    assert_eq!(of_length(100).len(), 100);
+    assert_eq!(check(&of_length(100)), Ok(()));
+    assert_eq!(check(&of_length(101)), Err(Problem::HeadTooLarge));
 }
 
 #[test]
 fn fields_without_a_head_pass_the_same_rules() {
-    let check = |method: &str, fields: &[(&'static str, &'static str)]| {
+    let check_at = |method: &str, target: &str, fields: &[(&'static str, &'static str)]| {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, http::HeaderValue::from_static(value));
         }
         let method = http::Method::from_bytes(method.as_bytes()).unwrap();
         let limits = HeadLimits { head_bytes: 200, headers: 3, target_bytes: 10 };
-        check_fields(&method, "/", &headers, &limits, &Methods::default())
+        check_fields(&method, target, &headers, &limits, &Methods::default())
     };
+    let check =
+        |method: &str, fields: &[(&'static str, &'static str)]| check_at(method, "/", fields);
+    for (target, checked) in [
+        ("/123456789", Ok(())),
+        ("/1234567890", Err(Problem::TargetTooLong)),
+        ("/12345678901", Err(Problem::TargetTooLong)),
+    ] {
+        assert_eq!(check_at("GET", target, &[]), checked, "{target}");
+    }
     assert_eq!(check("GET", &[("host", "app"), ("authorization", "a")]), Ok(()));
     assert_eq!(check("TRACE", &[]), Err(Problem::Method));
     assert_eq!(check("GET", &[("origin", "a"), ("origin", "a")]), Err(Problem::RepeatedHeader));
