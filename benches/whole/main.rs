@@ -79,6 +79,9 @@ fn main() {
             pass_through::run(threads.parse().unwrap(), upstream.parse().unwrap(), certificate);
         }
         ["peers", ..] => peers::compare(),
+        ["memory", "sessions", ..] => {
+            memory::sessions(&Process::this_program(&["upstream"]));
+        }
         ["memory", ..] => memory::measure(&Process::this_program(&["upstream"]), 1),
         ["strain", ..] => strain::measure(&Process::this_program(&["upstream"]), TURN),
         ["count", ref flags @ ..] => count::run(flags),

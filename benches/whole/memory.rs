@@ -26,6 +26,11 @@ pub(crate) fn measure(upstream: &Process, scale: u64) {
     report::memory_heading();
     forged(upstream, FORGED / scale);
     idle(upstream);
+    sessions(upstream);
+}
+
+/// Measures and prints what stored sessions take.
+pub(crate) fn sessions(upstream: &Process) {
     let few = growth::gateway_with_sessions(upstream, 1);
     let before = resident(few.process());
     drop(few);

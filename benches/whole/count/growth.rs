@@ -12,20 +12,26 @@ use crate::load::{self, Load};
 use crate::process::Process;
 use crate::service::{self, Service};
 
-/// Counts all lines.
-pub(super) fn all(upstream: &Process, table: &mut Table) {
-    for count in [10, 100, 1_000] {
-        let growth = Growth::plain(upstream, &routes(count));
-        growth.own_token(&format!("{count} routes"), table);
-    }
-    for count in [1, 5, 20] {
-        Growth::with_issuers(upstream, count).last_issuers_token(count, table);
-    }
-    for count in [10, 100] {
-        Growth::with_groups(upstream, count).issuers_token(&format!("{count} groups"), table);
-    }
-    for count in [1_000, 100_000] {
-        Growth::with_sessions(upstream, count).own_token(&format!("{count} sessions"), table);
+/// What the cost may grow with.
+pub(super) const ALL: [&str; 4] = ["routes", "issuers", "groups", "sessions"];
+
+/// Counts the lines of one of [`ALL`].
+pub(super) fn one(upstream: &Process, what: &str, table: &mut Table) {
+    match what {
+        "routes" => [10, 100, 1_000].into_iter().for_each(|count| {
+            let growth = Growth::plain(upstream, &routes(count));
+            growth.own_token(&format!("{count} routes"), table);
+        }),
+        "issuers" => [1, 5, 20].into_iter().for_each(|count| {
+            Growth::with_issuers(upstream, count).last_issuers_token(count, table);
+        }),
+        "groups" => [10, 100].into_iter().for_each(|count| {
+            Growth::with_groups(upstream, count).issuers_token(&format!("{count} groups"), table);
+        }),
+        "sessions" => [1_000, 100_000].into_iter().for_each(|count| {
+            Growth::with_sessions(upstream, count).own_token(&format!("{count} sessions"), table);
+        }),
+        _ => panic!("there is no {what}: {}", ALL.join(", ")),
     }
 }
 
@@ -101,16 +107,28 @@ impl Growth {
     }
 
     fn with_sessions(upstream: &Process, count: usize) -> Self {
-        Self::start(upstream, folder_with_sessions(upstream, count), gateway::USERS)
+        let folder = folder_with_sessions(upstream, count);
+        Self::start(upstream, folder, &users())
     }
 }
 
 /// Starts a gateway that is not counted, with `count` sessions in its store.
 pub(crate) fn gateway_with_sessions(upstream: &Process, count: usize) -> Gateway {
-    Gateway::start_with_users(upstream.address(), folder_with_sessions(upstream, count))
+    let folder = folder_with_sessions(upstream, count);
+    Gateway::start_with(upstream.address(), folder, 1, AccessLog::Off, &users())
 }
 
-/// Creates one session by signing in; the others are copies of its row, for users with two sessions each.
+/// The directory of the one user who signs in, and that of all others: a service that checks passwords itself, and so is not
+/// asked about them again. A directory that is asked would say that they do not exist, and their sessions would end.
+fn users() -> String {
+    format!(
+        "{}\n[[directory]]\nname = \"elsewhere\"\nkind = \"http\"\nurl = \"http://127.0.0.1:9/login\"\n\
+         success = {{ location = \"/home\" }}\nrefused = {{ status = [200] }}\n",
+        gateway::USERS
+    )
+}
+
+/// Creates one session by signing in; the others are copies of its row, for other users with two sessions each.
 fn folder_with_sessions(upstream: &Process, count: usize) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     gateway::add_user(folder.path());
@@ -118,12 +136,12 @@ fn folder_with_sessions(upstream: &Process, count: usize) -> TempDir {
     let folder = Gateway::start_with_users(address, folder).into_folder();
     let mut database = Connection::open(folder.path().join("state/doorwarden.db")).unwrap();
     let transaction = database.transaction().unwrap();
-    let columns = "directory, identity, password_mark, signed_in_at, expires_at, \
-                       idle_timeout, last_used, client, agent";
+    let columns = "identity, password_mark, signed_in_at, expires_at, idle_timeout, last_used, \
+                   client, agent";
     for session in 1..count {
         let copy = format!(
-            "INSERT INTO sessions (id, cookie, user_id, {columns}) \
-                 SELECT ?, ?, ?, {columns} FROM sessions ORDER BY key LIMIT 1"
+            "INSERT INTO sessions (id, cookie, user_id, directory, {columns}) \
+             SELECT ?, ?, ?, 'elsewhere', {columns} FROM sessions ORDER BY key LIMIT 1"
         );
         let mut cookie = [0; 32];
         cookie[..8].copy_from_slice(&session.to_be_bytes());

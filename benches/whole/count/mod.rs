@@ -8,7 +8,7 @@
 //! request and the bare pass-through are counted, and their ratio is compared with that file; more than [`TOLERANCE`] above
 //! it is a failure. The numbers are those of the profile `counted`, which builds in less time than `release`.
 //!
-//! With names of scenes (`count plain issuer`) only those are counted and printed, and the file stays as it is. With
+//! With names of scenes (`count plain issuer sessions`) only those are counted and printed, and the file stays as it is. With
 //! `DOORWARDEN_DUMPS=FOLDER` the dumps stay in that folder, for `callgrind_annotate`.
 
 pub(crate) mod callgrind;
@@ -54,9 +54,9 @@ pub(crate) fn run(arguments: &[&str]) {
         return;
     }
     Scenes::new(&upstream, &mut table).all();
-    growth::all(&upstream, &mut table);
     table.print();
     table.write();
+    table.document();
 }
 
 /// Returns the instructions of one request; `drive` sends as many requests as its argument says.

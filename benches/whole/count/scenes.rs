@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::callgrind::{self, Counter};
-use super::count;
 use super::http2::{Certificate, Client};
 use super::table::Table;
+use super::{count, growth};
 use crate::gateway::{self, AccessLog, Gateway};
 use crate::load::{self, Connections, Load};
 use crate::process::Process;
@@ -45,16 +45,17 @@ impl<'a> Scenes<'a> {
 
     pub(super) fn all(&mut self) {
         ["plain", "logged", "issuer", "http2"].into_iter().for_each(|scene| self.one(scene));
+        growth::ALL.into_iter().for_each(|scene| self.one(scene));
     }
 
-    /// Counts one scene: requests that a single gateway answers.
+    /// Counts one scene: requests that a single gateway answers; or how the cost grows with one thing.
     pub(super) fn one(&mut self, scene: &str) {
         match scene {
             "plain" => self.plain(),
             "logged" => self.logged(),
             "issuer" => self.issuer(),
             "http2" => self.http2(),
-            _ => panic!("there is no scene {scene}: plain, logged, issuer, http2"),
+            what => growth::one(self.upstream, what, self.table),
         }
     }
 
