@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 mod detect;
+mod directory;
 mod handling;
 mod kept;
 mod load;
