@@ -31,8 +31,10 @@ fn form(database: &Database) -> (TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("secret-key");
     write_private(&key, format!("{SECRET_KEY}\n"));
+    // Opening a connection is TLS and SCRAM, which take seconds in a debug build on a busy machine.
     let form = format!(
-        "[[identity.form]]\nname = \"session\"\nkind = \"django-session\"\nlast_login = true\nkey_file = \"{}\"\n{}",
+        "[[identity.form]]\nname = \"session\"\nkind = \"django-session\"\nlast_login = true\nkey_file = \"{}\"\n\
+         connect_timeout = \"10s\"\n{}",
         key.display(),
         database.sessions()
     );
