@@ -75,7 +75,7 @@ pub(super) fn session(id: &str, user: &str) -> Arc<Session> {
 
 #[test]
 fn each_own_path_takes_its_methods_alone() {
-    for (own, allow) in [
+    let table = [
         (OwnPath::Login, "GET, HEAD, POST"),
         (OwnPath::Refresh, "POST"),
         (OwnPath::Verify, "POST"),
@@ -93,9 +93,15 @@ fn each_own_path_takes_its_methods_alone() {
         (OwnPath::AccountActivity, "GET, HEAD"),
         (OwnPath::AccountDevices, "GET, HEAD, POST"),
         (OwnPath::AccountPassword, "GET, HEAD, POST"),
+        (OwnPath::PersonalTokens, "GET, HEAD, POST"),
         (OwnPath::Passkey, "POST"),
         (OwnPath::PasskeyScript, "GET, HEAD"),
-    ] {
+        (OwnPath::MailedLink, "GET, HEAD, POST"),
+    ];
+    let mut covered = table.map(|(own, _)| own);
+    covered.sort_unstable();
+    assert_eq!(covered, OwnPath::ALL, "each own path has a row");
+    for (own, allow) in table {
         let own = OwnPathEntry {
             path: PathPattern::default(),
             own,
