@@ -27,7 +27,7 @@ pub(super) fn run(command: AuditCommand) -> Result<(), CommandFailure> {
         AuditCommand::Verify { files, file } => {
             let config = load(&file.path()?)?;
             let Some(trail) = &config.log.audit_file else {
-                let what = "the configuration has no log.audit_file, so the trail is part of the log, without codes";
+                let what = "the configuration has no log.audit_file, so the trail is part of the log, without MACs";
                 return Err(CommandFailure::Failed(what.into()));
             };
             let seen = telemetry::examine(trail, &config.log.audit_key_file, &files)

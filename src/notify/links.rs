@@ -123,7 +123,7 @@ impl MailedLinks {
         counting: Arc<dyn Counting>,
         counters: Arc<dyn Counters>,
     ) -> Self {
-        let (of_asking, of_wrong) = ("wishes for mailed links", "wrong mailed links");
+        let (of_asking, of_wrong) = ("requests for mailed links", "wrong mailed links");
         let asking = TriesByAddress::new(Arc::clone(&counters), of_asking, PER_ADDRESS, HOUR);
         let wrong = TriesByAddress::of_wrong_links(counters, of_wrong);
         let requested = RequestedMail::new(MAILED_LINKS, outbox, counting);
