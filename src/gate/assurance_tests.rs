@@ -1,22 +1,14 @@
 //! What routes require of their callers' authentication, as a table: user × assurance × age × route.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 use std::time::Duration;
 
-use http::header::{COOKIE, HeaderMap, HeaderValue};
-
+use super::testkit::{arrival, route};
 use super::*;
 use crate::caller::{Assurance, AuthMethod, AuthMethods, Identity};
-use crate::context::Events;
 use crate::issuer::testkit::Kit;
 use crate::secret::Secret;
 use crate::session::testkit::{NOW, new_session};
 use crate::store::{NewSession, Sessions as _};
-use crate::wire::client_ip::{ClientAddress, TrustedProxies};
-use crate::wire::host::Host;
-use crate::wire::path::{Target, Tolerance};
-use crate::wire::scheme::Scheme;
 
 /// The requirements of each route.
 const ROUTES: [(&str, &str); 5] = [
@@ -46,38 +38,9 @@ lee pwd mail        K K K K g  K K K K g  K K p p g
 const AGES: [u64; 3] = [0, 900, 901];
 
 fn config() -> Config {
-    let mut text = String::from(
-        "listen.http = [\"127.0.0.1:8080\"]\n[[upstream]]\nname = \"app\"\nservers = [\"127.0.0.1:1\"]\n\
-         [[directory]]\nkind = \"file\"\npath = \"users.toml\"\n[second_factor]\nmode = \"optional\"\n",
-    );
-    for (path, asks) in ROUTES {
-        let name = path.trim_matches('/');
-        text.push_str(&format!(
-            "[[route]]\nname = \"{name}\"\npath = \"{path}\"\nupstream = \"app\"\n{asks}\n"
-        ));
-    }
-    let parsed = Config::parse(&text, Path::new("/"), "gateway.toml");
-    parsed.unwrap_or_else(|report| panic!("{}", report.render(false))).0
-}
-
-fn arrival(path: &str, cookie: &Secret, at: crate::clock::Timestamp) -> Arrival {
-    let mut headers = HeaderMap::new();
-    let cookie = format!("__Host-doorwarden={}", cookie.expose());
-    headers.insert(COOKIE, HeaderValue::from_str(&cookie).unwrap());
-    let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    Arrival {
-        at,
-        request_id: Arc::from("r1"),
-        method: http::Method::GET,
-        target: Target::parse(path, Tolerance::NONE).unwrap(),
-        host: Host::parse("app.example").unwrap(),
-        scheme: Scheme::Https,
-        client: ClientAddress::resolve(peer, &TrustedProxies::default(), &headers),
-        headers,
-        has_body: false,
-        websocket: false,
-        events: Events::default(),
-    }
+    let mut text = String::from("[second_factor]\nmode = \"optional\"\n");
+    text.extend(ROUTES.map(|(path, asks)| route(path, asks)));
+    testkit::config(&text)
 }
 
 #[tokio::test]
@@ -96,6 +59,7 @@ async fn every_cell_of_the_policies_is_as_the_table_says() {
             let new = new_session(&format!("{person} {methods}"), person);
             let groups = if person == "kim" { vec!["editors".to_owned()] } else { Vec::new() };
             let identity = Identity { groups, ..(*new.identity).clone() };
+            let sent = format!("__Host-doorwarden={}", cookie.expose());
             let cookie_digest = Some(cookie.digest());
             let new = NewSession {
                 identity: Arc::new(identity),
@@ -111,7 +75,8 @@ async fn every_cell_of_the_policies_is_as_the_table_says() {
                 let at = NOW.plus(Duration::from_secs(age));
                 let mut words = Vec::new();
                 for (path, _) in ROUTES {
-                    let decided = gate.decide(&arrival(path, &cookie, at)).await;
+                    let decided =
+                        gate.decide(&arrival("GET", path, &[("cookie", &sent)], at)).await;
                     words.push(match decided {
                         Decision::Forward(_) => "K",
                         Decision::Refuse(denial) => match denial.refusal {

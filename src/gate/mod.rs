@@ -545,4 +545,6 @@ mod assurance_tests;
 #[cfg(test)]
 mod personal_token_tests;
 #[cfg(test)]
+mod testkit;
+#[cfg(test)]
 mod tests;

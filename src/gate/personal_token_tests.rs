@@ -1,22 +1,16 @@
 //! Personal access tokens at the gate, as a table: credentials presented × route.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 use std::time::Duration;
 
-use http::header::{COOKIE, HeaderMap, HeaderValue};
-
+use super::testkit::route;
 use super::*;
+use crate::clock::Timestamp;
 use crate::context::Events;
 use crate::issuer::testkit::Kit;
 use crate::secret::Secret;
 use crate::session::personal_token::{TokenMaker, WantedToken};
 use crate::session::testkit::{NOW, new_session};
 use crate::store::{NewSession, Sessions as _};
-use crate::wire::client_ip::{ClientAddress, TrustedProxies};
-use crate::wire::host::Host;
-use crate::wire::path::{Target, Tolerance};
-use crate::wire::scheme::Scheme;
 
 /// The settings of each route.
 const ROUTES: [(&str, &str); 8] = [
@@ -46,46 +40,15 @@ bad, with      f f f i f f i K
 ";
 
 fn config() -> Config {
-    let mut text = String::from(
-        "listen.http = [\"127.0.0.1:8080\"]\n[[upstream]]\nname = \"app\"\nservers = [\"127.0.0.1:1\"]\n\
-         [[directory]]\nkind = \"file\"\npath = \"users.toml\"\n",
-    );
-    for (path, more) in ROUTES {
-        let name = path.trim_matches('/');
-        text.push_str(&format!(
-            "[[route]]\nname = \"{name}\"\npath = \"{path}\"\nupstream = \"app\"\n{more}\n"
-        ));
-    }
-    let parsed = Config::parse(&text, Path::new("/"), "gateway.toml");
-    parsed.unwrap_or_else(|report| panic!("{}", report.render(false))).0
+    testkit::config(&ROUTES.map(|(path, more)| route(path, more)).concat())
 }
 
-fn arrival(
-    path: &str,
-    token: &str,
-    cookie: Option<&Secret>,
-    at: crate::clock::Timestamp,
-) -> Arrival {
-    let mut headers = HeaderMap::new();
-    headers.insert(AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}")).unwrap());
-    if let Some(cookie) = cookie {
-        let cookie = format!("__Host-doorwarden={}", cookie.expose());
-        headers.insert(COOKIE, HeaderValue::try_from(cookie).unwrap());
-    }
-    let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    Arrival {
-        at,
-        request_id: Arc::from("r1"),
-        method: Method::GET,
-        target: Target::parse(path, Tolerance::NONE).unwrap(),
-        host: Host::parse("app.example").unwrap(),
-        scheme: Scheme::Https,
-        client: ClientAddress::resolve(peer, &TrustedProxies::default(), &headers),
-        headers,
-        has_body: false,
-        websocket: false,
-        events: Events::default(),
-    }
+fn arrival(path: &str, token: &str, cookie: Option<&Secret>, at: Timestamp) -> Arrival {
+    let token = format!("Bearer {token}");
+    let cookie = cookie.map(|cookie| format!("__Host-doorwarden={}", cookie.expose()));
+    let mut fields = vec![("authorization", token.as_str())];
+    fields.extend(cookie.as_deref().map(|cookie| ("cookie", cookie)));
+    testkit::arrival("GET", path, &fields, at)
 }
 
 fn word(decision: &Decision) -> &'static str {

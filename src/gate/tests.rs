@@ -2,12 +2,9 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
-
+use super::testkit::{Fields, arrival, route};
 use super::*;
 use crate::block::{Block, BlockSubject, BlockedBy, Demand};
 use crate::caller::{SessionId, UserKey};
@@ -21,10 +18,7 @@ use crate::store::{
     BeginOutcome, Blocked, Blocks, NewSession, NewStamp, Renewal, Session, SessionBy,
     SessionSelection, Sessions, StoreError, Upkeep,
 };
-use crate::wire::client_ip::{ClientAddress, TrustedProxies};
-use crate::wire::host::Host;
-use crate::wire::path::{Target, Tolerance};
-use crate::wire::scheme::Scheme;
+use async_trait::async_trait;
 
 /// Every cell of the table. [`word`] says what a letter means.
 const TABLE: &str = include_str!("table.txt");
@@ -37,9 +31,6 @@ const ROUTES: [(&str, &str); 5] = [
     ("signed-in", "editors"),
     ("signed-in", "admins"),
 ];
-
-/// Header fields.
-type Fields<'a> = &'a [(&'a str, &'a str)];
 
 /// The name of a row, the credentials presented, the gate and the time.
 type Row<'a> = (&'a str, Vec<(&'a str, String)>, &'a Gate, Timestamp);
@@ -83,45 +74,14 @@ fn word(decision: &Decision) -> char {
 }
 
 fn config() -> Config {
-    let mut text = String::from(
-        "listen.http = [\"127.0.0.1:8080\"]\n[[upstream]]\nname = \"app\"\nservers = [\"127.0.0.1:1\"]\n\
-         [[directory]]\nkind = \"file\"\npath = \"users.toml\"\n",
-    );
+    let mut text = String::new();
     for (access, group) in ROUTES {
         let groups =
             if group.is_empty() { String::new() } else { format!("groups = [\"{group}\"]") };
         let path = format!("/{access}/{group}/").replace("//", "/");
-        writeln!(
-            text,
-            "[[route]]\nname = \"{access}{group}\"\npath = \"{path}\"\nupstream = \"app\"\n\
-                 access = \"{access}\"\n{groups}"
-        )
-        .unwrap();
+        write!(text, "{}", route(&path, &format!("access = \"{access}\"\n{groups}"))).unwrap();
     }
-    let parsed = Config::parse(&text, Path::new("/"), "gateway.toml");
-    parsed.unwrap_or_else(|report| panic!("{}", report.render(false))).0
-}
-
-fn arrival(method: &str, path: &str, fields: Fields<'_>, at: Timestamp) -> Arrival {
-    let mut headers = HeaderMap::new();
-    for (name, value) in fields {
-        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
-        headers.append(name, HeaderValue::from_str(value).unwrap());
-    }
-    let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    Arrival {
-        at,
-        request_id: Arc::from("r1"),
-        method: method.parse().unwrap(),
-        target: Target::parse(path, Tolerance::NONE).unwrap(),
-        host: Host::parse("app.example").unwrap(),
-        scheme: Scheme::Https,
-        client: ClientAddress::resolve(peer, &TrustedProxies::default(), &headers),
-        headers,
-        has_body: false,
-        websocket: false,
-        events: Events::default(),
-    }
+    testkit::config(&text)
 }
 
 /// A store that is unreachable.
