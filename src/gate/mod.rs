@@ -543,7 +543,11 @@ impl Denial {
 #[cfg(test)]
 mod assurance_tests;
 #[cfg(test)]
+mod forwarded_tests;
+#[cfg(test)]
 mod personal_token_tests;
+#[cfg(test)]
+mod target_tests;
 #[cfg(test)]
 mod testkit;
 #[cfg(test)]

@@ -30,9 +30,9 @@ pub(super) fn config(more: &str) -> Config {
     parsed.unwrap_or_else(|report| panic!("{}", report.render(false))).0
 }
 
-/// Returns the table of a route to `app`, which has its path without slashes as its name.
+/// Returns the table of a route to `app`; its name is its path with dashes between the segments.
 pub(super) fn route(path: &str, more: &str) -> String {
-    let name = path.trim_matches('/');
+    let name = path.trim_matches('/').replace('/', "-");
     format!("[[route]]\nname = \"{name}\"\npath = \"{path}\"\nupstream = \"app\"\n{more}\n")
 }
 
