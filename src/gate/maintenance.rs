@@ -127,3 +127,91 @@ impl Switched {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const RETRY: Duration = Duration::from_secs(9);
+
+    /// Returns a configuration with these routes, which are down or not. The network 192.0.2.0/24 always gets through.
+    fn config(routes: &[(&str, bool)]) -> Config {
+        let mut text = "listen.http = [\"127.0.0.1:8080\"]\n[[upstream]]\nname = \"app\"\n\
+             servers = [\"127.0.0.1:1\"]\n[[directory]]\nkind = \"file\"\npath = \"users.toml\"\n"
+            .to_owned();
+        for (name, on) in routes {
+            text += &format!(
+                "[[route]]\nname = \"{name}\"\npath = \"/{name}/\"\nupstream = \"app\"\n\
+                 [route.maintenance]\non = {on}\nretry_after = \"9s\"\nallow = [\"192.0.2.0/24\"]\n"
+            );
+        }
+        let (config, _) = Config::parse(&text, Path::new("/"), "gateway.toml")
+            .unwrap_or_else(|report| panic!("{}", report.render(false)));
+        config
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    /// Returns the names of the routes that are down.
+    fn down(maintenance: &Maintenance) -> Vec<&str> {
+        maintenance.list().filter(|one| one.is_on).map(|one| one.route).collect()
+    }
+
+    #[test]
+    fn a_route_is_down_as_the_operator_says_or_else_as_configured() {
+        for (said, a, b) in [
+            (Switch::AsConfigured, false, true),
+            (Switch::On, true, true),
+            (Switch::Off, false, false),
+        ] {
+            let maintenance =
+                Maintenance::new(&config(&[("a", false), ("b", true)]), &Switches::default());
+            assert_eq!(maintenance.say("a", said), Some(false), "{said:?}: it was up");
+            assert_eq!(maintenance.say("b", said), Some(true), "{said:?}: it was down");
+            assert_eq!(maintenance.say("c", said), None, "{said:?}: there is no such route");
+            let listed: Vec<_> = maintenance.list().collect();
+            let expected = [("a", false, a), ("b", true, b)].map(|(route, configured, is_on)| {
+                RouteMaintenance { route, is_on, configured, said }
+            });
+            assert_eq!(listed, expected);
+            let refused = [0, 1].map(|route| maintenance.of(route, ip("203.0.113.1")));
+            assert_eq!(refused, [a, b].map(|is_on| is_on.then_some(RETRY)), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_route_that_is_down_lets_its_allowed_clients_through() {
+        let maintenance =
+            Maintenance::new(&config(&[("a", false), ("b", true)]), &Switches::default());
+        for (route, client, refused) in [
+            (0, "203.0.113.1", None),
+            (0, "192.0.2.1", None),
+            (1, "203.0.113.1", Some(RETRY)),
+            (1, "192.0.2.1", None),
+            (1, "::ffff:192.0.2.1", None),
+            (2, "203.0.113.1", None),
+        ] {
+            assert_eq!(maintenance.of(route, ip(client)), refused, "{route} {client}");
+        }
+    }
+
+    #[test]
+    fn an_override_holds_until_it_is_withdrawn_whatever_is_reloaded() {
+        let switches = Switches::default();
+        let before = Maintenance::new(&config(&[("a", false), ("b", true)]), &switches);
+        before.say("a", Switch::On);
+        // It follows the name of its route, not its place.
+        let routes = config(&[("new", false), ("b", true), ("a", false)]);
+        let after = Maintenance::new(&routes, &switches);
+        assert_eq!(down(&after), ["b", "a"]);
+        let restarted = Maintenance::new(&routes, &Switches::default());
+        assert_eq!(down(&restarted), ["b"], "a restart forgets it");
+        assert_eq!(after.say("a", Switch::AsConfigured), Some(true));
+        assert_eq!(down(&after), ["b"]);
+        assert_eq!(down(&before), ["b"], "also for requests that began before the reload");
+    }
+}
