@@ -319,6 +319,26 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_was_reached_in_between_gives_back_what_the_others_counted() {
+        let wide = limit(LimitedBy::User, 60, 60, 60);
+        let narrow = limit(LimitedBy::Session, 1, 60, 1);
+        let now = micros(SECOND * 100);
+        for mine in [
+            [(&narrow, 1), (&wide, 2), (&wide, 3)],
+            [(&wide, 1), (&narrow, 2), (&wide, 3)],
+            [(&wide, 1), (&wide, 2), (&narrow, 3)],
+        ] {
+            let limits = RateLimits::default();
+            let used = || mine.map(|(_, whose)| limits.full_at(whose) - now);
+            assert_eq!(limits.count_all(&mine, now), Ok(()));
+            let before = used();
+            // Another request found room under all limits too, before this one was counted.
+            assert_eq!(limits.count_all(&mine, now), Err(SECOND * 60));
+            assert_eq!(used(), before);
+        }
+    }
+
+    #[test]
     fn of_many_at_once_no_more_pass_than_fit_and_what_is_refused_counts_nowhere() {
         let limits = RateLimits::default();
         let route = route(vec![
