@@ -249,6 +249,44 @@ fn an_alias_may_be_a_pattern_and_comes_before_routes() {
     }
 }
 
+#[test]
+fn all_that_match_are_listed_the_best_first_whatever_their_methods() {
+    let table = table(
+        &[
+            route("pattern", "/*/b", EXACT),
+            route("read", "/a/", "methods = [\"GET\"]"),
+            route("write", "/a/", "methods = [\"POST\"]"),
+            route("page", "/a/b", EXACT),
+            route("wild", "/", "hosts = [\"*.test\"]"),
+            route("exact", "/a/", "hosts = [\"a.test\"]"),
+        ]
+        .concat(),
+    );
+    for (host, path, expected) in [
+        ("a.test", "/a/b", "exact wild page read write pattern"),
+        ("b.test", "/c/b", "wild pattern"),
+        ("other.example", "/a/c", "read write"),
+        ("other.example", "/c", ""),
+    ] {
+        let (host, path) = (Host::parse(host).unwrap(), CanonicalPath::parse(path).unwrap());
+        let found = table.candidates(&host, &path);
+        let names: Vec<&str> = found.iter().map(|route| route.name.as_str()).collect();
+        assert_eq!(names.join(" "), expected, "{host:?} {path:?}");
+    }
+}
+
+#[test]
+fn only_a_table_with_shadowed_routes_has_a_shadow() {
+    let routes = [route("a", "/a/", ""), route("b", "/b/", "")].concat();
+    for (shadow, has_shadow) in [
+        ("", false),
+        ("[shadow]\nlogin_paths = [\"/in\"]", false),
+        ("[shadow]\nroutes = [\"b\"]", true),
+    ] {
+        assert_eq!(table(&format!("{routes}{shadow}")).has_shadow(), has_shadow, "{shadow}");
+    }
+}
+
 /// The rule as a list that is sorted by precedence and searched in order.
 fn by_the_rule(config: &Config, path: &CanonicalPath) -> Option<String> {
     use crate::wire::path::{PathMatch, Segment};
