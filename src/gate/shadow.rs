@@ -296,7 +296,24 @@ mod tests {
             (200, Some("/in"), false),
             (201, Some("/accounts/login/"), false),
         ] {
-            assert_eq!(answer(status, location).refuses(), refuses, "{status} {location:?}");
+            let answer = answer(status, location);
+            assert_eq!(answer.refuses(), refuses, "{status} {location:?}");
+            assert_eq!(answer.status().as_u16(), status);
+        }
+    }
+
+    #[test]
+    fn an_opinion_says_whom_it_is_of_and_why_it_would_refuse() {
+        let (kim, refused) = (UserKey::new("django", "2"), Refusal::GroupRequired);
+        for (opinion, user, refusal) in [
+            (Opinion::Pass(Some(kim.clone())), Some(&kim), None),
+            (Opinion::Pass(None), None, None),
+            (Opinion::Refuse(refused, Some(kim.clone())), Some(&kim), Some(refused)),
+            (Opinion::Refuse(refused, None), None, Some(refused)),
+            (Opinion::Answer, None, None),
+            (Opinion::Unknown, None, None),
+        ] {
+            assert_eq!((opinion.user(), opinion.refusal()), (user, refusal), "{opinion:?}");
         }
     }
 }
