@@ -345,6 +345,16 @@ async fn what_cannot_be_asked_is_neither_yes_nor_no() {
 }
 
 #[tokio::test]
+async fn one_that_has_begun_nothing_shows_its_user_and_nothing_of_the_token() {
+    let service = service(|_| {});
+    let held = service.kit.issuers.held_by_refresh(&issued("a"), NOW, &Events::default()).await;
+    let Ok(RefreshSubject::Nothing(held)) = held else { panic!("{held:?}") };
+    let user = UserKey::new("django", "7");
+    assert_eq!(held.user(), &user);
+    assert_eq!(format!("{held:?}"), format!("NotTakenOver({user:?})"));
+}
+
+#[tokio::test]
 async fn one_that_could_begin_nothing_ends_nothing_else_of_its_users() {
     let service = service(|issuer| of(issuer).check_revoke_token = true);
     let held = async |jti: &str, password: &str| {
