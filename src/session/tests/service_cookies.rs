@@ -115,6 +115,19 @@ fn sent(value: &str) -> Vec<(String, Secret)> {
 }
 
 #[tokio::test]
+async fn a_session_begins_with_the_cookies_that_its_sign_in_brought() {
+    let form = Arc::<Form>::default();
+    let kit = Kit::with(|parts| parts.directories.push(watched(&form)));
+    for (name, expected) in [("lee", Some("1")), ("kim", None)] {
+        let session = kit.sign_in(name, "right", &Events::default()).await.unwrap().session;
+        let has_jar = session.kept.load().is_some();
+        assert_eq!(has_jar, expected.is_some(), "{name}: no empty jar is stored");
+        let jar = kit.sessions.kept.jar(&session.id, NOW).await.unwrap();
+        assert_eq!(sid(jar).as_deref(), expected, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_directory_that_checks_itself_takes_the_names_that_nobody_else_knows() {
     let (form, unasked) = (Arc::<Form>::default(), Arc::<Form>::default());
     let kit = Kit::with(|parts| parts.directories.extend([watched(&form), watched(&unasked)]));
