@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -11,9 +12,9 @@ use crate::event::{EventKind, SignInFailure};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::testkit::{
-    CLIENT, FakeDirectory, Kit, NOW, account, cheap, context, context_at,
+    CLIENT, FakeDirectory, Kit, NOW, account, cheap, context, context_at, hashed,
 };
-use crate::session::{Checked, Grants, SignInRefused, SignedIn, WatchedDirectory};
+use crate::session::{Checked, Grants, SignIn, SignInRefused, SignedIn, WatchedDirectory};
 
 fn failure(happened: &[EventKind]) -> Option<SignInFailure> {
     match happened {
@@ -255,6 +256,94 @@ async fn a_browser_is_known_after_any_sign_in_and_stays_so_for_its_other_account
         ["kim", "lee"].map(|name| kit.sessions.devices.known(device.expose(), name, NOW).is_some())
     };
     assert_eq!((known(&first), known(&second)), ([true, false], [true, true]));
+}
+
+/// Signs Kim in, in the browser with this device cookie.
+async fn in_browser(
+    kit: &Kit,
+    password: &str,
+    device: &Secret,
+    events: &Events,
+) -> Result<SignedIn, SignInRefused> {
+    let request = SignIn {
+        is_typed: false,
+        username: "kim",
+        password: &Secret::new(password),
+        grants: Grants { tokens: true, cookie: true, issued: None },
+        device: device.expose(),
+        otp: None,
+    };
+    kit.sessions.sign_in(request, &context(events)).await
+}
+
+#[tokio::test]
+async fn a_browser_is_known_and_no_stranger_while_its_password_stays() {
+    let upgraded = || hashed("right", NonZeroU32::new(2).unwrap(), "newsalt");
+    for (case, password, row, keeps, is_known) in [
+        ("nothing has changed", "right", cheap("right"), false, true),
+        ("another password", "new", cheap("new"), false, false),
+        ("what looks like an upgrade", "right", upgraded(), false, false),
+        ("an upgrade that the operator accepts", "right", upgraded(), true, true),
+    ] {
+        let kit = Kit::new();
+        kit.directory.keeps_at_upgrade.store(keeps, Ordering::SeqCst);
+        let device = kit.signed_in().await.device.unwrap();
+        kit.directory.accounts.lock()[0].password = row;
+        // A check of a session whose password changed would void all devices, but often nobody is signed in at the time.
+        if keeps {
+            kit.sessions.recheck(NOW, &Events::default()).await;
+        }
+        let events = Events::default();
+        in_browser(&kit, password, &device, &events).await.unwrap();
+        let told = events.take().iter().find_map(|what| match what {
+            EventKind::SignedIn { known_device, .. } => Some(*known_device),
+            _ => None,
+        });
+        assert_eq!(told, Some(is_known), "{case}");
+        for _ in 0..5 {
+            kit.sign_in("kim", "wrong", &Events::default()).await.unwrap_err();
+        }
+        let let_in = in_browser(&kit, password, &device, &events).await;
+        let refusal = let_in.err().map(|refused| refused.refusal);
+        assert_eq!(refusal, (!is_known).then_some(Refusal::TooManyAttempts), "{case}");
+    }
+}
+
+#[tokio::test]
+async fn a_browser_is_one_device_until_its_failures_use_it_up() {
+    for (failures, stays) in [(0, true), (8, true), (10, false)] {
+        let kit = Kit::new();
+        let events = Events::default();
+        let id =
+            |device: &Secret| kit.sessions.devices.known(device.expose(), "kim", NOW).unwrap().id;
+        let first = kit.signed_in().await.device.unwrap();
+        for _ in 0..failures {
+            in_browser(&kit, "wrong", &first, &events).await.unwrap_err();
+        }
+        let again = in_browser(&kit, "right", &first, &events).await.unwrap().device.unwrap();
+        assert_eq!(id(&again) == id(&first), stays, "{failures}");
+    }
+}
+
+#[tokio::test]
+async fn a_sessions_browser_is_known_by_a_cookie_of_its_user_and_its_password() {
+    let kit = Kit::new();
+    let before = kit.signed_in().await.device.unwrap();
+    kit.directory.accounts.lock()[0].password = cheap("new");
+    kit.directory.accounts.lock().push(account("8", "lee", "right"));
+    let kim = kit.sign_in("kim", "new", &Events::default()).await.unwrap();
+    let lee = kit.sign_in("lee", "right", &Events::default()).await.unwrap();
+    let [kims, lees] = [kim.device, lee.device].map(Option::unwrap);
+    let known = kit.sessions.devices.known(kims.expose(), "kim", NOW).unwrap();
+    for (case, cookie, expected) in [
+        ("its own", kims.expose(), Some(known.id)),
+        ("of the password before", before.expose(), None),
+        ("of another user", lees.expose(), None),
+        ("none", "", None),
+    ] {
+        let found = kit.sessions.device_of_session(cookie, &kim.session, NOW);
+        assert_eq!(found, expected, "{case}");
+    }
 }
 
 #[tokio::test]
