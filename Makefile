@@ -60,7 +60,7 @@ bench-peers: ## measure CPU time per request beside nginx, HAProxy and Envoy
 	@scripts/setup-peers
 	$(CARGO) bench --locked --bench whole -- peers
 
-fuzz: ## fuzz every parser of untrusted bytes, an hour each (FUZZ_SECONDS=60 for a short run)
+fuzz: ## fuzz every parser of untrusted bytes, an hour each, one on each core (FUZZ_SECONDS=60 for a short run)
 	@scripts/setup
 	scripts/fuzz
 

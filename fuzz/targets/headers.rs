@@ -1,6 +1,8 @@
 //! Fuzzes the header fields that influence decisions: credentials, cookies, languages, and what `Connection` names.
 #![no_main]
 
+use std::sync::LazyLock;
+
 use doorwarden::clock::Timestamp;
 use doorwarden::wire::accept::Language;
 use doorwarden::wire::forward::{ProtectedNames, connection_nominates};
@@ -12,11 +14,14 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../common.rs"]
 mod common;
 
+static PROTECTED: LazyLock<ProtectedNames> =
+    LazyLock::new(|| ProtectedNames::new(["X-User-Id"]));
+
 fuzz_target!(|input: &[u8]| {
     let headers = common::headers(input);
     let _ = authorization::read(&headers);
     let _ = Language::negotiate(&headers);
-    let _ = connection_nominates(&headers, &ProtectedNames::new(["X-User-Id"]));
+    let _ = connection_nominates(&headers, &PROTECTED);
     for value in cookie::values(&headers, "sessionid") {
         assert!(!value.contains(&b';'), "two cookies in one");
     }
