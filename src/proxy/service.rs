@@ -158,7 +158,7 @@ impl ProxyHttp for ProxyService {
         if !is_upgrade(response.status) {
             let status = response.status;
             forward::strip_hop_by_hop(&mut Edited(response), status).map_err(|_| {
-                refused(ctx, Refusal::UpstreamUnavailable, "the answer has two lengths")
+                refused(ctx, Refusal::UpstreamUnavailable, "the answer has no single length")
             })?;
         }
         if let (Stage::Permitted(forwarding), Some(arrival)) = (&mut ctx.stage, &ctx.arrival) {

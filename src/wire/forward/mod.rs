@@ -20,7 +20,7 @@ pub use names::{NameClasses, ProtectedNames, fold};
 pub use prefix::{restore_host, restore_prefix};
 pub use request::{Stripped, connection_nominates, strip_request, strip_respelled, strip_spoofed};
 pub use response::{
-    DifferentLengths, strip_hop_by_hop, strip_identity, strip_response, strip_set_cookies,
+    NoSingleLength, strip_hop_by_hop, strip_identity, strip_response, strip_set_cookies,
 };
 pub use set::{Forwarding, forwarding_headers, request_id};
 

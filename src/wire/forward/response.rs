@@ -41,11 +41,11 @@ pub fn strip_identity<H: EditHeaders>(headers: &mut H, protected: &ProtectedName
 /// 6.1, RFC 9110 section 8.6), and all but one of equal lengths (RFC 9112 section 6.3).
 ///
 /// # Errors
-/// [`DifferentLengths`]
+/// [`NoSingleLength`]
 pub fn strip_hop_by_hop<H: EditHeaders>(
     headers: &mut H,
     status: StatusCode,
-) -> Result<(), DifferentLengths> {
+) -> Result<(), NoSingleLength> {
     let nominated: Vec<HeaderName> = headers
         .headers()
         .get_all(CONNECTION)
@@ -67,7 +67,7 @@ pub fn strip_hop_by_hop<H: EditHeaders>(
     }
     let mut fields = headers.headers().get_all(CONTENT_LENGTH).iter();
     let Some(first) = fields.next() else { return Ok(()) };
-    if fields.next().is_none() && first.as_bytes().iter().all(u8::is_ascii_digit) {
+    if fields.next().is_none() && is_length(first.as_bytes()) {
         return Ok(());
     }
     let length = {
@@ -78,10 +78,10 @@ pub fn strip_hop_by_hop<H: EditHeaders>(
             .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
             .map(<[u8]>::trim_ascii);
         let Some(first) = lengths.next() else { return Ok(()) };
-        if lengths.any(|other| other != first) {
-            return Err(DifferentLengths);
+        if !is_length(first) || lengths.any(|other| other != first) {
+            return Err(NoSingleLength);
         }
-        HeaderValue::from_bytes(first).map_err(|_| DifferentLengths)?
+        HeaderValue::from_bytes(first).map_err(|_| NoSingleLength)?
     };
     if headers.headers().get_all(CONTENT_LENGTH).iter().ne([&length]) {
         headers.set(CONTENT_LENGTH, length);
@@ -89,9 +89,14 @@ pub fn strip_hop_by_hop<H: EditHeaders>(
     Ok(())
 }
 
-/// An upstream's answer has two different lengths, so its end is unknown.
+/// Whether this is a length: digits alone (RFC 9110 section 8.6). The framework reads `+7` too, and others do not.
+fn is_length(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(u8::is_ascii_digit)
+}
+
+/// An upstream's answer has two different lengths, or one that is no number, so its end is unknown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DifferentLengths;
+pub struct NoSingleLength;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -189,13 +194,18 @@ mod tests {
             assert_eq!(strip_hop_by_hop(&mut headers, status), Ok(()), "{fields:?}");
             assert_eq!(headers, answer(left), "{fields:?}");
         }
-        for fields in
-            [&[("content-length", "7"), ("content-length", "8")][..], &[("content-length", "7, 8")]]
-        {
-            assert_eq!(
-                strip_hop_by_hop(&mut answer(fields), StatusCode::OK),
-                Err(DifferentLengths)
-            );
+        for fields in [
+            &[("content-length", "7"), ("content-length", "8")][..],
+            &[("content-length", "7, 8")],
+            &[("content-length", "+7")],
+            &[("content-length", "7, +7")],
+            &[("content-length", "-0")],
+            &[("content-length", "0x7")],
+            &[("content-length", "7,")],
+            &[("content-length", "")],
+        ] {
+            let is = strip_hop_by_hop(&mut answer(fields), StatusCode::OK);
+            assert_eq!(is, Err(NoSingleLength), "{fields:?}");
         }
     }
 

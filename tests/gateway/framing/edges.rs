@@ -140,6 +140,22 @@ fn a_body_after_head_is_nobodys() {
     }
 }
 
+/// A length is digits alone (RFC 9110 section 8.6): servers and clients read anything else differently.
+#[test]
+fn an_answer_whose_length_is_no_number_reaches_nobody() {
+    for length in ["+5", "-0", "5, +5", "5, 6", "0x5", ""] {
+        let upstream = Scripted::start(move |connection| {
+            while connection.until("\r\n\r\n").is_some() {
+                connection
+                    .write(&format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nright"));
+            }
+        });
+        let (gateway, _) = start(Setup::new(upstream.address));
+        let answer = gateway.client().get("/public/x").send();
+        assert_eq!(answer.status, 502, "{length:?}: {}", answer.text());
+    }
+}
+
 /// Clients end connections in many ways: without TLS's close_notify, with a reset, in the middle of a head or a body.
 #[test]
 fn no_end_of_a_connection_is_an_error() {
