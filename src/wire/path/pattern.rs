@@ -141,12 +141,6 @@ fn is_one_segment(segment: &str) -> bool {
     !is_empty && !segment.contains("%2F")
 }
 
-impl PartialEq<str> for PathPattern {
-    fn eq(&self, text: &str) -> bool {
-        self.as_str() == text
-    }
-}
-
 impl PartialEq<&str> for PathPattern {
     fn eq(&self, text: &&str) -> bool {
         self.as_str() == *text
