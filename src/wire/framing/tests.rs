@@ -118,6 +118,31 @@ fn fields_that_may_occur_once_do() {
     assert_eq!(check("GET / HTTP/1.0\r\nX: y\r\n\r\n"), Err(NoHost));
 }
 
+/// The length of a name only says which comparison is worth making.
+#[test]
+fn a_name_of_the_same_length_is_another_field() {
+    for (checked, other) in [
+        ("Host: app", "Date"),
+        ("Expect: 100-continue", "Cookie"),
+        ("Origin: http://app", "Cookie"),
+        ("Content-Type: text/plain", "X-Request-Id"),
+        ("Authorization: Bearer x", "If-None-Match"),
+        ("Content-Length: 5", "Accept-Charset"),
+        ("Transfer-Encoding: chunked", "If-Modified-Since"),
+    ] {
+        assert_eq!(checked.split(':').next().unwrap().len(), other.len(), "{other}");
+        for fields in [
+            format!("{other}: a\r\n{other}: b\r\n{checked}\r\n"),
+            format!("{checked}\r\n{other}: a\r\n{other}: b\r\n"),
+        ] {
+            let host = if checked.starts_with("Host") { "" } else { "Host: app\r\n" };
+            let head = format!("POST / HTTP/1.1\r\n{host}{fields}\r\n");
+            assert_eq!(check(&head), Ok(()), "{head:?}");
+        }
+    }
+    assert_eq!(check("GET / HTTP/1.1\r\nDate: a\r\n\r\n"), Err(Problem::NoHost));
+}
+
 #[test]
 fn the_request_line_is_three_words() {
     use FramingProblem::*;
@@ -129,6 +154,9 @@ fn the_request_line_is_three_words() {
         ("GET / HTTP/1.1 ", BadRequestLine),
         ("GET /a b HTTP/1.1", BadRequestLine),
         (" GET / HTTP/1.1", BadRequestLine),
+        (" / HTTP/1.1", BadRequestLine),
+        ("GET  HTTP/1.1", BadRequestLine),
+        ("  HTTP/1.1", BadRequestLine),
         ("TRACE / HTTP/1.1", Method),
         ("CONNECT app:443 HTTP/1.1", Method),
         ("get / HTTP/1.1", Method),
@@ -226,16 +254,19 @@ fn fields_without_a_head_pass_the_same_rules() {
         check("GET", &[("content-length", "1"), ("content-length", "1")]),
         Err(Problem::BadLength)
     );
-    let long = "123456789 ".repeat(20).leak();
-    assert_eq!(check("GET", &[("x", long)]), Err(Problem::HeadTooLarge));
+    // The target, the names and the values count: here one byte of each of the first two, and all of the last.
+    for (value_bytes, checked) in [(198, Ok(())), (199, Err(Problem::HeadTooLarge))] {
+        let value = "v".repeat(value_bytes).leak();
+        assert_eq!(check("GET", &[("x", value)]), checked, "{value_bytes}");
+    }
     assert_eq!(check("GET", &[("expect", "x")]), Err(Problem::BadExpectation));
-    assert_eq!(
-        check("GET", &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]),
-        Err(Problem::TooManyHeaders)
-    );
+    let fields = [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")];
+    assert_eq!(check("GET", &fields[..3]), Ok(()));
+    assert_eq!(check("GET", &fields), Err(Problem::TooManyHeaders));
     // Cookies in fields of their own count as one field (RFC 9113 section 8.2.3).
     let crumbs = [("cookie", "a=1"), ("cookie", "b=2"), ("cookie", "c=3"), ("cookie", "d=4")];
     assert_eq!(check("GET", &crumbs), Ok(()));
+    assert_eq!(check("GET", &[crumbs[0], crumbs[1], ("x", "1"), ("y", "2")]), Ok(()));
     let others = [("cookie", "a=1"), ("cookie", "b=2"), ("x", "1"), ("y", "2"), ("z", "3")];
     assert_eq!(check("GET", &others), Err(Problem::TooManyHeaders));
 }
