@@ -182,6 +182,20 @@ mod tests {
         }
     }
 
+    /// An escape that a server may leave stays one escape, and a `%` that it decoded becomes one again.
+    #[test]
+    fn each_reading_is_spelled_as_a_route_is() {
+        for (raw, readings) in [
+            ("/a;x/b%20c", &["/a/b%20c"][..]),
+            ("/100%25;x", &["/100%25"]),
+            ("/a%3Bx/b%3Fc", &["/a;x/b%3Fc", "/a/b%3Fc"]),
+            ("/a%2Fb!$&'()*+,=:@c%22", &["/a/b!$&'()*+,=:@c%22"]),
+            ("/q/%2F/x", &["/q///x", "/q/x"]),
+        ] {
+            assert_eq!(of(raw), readings, "{raw}");
+        }
+    }
+
     #[test]
     fn a_path_without_ambiguities_has_no_other_reading() {
         assert_eq!(of("/a/b%20c/%C3%A9?x=%2F"), [""; 0]);
@@ -199,6 +213,38 @@ mod tests {
         ] {
             let problem = Target::parse(raw, Tolerance::ALL).unwrap_err();
             assert_eq!(problem, TargetProblem::DotSegment, "{raw}");
+        }
+    }
+
+    #[test]
+    fn an_overlong_form_is_the_character_that_it_stands_for() {
+        for (byte, forms) in [
+            (b'/', [&b"\xC0\xAF"[..], b"\xE0\x80\xAF", b"\xF0\x80\x80\xAF"]),
+            (b'.', [b"\xC0\xAE", b"\xE0\x80\xAE", b"\xF0\x80\x80\xAE"]),
+            (b'\\', [b"\xC1\x9C", b"\xE0\x81\x9C", b"\xF0\x80\x81\x9C"]),
+            (b'a', [b"\xC1\xA1", b"\xE0\x81\xA1", b"\xF0\x80\x81\xA1"]),
+            (0, [b"\xC0\x80", b"\xE0\x80\x80", b"\xF0\x80\x80\x80"]),
+            (0x7F, [b"\xC1\xBF", b"\xE0\x81\xBF", b"\xF0\x80\x81\xBF"]),
+        ] {
+            for form in forms {
+                let text = [b"/x", form, b"y", form].concat();
+                let decoded = [b'/', b'x', byte, b'y', byte];
+                assert_eq!(overlong_forms_decoded(&text), decoded, "{form:x?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_overlong_stays() {
+        for text in [
+            "/a\u{7f}\u{80}\u{e9}\u{7ff}\u{800}\u{20ac}\u{ffff}\u{10000}\u{1f600}".as_bytes(),
+            b"/\xFF/\x80/\xAE",
+            // The end of the path cuts each of these off.
+            b"/\xC0",
+            b"/\xE0\x80",
+            b"/\xF0\x80\x80",
+        ] {
+            assert_eq!(overlong_forms_decoded(text), text, "{text:x?}");
         }
     }
 }
