@@ -107,3 +107,30 @@ impl fmt::Debug for Tolerance {
         f.debug_set().entries(Ambiguity::ALL.into_iter().filter(|one| self.contains(*one))).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_its_members_and_names_them() {
+        use Ambiguity::*;
+        for (members, written) in [
+            (&[][..], "{}"),
+            (&[EncodedSlash], "{EncodedSlash}"),
+            (&[RawUtf8, Semicolon, RawUtf8], "{Semicolon, RawUtf8}"),
+            (
+                &Ambiguity::ALL,
+                "{EncodedSlash, DoubleSlash, Semicolon, EncodedDot, DoubleEscape, EncodedBackslash, \
+                 InvalidUtf8, RawUtf8}",
+            ),
+        ] {
+            let set: Tolerance = members.iter().copied().collect();
+            for one in Ambiguity::ALL {
+                assert_eq!(set.contains(one), members.contains(&one), "{one:?} in {written}");
+            }
+            assert_eq!(set.is_empty(), members.is_empty(), "{written}");
+            assert_eq!(format!("{set:?}"), written);
+        }
+    }
+}

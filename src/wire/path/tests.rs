@@ -17,6 +17,7 @@ fn a_plain_target_stays_as_it_is() {
         "/app",
         "/app/",
         "/.well-known/jwks.json",
+        "/.well-known/",
         "/a.b/c..d/...",
         "/~kim/@me:x,y=1+2!$&'()*",
         "/caf%C3%A9",
@@ -54,6 +55,7 @@ fn what_has_two_readings_is_refused_whatever_is_tolerated() {
         ("http://host/admin", NotOriginForm),
         ("host:443", NotOriginForm),
         ("//host/admin", LeadingDoubleSlash),
+        ("//host/../admin", LeadingDoubleSlash),
         ("/%2Fhost/admin", LeadingDoubleSlash),
         ("/;x/admin", LeadingDoubleSlash),
         ("/public/../admin", DotSegment),
@@ -222,6 +224,27 @@ fn segments_are_what_lies_between_the_slashes() {
     assert_eq!(path("/a/b").segments().collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(path("/a/").segments().collect::<Vec<_>>(), ["a", ""]);
     assert_eq!(path("/").segments().collect::<Vec<_>>(), [""]);
+}
+
+#[test]
+fn a_query_is_what_follows_the_first_question_mark() {
+    for (raw, query) in [
+        ("/a", None),
+        ("/a?", Some("")),
+        ("/a?b=1&c", Some("b=1&c")),
+        ("/a?b?c", Some("b?c")),
+        ("/a?%2e/../%zz;", Some("%2e/../%zz;")),
+    ] {
+        assert_eq!(Target::parse(raw, Tolerance::NONE).unwrap().query(), query, "{raw}");
+    }
+}
+
+#[test]
+fn a_path_is_written_as_it_is_matched() {
+    for (raw, written) in [("/", "/"), ("/a/b%20c", "/a/b%20c"), ("/%7ekim", "/~kim")] {
+        assert_eq!(path(raw).to_string(), written);
+        assert_eq!(path(raw).as_str(), written);
+    }
 }
 
 #[test]
