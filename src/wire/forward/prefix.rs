@@ -143,6 +143,9 @@ mod tests {
             ("cart", "cart"),
             ("?page=2", "?page=2"),
             ("mailto:kim@app.example", "mailto:kim@app.example"),
+            ("HTTPS://app.example/cart", "HTTPS://app.example/shop/cart"),
+            ("ftp://app.example/cart", "ftp://app.example/cart"),
+            ("cart?next=http://app.example/", "cart?next=http://app.example/"),
         ] {
             assert_eq!(restored(LOCATION, value), location, "{value}");
             assert_eq!(restored(CONTENT_LOCATION, value), location, "{value}");

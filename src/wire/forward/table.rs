@@ -185,6 +185,35 @@ mod tests {
         }
     }
 
+    /// Returns one name for each bucket, in the order of the buckets; `9` is no letter.
+    fn names() -> impl Iterator<Item = String> {
+        let letters = || ('a'..='z').chain(['9']);
+        let pairs = move || {
+            letters().flat_map(move |first| letters().map(move |second| format!("{first}{second}")))
+        };
+        pairs().chain(pairs().map(|pair| format!("x-{pair}")))
+    }
+
+    #[test]
+    fn two_letters_have_a_bucket_of_their_own() {
+        assert!(names().map(|name| bucket(&name)).eq(0..2 * PAIRS));
+        for (name, same) in [("user-agent", "us"), ("x-user", "x-us"), ("a", "a-b"), ("x-", "x-99")]
+        {
+            assert_eq!(bucket(name), bucket(same), "{name}");
+        }
+    }
+
+    /// Nothing would be missed if a pattern reached more, but then most names would be compared with it.
+    #[test]
+    fn a_short_prefix_reaches_the_buckets_of_its_names_only() {
+        for text in ["*", "a*", "z*", "9*", "ab*", "x*", "xa*", "x-*", "x-a*", "x-z*", "x-9*"] {
+            let pattern = NamePattern::new(text);
+            for (at, name) in names().enumerate() {
+                assert_eq!(pattern.reaches(at), pattern.takes(&name), "{text} {name}");
+            }
+        }
+    }
+
     proptest! {
         /// The look-up finds the same as a comparison with every pattern.
         #[test]
