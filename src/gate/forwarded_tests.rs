@@ -170,6 +170,24 @@ async fn a_header_that_is_read_here_is_forwarded_only_to_a_service_that_shall_ha
 }
 
 #[tokio::test]
+async fn without_an_issuer_a_service_gets_its_own_schemes_and_no_broken_token() {
+    let there = setting(&[]).await;
+    let cookie = ("cookie", there.credentials.cookie.as_str());
+    for (value, expected) in [
+        ("Digest x", "A"),
+        ("Bearer", "-"),
+        ("Bearer ", "-"),
+        ("Bearer a b", "-"),
+        ("bearer\ta", "-"),
+    ] {
+        let is = there.forwarded("/public/", &[("authorization", value)]).await;
+        assert_eq!(is, expected, "{value:?}");
+    }
+    assert_eq!(there.forwarded("/users/", &[("authorization", "Digest x"), cookie]).await, "A");
+    assert_eq!(there.forwarded("/users/", &[cookie]).await, "-");
+}
+
+#[tokio::test]
 async fn of_several_issuers_each_has_its_own_word_on_its_header() {
     for (simplejwt, jwt, only_token, only_hand_made, both) in [
         ("forward = true", "forward = true", "A 1", "1", "A 1"),
