@@ -310,6 +310,28 @@ async fn a_blocked_address_reaches_neither_own_paths_nor_what_is_not_there() {
     }
 }
 
+#[tokio::test]
+async fn a_refusal_says_whose_credential_it_was_if_that_was_valid() {
+    let kit = Kit::new();
+    let [kim, _, mia, ..] = people(&kit).await;
+    let herself = BlockSubject::User(UserKey::new("django", "9"));
+    block(&kit.store, herself, Demand::StayAway).await;
+    let gate = Gate::new(&config(), Arc::new(kit.issuers));
+    for (method, token, refusal, user) in [
+        ("GET", Some(("authorization", &kim.token)), Refusal::GroupRequired, Some("7")),
+        ("GET", Some(("authorization", &mia.token)), Refusal::UserBlocked, Some("9")),
+        ("POST", Some(("cookie", &kim.cookie)), Refusal::CrossSite, Some("7")),
+        ("GET", None, Refusal::NotAuthenticated, None),
+    ] {
+        let mut fields = vec![("origin", "https://evil.example")];
+        fields.extend(token.map(|(name, value)| (name, value.as_str())));
+        let decision = gate.decide(&arrival(method, "/signed-in/admins/", &fields, NOW)).await;
+        let Decision::Refuse(denial) = decision else { panic!("{refusal:?}: {decision:?}") };
+        let is = denial.caller.as_ref().map(|known| &*known.identity.key.id);
+        assert_eq!((denial.refusal, is), (refusal, user));
+    }
+}
+
 /// How long the tests block for.
 const BLOCK: Duration = Duration::from_secs(250);
 
