@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::block::{Block, BlockSubject, BlockedBy, Demand};
 use crate::caller::{AuthMethod, AuthMethods};
 use crate::config::RotationPolicy;
 use crate::context::{Events, RequestContext};
@@ -15,6 +16,7 @@ use crate::session::testkit::{
     CLIENT, FakeDirectory, Kit, NOW, account, cheap, context, context_at, hashed,
 };
 use crate::session::{Checked, Grants, SignIn, SignInRefused, SignedIn, WatchedDirectory};
+use crate::store::Blocks as _;
 
 fn failure(happened: &[EventKind]) -> Option<SignInFailure> {
     match happened {
@@ -179,6 +181,24 @@ async fn guessing_is_stopped_before_the_password_is_looked_at() {
         assert_eq!(failure(&events.take()), Some(SignInFailure::LockedOut));
     }
     assert_eq!(kit.passwords.checks_done(), checks);
+}
+
+#[tokio::test]
+async fn a_slowed_address_signs_in_once_a_minute_and_is_told_so() {
+    let kit = Kit::new();
+    let new = Block {
+        subject: BlockSubject::address(CLIENT.into()),
+        demand: Demand::SlowDown,
+        by: BlockedBy::Detector,
+        reason: "scanning".into(),
+        at: NOW,
+        until: NOW.plus(Duration::from_secs(600)),
+    };
+    kit.store.block(new).await.unwrap();
+    kit.signed_in().await;
+    let refused = kit.sign_in("kim", "right", &Events::default()).await.unwrap_err();
+    assert_eq!(refused.refusal, Refusal::SlowDown);
+    assert_eq!(refused.retry_after, Some(Duration::from_secs(60)));
 }
 
 #[tokio::test]
