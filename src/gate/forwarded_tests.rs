@@ -145,14 +145,14 @@ async fn a_header_that_is_read_here_is_forwarded_only_to_a_service_that_shall_ha
             let fields = [("authorization", own.as_str())];
             assert_eq!(there.forwarded(path, &fields).await, "-", "{settings} {path}");
         }
-        // Nobody has asked whose this is, so nobody is known to be allowed to send it.
+        // Another user's token is refused, and a forged one does not reach the service.
         let (lees, forged) = (bearer(token_of_lee), bearer(&format!("{token}A")));
         let fields = [("authorization", lees.as_str()), ("cookie", cookie)];
         assert_eq!(there.forwarded("/users/", &fields).await, "conflicting_credentials");
         let fields = [("authorization", forged.as_str())];
         assert_eq!(there.forwarded("/public/", &fields).await, "-", "{settings}");
         assert_eq!(there.forwarded("/public/", &[("authorization", "Bearer ")]).await, "-");
-        // A scheme that is not read here is the service's affair, whoever is calling.
+        // A scheme that no issuer reads is forwarded, whoever is calling.
         for fields in [
             &[("authorization", "Digest x"), ("cookie", cookie.as_str())][..],
             &[("authorization", "Digest x")],
@@ -161,7 +161,7 @@ async fn a_header_that_is_read_here_is_forwarded_only_to_a_service_that_shall_ha
         }
         assert_eq!(there.forwarded("/public/", &[("cookie", cookie)]).await, "-", "{settings}");
         assert_eq!(there.forwarded("/public/", &[]).await, "-", "{settings}");
-        // Where only cookies are read, so is a token that nobody checked; the gateway's own never is.
+        // A route that reads only cookies forwards a token that nobody checked, but never the gateway's own.
         for (value, expected) in [(&theirs, "A"), (&own, "-")] {
             let fields = [("authorization", value.as_str())];
             assert_eq!(there.forwarded("/cookies/", &fields).await, expected, "{settings}");
@@ -256,7 +256,7 @@ async fn of_several_cookies_those_of_the_caller_are_forwarded_where_their_issuer
     let alone = setting(&[("simplejwt", one)]).await;
     let (kim, lee) = (&alone.credentials.token, &alone.credentials.token_of_lee);
     let (both, mixed) = (format!("one={kim}; two={kim}"), format!("one={kim}; two={lee}"));
-    // The one cookie is the caller's credential, about which the identity forms decide.
+    // The only cookie is the caller's credential, and the identity forms decide whether it is forwarded.
     assert_eq!(alone.cookies("/public/", &[("cookie", &both), same]).await, "");
     assert_eq!(alone.cookies("/public/", &[]).await, "all");
     for (first, second, of_both, of_token) in [
@@ -270,7 +270,7 @@ async fn of_several_cookies_those_of_the_caller_are_forwarded_where_their_issuer
         let there = setting(&issuers).await;
         let what = format!("{first} {second}");
         assert_eq!(there.cookies("/public/", &[("cookie", &both), same]).await, of_both, "{what}");
-        // Without the credential a page of another site would have got nothing else.
+        // A page of another site is served as an anonymous caller, without the cookies.
         assert_eq!(there.cookies("/public/", &[("cookie", &both), cross]).await, "", "{what}");
         let is = there.cookies("/public/", &[("cookie", &mixed), same]).await;
         assert_eq!(is, "conflicting_credentials", "{what}");
