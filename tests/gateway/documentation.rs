@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use doorwarden::detect::DetectorName;
 use doorwarden::event::IssuedRefusal;
 use doorwarden::refusal::Refusal;
 
@@ -88,6 +89,18 @@ fn the_audit_trail_names_every_reason_of_an_issuer() {
     let row = text.lines().find(|line| line.starts_with("| `issued_refused` ")).expect("the row");
     for why in IssuedRefusal::ALL {
         assert!(quoted(row).any(|name| name == why.name()), "{}", why.name());
+    }
+}
+
+#[test]
+fn every_detector_is_explained_with_its_finding_and_its_subject() {
+    let text = read("docs/detection.md");
+    let explained: BTreeSet<&str> = rows(&text)
+        .filter(|cells| cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()))
+        .filter_map(|cells| one_quoted(cells[0]))
+        .collect();
+    for detector in DetectorName::ALL {
+        assert!(explained.contains(detector.name()), "{} has no row", detector.name());
     }
 }
 
