@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::testkit::{Fields, arrival, route};
 use super::*;
 use crate::block::{Block, BlockSubject, BlockedBy, Demand};
@@ -18,7 +20,6 @@ use crate::store::{
     BeginOutcome, Blocked, Blocks, NewSession, NewStamp, Renewal, Session, SessionBy,
     SessionSelection, Sessions, StoreError, Upkeep,
 };
-use async_trait::async_trait;
 
 /// Every cell of the table. [`word`] says what a letter means.
 const TABLE: &str = include_str!("table.txt");
