@@ -232,8 +232,8 @@ mod tests {
     use super::*;
     use crate::context::Events;
     use crate::event::EventKind;
-    use crate::session::testkit::{Kit, NOW, account, context, context_at};
-    use crate::session::{Grants, SignIn, SignedIn};
+    use crate::session::SignedIn;
+    use crate::session::testkit::{Kit, NOW, account, context, context_at, enter_in_browser};
     use crate::store::memory::Memory;
 
     fn kim() -> UserKey {
@@ -333,15 +333,7 @@ mod tests {
         device: &str,
         context: &RequestContext<'_>,
     ) -> Result<SignedIn, SignInRefused> {
-        let request = SignIn {
-            is_typed: false,
-            username: "kim",
-            password: &Secret::new(password),
-            grants: Grants { tokens: true, cookie: true, issued: None },
-            device,
-            otp: None,
-        };
-        kit.sessions.sign_in(request, context).await
+        enter_in_browser(&kit.sessions, ("kim", password), device, context).await
     }
 
     #[tokio::test]

@@ -180,15 +180,25 @@ pub(crate) async fn enter(
     password: &str,
     events: &Events,
 ) -> Result<SignedIn, SignInRefused> {
+    enter_in_browser(sessions, (username, password), "", &context(events)).await
+}
+
+/// Does the same in the browser with this device cookie.
+pub(crate) async fn enter_in_browser(
+    sessions: &SessionManager,
+    (username, password): (&str, &str),
+    device: &str,
+    context: &RequestContext<'_>,
+) -> Result<SignedIn, SignInRefused> {
     let request = SignIn {
         is_typed: false,
         username,
         password: &Secret::new(password),
         grants: Grants { tokens: true, cookie: true, issued: None },
-        device: "",
+        device,
         otp: None,
     };
-    sessions.sign_in(request, &context(events)).await
+    sessions.sign_in(request, context).await
 }
 
 /// The address from which sign-ins come.

@@ -13,9 +13,9 @@ use crate::event::{EventKind, SignInFailure};
 use crate::refusal::Refusal;
 use crate::secret::Secret;
 use crate::session::testkit::{
-    CLIENT, FakeDirectory, Kit, NOW, account, cheap, context, context_at, hashed,
+    CLIENT, FakeDirectory, Kit, NOW, account, cheap, context, context_at, enter_in_browser, hashed,
 };
-use crate::session::{Checked, Grants, SignIn, SignInRefused, SignedIn, WatchedDirectory};
+use crate::session::{Checked, Grants, SignInRefused, SignedIn, WatchedDirectory};
 use crate::store::Blocks as _;
 
 fn failure(happened: &[EventKind]) -> Option<SignInFailure> {
@@ -285,15 +285,8 @@ async fn in_browser(
     device: &Secret,
     events: &Events,
 ) -> Result<SignedIn, SignInRefused> {
-    let request = SignIn {
-        is_typed: false,
-        username: "kim",
-        password: &Secret::new(password),
-        grants: Grants { tokens: true, cookie: true, issued: None },
-        device: device.expose(),
-        otp: None,
-    };
-    kit.sessions.sign_in(request, &context(events)).await
+    let device = device.expose();
+    enter_in_browser(&kit.sessions, ("kim", password), device, &context(events)).await
 }
 
 #[tokio::test]
